@@ -1,0 +1,207 @@
+//! What a hook inside the training job tells: the model, how it is trained, and what was fed to it.
+//!
+//! These types are recorded in the ledger as they arrived, so that anybody can count again from them. A hook sends
+//! histograms, never sums: the cost of attention is quadratic in the length, so sums of tokens do not suffice.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the messages in this module; a hook says it first and the receiver refuses what it does not know.
+pub const PROTOCOL: u16 = 1;
+
+/// One message of a hook, in the order: one `Hello`, then any of the others, at best one `Goodbye`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HookMessage {
+    /// Who speaks.
+    Hello {
+        /// [`PROTOCOL`] of the sender.
+        protocol: u16,
+        /// The sending process.
+        process: Process,
+    },
+    /// A model that is about to be used, or the same model again because what is trained has changed.
+    Model(Box<ModelFacts>),
+    /// What was fed since the last such message: a difference, not a total.
+    Fed(Fed),
+    /// Where the trainer stands.
+    Progress(Progress),
+    /// Something the hook could not see or do.
+    Finding(HookFinding),
+    /// The hook is done; a connection that ends without it was cut.
+    Goodbye,
+}
+
+/// The process a hook runs in, as its launcher numbered it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id in the hook's own PID namespace.
+    pub pid: u32,
+    /// Host name.
+    pub host: String,
+    /// `RANK`, 0 without a launcher.
+    pub rank: u32,
+    /// `LOCAL_RANK`, 0 without a launcher.
+    pub local_rank: u32,
+    /// `WORLD_SIZE`, 1 without a launcher.
+    pub world_size: u32,
+}
+
+/// One model inside one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Number of this model within its process, from 0; re-used when the same model's facts change.
+    pub model: u32,
+    /// Python class name, for example `LlamaForCausalLM`.
+    pub class_name: String,
+    /// `config.name_or_path`, where the weights came from, if it says.
+    pub name_or_path: Option<String>,
+    /// The model's Hugging Face configuration as `config.to_dict()` gives it.
+    pub config: serde_json::Value,
+    /// Parameters of the live model, adapters included, tied ones once.
+    pub parameters_total: u64,
+    /// Those of them with `requires_grad`.
+    pub parameters_trainable: u64,
+    /// What is trained and how.
+    pub training: TrainingFacts,
+    /// Versions of the libraries that do the work: `torch`, `transformers`, `peft`, `accelerate`.
+    pub libraries: BTreeMap<String, String>,
+}
+
+/// What of a live model is trained and how gradients flow.
+///
+/// Names are those of the plain model, as its checkpoint has them (`model.layers.0.self_attn.q_proj.weight`): prefixes
+/// and infixes of wrappers (`base_model.model.`, `.base_layer`, `module.`, `_orig_mod.`, `.modules_to_save.default`) are removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingFacts {
+    /// Parameters of the plain model with `requires_grad`; a trained copy (`modules_to_save`) stands under the original's name.
+    pub trained: Vec<String>,
+    /// Adapters that are active, one for each adapted module.
+    pub adapters: Vec<Adapter>,
+    /// Modules that stand twice, a frozen original and a trained copy that is used instead (`modules_to_save`).
+    pub copied: Vec<String>,
+    /// Activation recomputation, if on.
+    pub gradient_checkpointing: Option<Checkpointing>,
+    /// `enable_input_require_grads()` is in force: the embeddings' output requires gradients whatever is frozen.
+    pub input_require_grads: bool,
+    /// `config._attn_implementation`: `eager`, `sdpa`, `flash_attention_2` …
+    pub attention_implementation: Option<String>,
+}
+
+/// A low-rank pair on one linear module.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Adapter {
+    /// Module name in the plain model, for example `model.layers.0.self_attn.q_proj`.
+    pub module: String,
+    /// Rank of the pair.
+    pub rank: u64,
+    /// Which kind of pair.
+    pub kind: AdapterKind,
+    /// Whether the pair itself is trained (a second, frozen adapter still costs its products).
+    pub trained: bool,
+}
+
+/// Kinds of low-rank adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AdapterKind {
+    /// LoRA, <https://arxiv.org/abs/2106.09685>.
+    Lora,
+    /// DoRA, <https://arxiv.org/abs/2402.09353>: LoRA plus a weight norm built at each pass.
+    Dora,
+}
+
+/// How activations are recomputed (`torch.utils.checkpoint`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Checkpointing {
+    /// Stops when the last saved tensor is rebuilt.
+    NonReentrant,
+    /// Runs each block again as a whole.
+    Reentrant,
+}
+
+/// What kind of work a pass was part of; the rule set says how the law treats each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// Passes that lead to a parameter update of this model.
+    Training,
+    /// Evaluation or prediction between or after training.
+    Evaluation,
+    /// Autoregressive generation with a cache.
+    Generation,
+    /// Passes without gradient whose purpose the hook cannot tell.
+    Other,
+}
+
+impl Phase {
+    /// The name used in JSON and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Evaluation => "evaluation",
+            Self::Generation => "generation",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What one model was fed since the last message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fed {
+    /// Which model of the process.
+    pub model: u32,
+    /// One row for each kind of pass.
+    pub passes: Vec<Passes>,
+}
+
+/// A number of forward passes of one form; `length` counts every position the hardware works on, padding included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passes {
+    /// What the passes were for.
+    pub phase: Phase,
+    /// `torch.is_grad_enabled()`: a backward pass follows.
+    pub gradient: bool,
+    /// Sequences in each pass (the micro-batch).
+    pub sequences: u64,
+    /// Positions of each sequence in each pass.
+    pub length: u64,
+    /// Positions of a key-value cache that each pass attends to besides its own; 0 without a cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_length: u64,
+    /// How many such passes.
+    pub count: u64,
+    /// Positions over all these passes that are no padding; `None` where the hook could not tell without waiting for a device.
+    pub real_tokens: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// Where the trainer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps done since the job's first segment.
+    pub step: u64,
+    /// Steps at which this process began (non-zero after a resume).
+    pub first_step: u64,
+    /// Steps the schedule ends at, if it has an end.
+    pub max_steps: Option<u64>,
+}
+
+/// Something a hook could not see or do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFinding {
+    /// Stable short name, for example `unknown-input`.
+    pub code: String,
+    /// One sentence for people.
+    pub text: String,
+}

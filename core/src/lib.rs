@@ -1,0 +1,8 @@
+//! The pure part of flopsmeter: what is counted, what a machine could have done, what the law says of it, and how records are
+//! chained so that a change shows. No I/O, no clock, no unsafe code.
+#![forbid(unsafe_code)]
+
+pub mod assess;
+pub mod facts;
+pub mod run;
+pub mod unit;
