@@ -1,1 +1,6 @@
-//! Placeholder
+//! Everything of flopsmeter that touches a machine.
+//!
+//! With the feature `hook` alone this is what the Python extension needs inside a training process: no NVML, no SQLite, no
+//! threads of its own. The feature `machine` adds devices, the wrapper and the store.
+
+pub mod hook;

@@ -1,0 +1,6 @@
+//! The channel between a training process and its meter: a Unix stream socket that carries framed messages one way.
+
+pub mod frame;
+
+/// Environment variable through which the wrapper tells the job's processes where its socket is.
+pub const SOCKET_VARIABLE: &str = "FLOPSMETER_SOCKET";
