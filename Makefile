@@ -1,0 +1,17 @@
+# Each recipe is one line of sense; what it takes to do it is in tools/.
+.PHONY: demo test bench wheel fmt
+
+demo: ## A real LoRA fine-tune, metered and judged, on this machine
+	tools/demo.sh
+
+test: ## Everything that has to hold
+	tools/test.sh
+
+bench: ## The speed targets of the design, measured here
+	tools/bench.sh
+
+wheel: ## The Python package with the native command in it
+	tools/wheel.sh release
+
+fmt:
+	cargo fmt --all

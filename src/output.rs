@@ -1,0 +1,94 @@
+//! The one place that prints: data to standard output, talk to standard error, whole lines only.
+#![expect(clippy::print_stderr, reason = "this is the place")]
+
+use std::io::{self, Write as _};
+
+/// Writes data to standard output. A reader that went away (`| head`) is success.
+pub(crate) fn data(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(problem) if problem.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes pretty JSON and a line end to standard output.
+pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(data(&text)?)
+}
+
+/// Says one line on standard error, marked as ours so that it is told apart from the job's.
+pub(crate) fn talk(line: &str) {
+    // One write: a line of ours must not be cut by the job's. A closed standard error is no reason to fail.
+    let _ = io::stderr().lock().write_all(format!("flopsmeter: {line}\n").as_bytes());
+}
+
+/// Explains a failure: what, then each cause on its own line.
+pub(crate) fn failure(problem: &anyhow::Error) {
+    let mut text = format!("error: {problem}\n");
+    let mut previous = problem.to_string();
+    for cause in problem.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many libraries repeat their source's words in their own.
+        if !previous.contains(&cause) {
+            text.push_str("  because: ");
+            text.push_str(&cause);
+            text.push('\n');
+        }
+        previous = cause;
+    }
+    eprint!("{text}");
+}
+
+/// A plain-text table: columns padded to their widest cell, right-aligned where asked.
+pub(crate) struct TextTable {
+    right_aligned: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl TextTable {
+    /// Starts with the header; a leading `>` right-aligns the column.
+    pub(crate) fn new(header: &[&str]) -> Self {
+        let right_aligned = header.iter().map(|cell| cell.starts_with('>')).collect();
+        let titles = header.iter().map(|cell| cell.trim_start_matches('>').to_owned()).collect();
+        Self { right_aligned, rows: vec![titles] }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(crate) fn render(&self) -> String {
+        let columns = self.right_aligned.len();
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).zip(&self.right_aligned);
+            let line: Vec<String> = cells
+                .map(|((cell, width), right)| if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
+                .collect();
+            text.push_str(line.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align() {
+        let mut table = TextTable::new(&["term", ">FLOP"]);
+        table.row(vec!["mlp".to_owned(), "12".to_owned()]);
+        table.row(vec!["attention".to_owned(), "3".to_owned()]);
+        assert_eq!(table.render(), "term       FLOP\nmlp          12\nattention     3\n");
+    }
+}
