@@ -4,5 +4,6 @@
 
 pub mod assess;
 pub mod facts;
+pub mod ledger;
 pub mod run;
 pub mod unit;

@@ -1,0 +1,237 @@
+//! What entries say. The text of a body is what is hashed and kept; these types are how this version reads and writes it.
+//!
+//! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
+//! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::facts::HookMessage;
+use crate::run::{Alert, Exit, Finding};
+
+/// Kind of [`Body::RunOpened`], the first entry of every run.
+pub const RUN_OPENED: &str = "run-opened";
+
+/// Kind of [`Body::RunClosed`], the last entry of every finished run.
+pub const RUN_CLOSED: &str = "run-closed";
+
+/// What one entry says.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Body {
+    /// A job begins.
+    RunOpened(RunOpened),
+    /// A process lifetime of the job begins on one node.
+    SegmentOpened(SegmentOpened),
+    /// The devices that are read for this job.
+    DevicesSeen(DevicesSeen),
+    /// Counters of devices.
+    Samples(Samples),
+    /// A message of a hook, as it arrived.
+    Hook(Hook),
+    /// A hook's connection ended before its time.
+    HookLost(HookLost),
+    /// Something a reader has to know besides the numbers.
+    Finding(Finding),
+    /// A crossing that was announced.
+    Alert(Alert),
+    /// A process lifetime of the job ended.
+    SegmentClosed(SegmentClosed),
+    /// The job ended.
+    RunClosed(RunClosed),
+    /// A modification came to be.
+    ModificationCreated(ModificationCreated),
+    /// A run was counted to the modification.
+    RunAssigned(RunAssigned),
+    /// A run is no longer counted to the modification.
+    RunUnassigned(RunUnassigned),
+    /// A kind or a form that this version does not know: kept as it is, never dropped.
+    Unread {
+        /// The kind.
+        kind: String,
+        /// The text.
+        text: String,
+        /// Why it could not be read; `None` for an unknown kind.
+        cause: Option<String>,
+    },
+}
+
+/// See [`Body::RunOpened`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOpened {
+    /// Id of the run.
+    pub run: String,
+    /// The command as it was given.
+    pub command: Vec<String>,
+    /// Host name.
+    pub host: String,
+    /// `--base` as it was given.
+    pub base: Option<String>,
+    /// `--modification` as it was given.
+    pub modification: Option<String>,
+    /// `--phase` as it was given.
+    pub phase: Option<String>,
+    /// Version of flopsmeter that records.
+    pub version: String,
+    /// Working folder of the command.
+    pub folder: Option<String>,
+}
+
+/// See [`Body::SegmentOpened`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentOpened {
+    /// Number of the segment in its run, from 0.
+    pub segment: u32,
+    /// Host name.
+    pub host: String,
+    /// Which boot of the host, where the system tells (`/proc/sys/kernel/random/boot_id`).
+    pub boot: Option<String>,
+    /// Process id of the command.
+    pub pid: u32,
+    /// Rule by which devices were taken as this job's.
+    pub claim: Option<String>,
+}
+
+/// See [`Body::DevicesSeen`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DevicesSeen {
+    /// The devices.
+    pub devices: Value,
+}
+
+/// See [`Body::Samples`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    /// The samples, in the order of reading.
+    pub samples: Value,
+}
+
+/// See [`Body::Hook`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Number of the connection in its segment, from 0.
+    pub connection: u32,
+    /// What it said.
+    pub message: HookMessage,
+}
+
+/// See [`Body::HookLost`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookLost {
+    /// Number of the connection in its segment, from 0.
+    pub connection: u32,
+    /// Why, one sentence.
+    pub reason: String,
+}
+
+/// See [`Body::SegmentClosed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentClosed {
+    /// Number of the segment in its run, from 0.
+    pub segment: u32,
+    /// How the command ended.
+    pub exit: Exit,
+    /// Processor time of all processes of the command that have ended, user and system, in nanoseconds.
+    pub cpu_time_nanoseconds: u64,
+    /// Whether processes of the command outlived it, whose time is therefore not in the figure.
+    pub left_running: bool,
+}
+
+/// See [`Body::RunClosed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunClosed {}
+
+/// See [`Body::ModificationCreated`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModificationCreated {
+    /// Its name, unique in the ledger.
+    pub slug: String,
+    /// The base model it is bound to, as resolved.
+    pub base: Value,
+}
+
+/// See [`Body::RunAssigned`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAssigned {
+    /// Id of the run.
+    pub run: String,
+}
+
+/// See [`Body::RunUnassigned`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunUnassigned {
+    /// Id of the run.
+    pub run: String,
+}
+
+/// A fact that cannot be written as JSON; none of this version's can fail so.
+#[derive(Debug, thiserror::Error)]
+#[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
+pub struct BodyProblem {
+    kind: String,
+    source: serde_json::Error,
+}
+
+/// Ties each kind to its variant once.
+macro_rules! kinds {
+    ($($kind:expr => $variant:ident),+ $(,)?) => {
+        impl Body {
+            /// The name of the kind as it stands in the entry.
+            pub fn kind(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => $kind,)+
+                    Self::Unread { kind, .. } => kind,
+                }
+            }
+
+            /// The text to record: JSON without white space, the keys of every object in byte order.
+            pub fn to_text(&self) -> Result<String, BodyProblem> {
+                let text = match self {
+                    $(Self::$variant(body) => canonical(body),)+
+                    Self::Unread { text, .. } => Ok(text.clone()),
+                };
+                text.map_err(|source| BodyProblem { kind: self.kind().to_owned(), source })
+            }
+
+            /// Reads what an entry says; what this version cannot read comes back as [`Body::Unread`].
+            pub fn read(kind: &str, text: &str) -> Self {
+                match kind {
+                    $(kind if kind == $kind => parse(text, Self::$variant, kind),)+
+                    _ => Self::Unread { kind: kind.to_owned(), text: text.to_owned(), cause: None },
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    RUN_OPENED => RunOpened,
+    "segment-opened" => SegmentOpened,
+    "devices-seen" => DevicesSeen,
+    "samples" => Samples,
+    "hook" => Hook,
+    "hook-lost" => HookLost,
+    "finding" => Finding,
+    "alert" => Alert,
+    "segment-closed" => SegmentClosed,
+    RUN_CLOSED => RunClosed,
+    "modification-created" => ModificationCreated,
+    "run-assigned" => RunAssigned,
+    "run-unassigned" => RunUnassigned,
+}
+
+fn canonical<T: Serialize>(body: &T) -> serde_json::Result<String> {
+    // By way of a value, whose maps are sorted, so that the text does not depend on the order of fields in this source.
+    serde_json::to_string(&serde_json::to_value(body)?)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {
+    serde_json::from_str(text).map_or_else(
+        |problem| Body::Unread { kind: kind.to_owned(), text: text.to_owned(), cause: Some(problem.to_string()) },
+        variant,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Every kind survives its text.
+
+use chrono::DateTime;
+use serde_json::json;
+
+use super::*;
+use crate::facts::{Fed, Passes, Phase, Process};
+
+fn one_of_each() -> Vec<Body> {
+    let process = Process { pid: 7, host: "node".to_owned(), rank: 1, local_rank: 1, world_size: 2 };
+    let passes = Passes {
+        phase: Phase::Training,
+        gradient: true,
+        sequences: 4,
+        length: 512,
+        cached_length: 0,
+        count: 10,
+        real_tokens: Some(20_000),
+    };
+    let fed = HookMessage::Fed(Fed { model: 0, passes: vec![passes] });
+    let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned() };
+    vec![
+        Body::RunOpened(RunOpened { run: "a".to_owned(), command: vec!["true".to_owned()], ..RunOpened::default() }),
+        Body::SegmentOpened(SegmentOpened { segment: 1, pid: 9, ..SegmentOpened::default() }),
+        Body::DevicesSeen(DevicesSeen { devices: json!([{"uuid": "GPU-1"}]) }),
+        Body::Samples(Samples { samples: json!([{"energy": 12.75, "z": 1, "a": 18_446_744_073_709_551_615_u64}]) }),
+        Body::Hook(Hook { connection: 3, message: HookMessage::Hello { protocol: 1, process } }),
+        Body::Hook(Hook { connection: 3, message: fed }),
+        Body::Hook(Hook { connection: 3, message: HookMessage::Goodbye }),
+        Body::HookLost(HookLost { connection: 3, reason: "cut".to_owned() }),
+        Body::Finding(Finding { code: "base-unknown".to_owned(), text: "t".to_owned() }),
+        Body::Alert(alert),
+        Body::SegmentClosed(SegmentClosed {
+            segment: 1,
+            exit: Exit::Signal(9),
+            cpu_time_nanoseconds: 1_000_000,
+            left_running: false,
+        }),
+        Body::RunClosed(RunClosed {}),
+        Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: json!({"id": "x"}) }),
+        Body::RunAssigned(RunAssigned { run: "a".to_owned() }),
+        Body::RunUnassigned(RunUnassigned { run: "a".to_owned() }),
+    ]
+}
+
+#[test]
+fn every_kind_survives_its_text() {
+    for body in one_of_each() {
+        let text = body.to_text().unwrap();
+        assert_eq!(Body::read(body.kind(), &text), body, "{text}");
+    }
+}
+
+#[test]
+fn keys_stand_in_byte_order() {
+    let body = Body::Samples(Samples { samples: json!({"z": 1, "a": {"y": 2, "b": 12.50}}) });
+    assert_eq!(body.to_text().unwrap(), r#"{"samples":{"a":{"b":12.5,"y":2},"z":1}}"#);
+    let closed = Body::SegmentClosed(SegmentClosed {
+        segment: 0,
+        exit: Exit::Code(37),
+        cpu_time_nanoseconds: 5,
+        left_running: false,
+    });
+    assert_eq!(
+        closed.to_text().unwrap(),
+        r#"{"cpu_time_nanoseconds":5,"exit":{"code":37},"left_running":false,"segment":0}"#
+    );
+}
+
+#[test]
+fn what_is_not_understood_is_kept() {
+    let unknown = Body::read("from-the-future", "{\"a\": 1}");
+    assert_eq!(unknown.kind(), "from-the-future");
+    assert_eq!(unknown.to_text().unwrap(), "{\"a\": 1}");
+
+    let changed = Body::read("run-assigned", "[]");
+    assert!(matches!(&changed, Body::Unread { cause: Some(_), .. }), "{changed:?}");
+    assert_eq!((changed.kind(), changed.to_text().unwrap().as_str()), ("run-assigned", "[]"));
+}
+
+#[test]
+fn fields_from_the_future_do_not_hinder_reading() {
+    let body = Body::read("run-assigned", r#"{"run":"a","by":"somebody"}"#);
+    assert_eq!(body, Body::RunAssigned(RunAssigned { run: "a".to_owned() }));
+}
