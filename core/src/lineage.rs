@@ -1,0 +1,112 @@
+//! Which runs make which modification, and which base model it started from.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::body::Body;
+use crate::run::RunSummary;
+use crate::unit::Flops;
+
+/// Which base model something was bound to, as it was at that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum BaseReference {
+    /// A row of the base-model registry.
+    Registry {
+        /// Its Hugging Face id.
+        id: String,
+        /// SHA-256 of the row.
+        digest: String,
+    },
+    /// A file in which somebody declares a base model.
+    Declared {
+        /// The name it declares.
+        name: String,
+        /// The file as it was, so that a later assessment does not depend on the file's still being there.
+        text: String,
+        /// SHA-256 of the text.
+        digest: String,
+    },
+}
+
+impl BaseReference {
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Registry { id: name, .. } | Self::Declared { name, .. } => name,
+        }
+    }
+
+    /// Whether both mean the same base model: a registry row keeps its id over editions of the registry, a declared
+    /// model is what its file says.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Registry { id, .. }, Self::Registry { id: other, .. }) => id == other,
+            (Self::Declared { digest, .. }, Self::Declared { digest: other, .. }) => digest == other,
+            _ => false,
+        }
+    }
+}
+
+/// The runs that together turn one base model into one released model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Modification {
+    /// Its name, unique in the ledger.
+    pub slug: String,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// Its base model; `None` if it was made without one.
+    pub base: Option<BaseReference>,
+    /// Ids of its runs, in the order they were assigned.
+    pub runs: Vec<String>,
+}
+
+impl Modification {
+    /// Reads a modification back from the entries of its stream; `None` if none of them makes one.
+    pub fn from_bodies<'a>(bodies: impl IntoIterator<Item = (DateTime<Utc>, &'a Body)>) -> Option<Self> {
+        let mut modification: Option<Self> = None;
+        for (at, body) in bodies {
+            match (body, &mut modification) {
+                (Body::ModificationCreated(created), empty @ None) => {
+                    let (slug, base) = (created.slug.clone(), created.base.clone());
+                    *empty = Some(Self { slug, created: at, base, runs: Vec::new() });
+                }
+                (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
+                    known.runs.push(assigned.run.clone());
+                }
+                (Body::RunUnassigned(unassigned), Some(known)) => known.runs.retain(|run| *run != unassigned.run),
+                _ => {}
+            }
+        }
+        modification
+    }
+}
+
+/// What the runs of a modification add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Model operations of all runs that were counted; `None` if none was.
+    pub training: Option<Flops>,
+    /// Whether every run was counted completely.
+    pub complete: bool,
+    /// Sum of the ceilings; `None` where one of them is missing.
+    pub ceiling: Option<Flops>,
+    /// Whether every ceiling covers its job's devices for the whole time.
+    pub ceiling_complete: bool,
+}
+
+impl Total {
+    /// Adds up runs; the order does not matter. No runs are completely counted as nothing.
+    pub fn of<'a>(runs: impl IntoIterator<Item = &'a RunSummary>) -> Self {
+        let nothing = Self { training: None, complete: true, ceiling: Some(Flops::ZERO), ceiling_complete: true };
+        runs.into_iter().fold(nothing, |sum, run| {
+            let spent = run.flops.map(|flops| flops.training);
+            Self {
+                training: sum.training.map_or(spent, |before| Some(before + spent.unwrap_or(Flops::ZERO))),
+                complete: sum.complete && run.complete && spent.is_some(),
+                ceiling: sum.ceiling.zip(run.ceiling.flop).map(|(left, right)| left + right),
+                ceiling_complete: sum.ceiling_complete && run.ceiling.complete,
+            }
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Turns the entries of a run, in their order, into its summary.
+//!
+//! The session feeds it while the job runs, and every later reading of the ledger feeds it the same entries: what was shown
+//! and what an auditor computes cannot differ.
+
+mod model;
+mod phase;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::ceiling::CeilingMeter;
+use crate::facts::{HookMessage, Progress};
+use crate::ledger::body::Body;
+use crate::run::{
+    Alert, Ceiling, Exit, Finding, Gap, ModelSummary, RUN_SCHEMA, RunFlops, RunState, RunSummary, RunTokens,
+};
+use crate::unit::{Flops, Joules};
+
+use model::CountedModel;
+use phase::PhaseTotals;
+
+/// A hook's connection within a segment.
+type ConnectionKey = (usize, u32);
+
+/// The run so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    run: String,
+    modification: Option<String>,
+    command: Vec<String>,
+    started: Option<DateTime<Utc>>,
+    ended: Option<DateTime<Utc>>,
+    exit: Option<Exit>,
+    segments: usize,
+    open_segments: usize,
+    models: BTreeMap<(ConnectionKey, u32), CountedModel>,
+    connections: BTreeMap<ConnectionKey, Connection>,
+    phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
+    uncounted_passes: u64,
+    ceilings: Vec<CeilingMeter>,
+    findings: Vec<Finding>,
+    alerts: Vec<Alert>,
+}
+
+/// What is known of one hook.
+#[derive(Debug, Default)]
+struct Connection {
+    progress: Option<Progress>,
+    ended: bool,
+    lost: bool,
+}
+
+impl Tally {
+    /// An empty tally.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next entry.
+    pub fn add(&mut self, at: DateTime<Utc>, body: &Body) {
+        match body {
+            Body::RunOpened(opened) => {
+                self.run.clone_from(&opened.run);
+                self.modification.clone_from(&opened.modification);
+                self.command.clone_from(&opened.command);
+                self.started.get_or_insert(at);
+            }
+            Body::SegmentOpened(_) => {
+                self.segments += 1;
+                self.open_segments += 1;
+            }
+            Body::DevicesSeen(seen) => self.ceilings.push(CeilingMeter::new(seen.devices.clone())),
+            Body::Samples(batch) => {
+                if let Some(ceiling) = self.ceilings.last_mut() {
+                    batch.samples.iter().for_each(|sample| ceiling.add(sample));
+                }
+            }
+            Body::Hook(hook) => self.hear((self.segments, hook.connection), &hook.message),
+            Body::HookLost(lost) => {
+                self.connections.entry((self.segments, lost.connection)).or_default().lost = true;
+                self.find("hook-lost", &lost.reason);
+            }
+            Body::Finding(finding) => self.find(&finding.code, &finding.text),
+            Body::Alert(alert) => self.alerts.push(alert.clone()),
+            Body::SegmentClosed(closed) => {
+                self.open_segments = self.open_segments.saturating_sub(1);
+                self.exit = Some(closed.exit);
+                self.ended = Some(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn hear(&mut self, key: ConnectionKey, message: &HookMessage) {
+        let connection = self.connections.entry(key).or_default();
+        match message {
+            HookMessage::Progress(progress) => connection.progress = Some(*progress),
+            HookMessage::Goodbye => connection.ended = true,
+            HookMessage::Finding(finding) => self.find(&finding.code, &finding.text),
+            HookMessage::Model(facts) => {
+                let (model, findings) = CountedModel::new(facts);
+                findings.into_iter().for_each(|finding| self.find(&finding.code, &finding.text));
+                self.models.insert((key, facts.model), model);
+            }
+            HookMessage::Fed(fed) => {
+                let cost = self.models.get(&(key, fed.model)).and_then(CountedModel::cost);
+                for passes in &fed.passes {
+                    let totals = self.phases.entry(passes.phase).or_default();
+                    if !totals.add(passes, cost) {
+                        self.uncounted_passes = self.uncounted_passes.saturating_add(passes.count);
+                    }
+                }
+            }
+            HookMessage::Hello { .. } => {}
+        }
+    }
+
+    /// The same finding is kept once: a hook in each of many ranks says the same.
+    fn find(&mut self, code: &str, text: &str) {
+        let finding = Finding { code: code.to_owned(), text: text.to_owned() };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// The trainer that is furthest from its end decides when the job is done.
+    pub fn progress(&self) -> Option<Progress> {
+        self.connections.values().filter_map(|connection| connection.progress).min_by_key(|progress| progress.step)
+    }
+
+    /// Operations so far, `None` while nothing could be counted.
+    pub fn flops(&self) -> Option<RunFlops> {
+        if self.phases.values().all(|totals| totals.counted_passes == 0) {
+            return None;
+        }
+        let mut flops = RunFlops::default();
+        for totals in self.phases.values() {
+            let training = totals.training;
+            flops.forward += training.forward;
+            flops.backward += training.backward;
+            flops.recompute += training.recompute;
+            flops.executed += training.forward + training.backward + training.recompute + totals.without_gradient;
+        }
+        flops.training = flops.forward + flops.backward;
+        Some(flops)
+    }
+
+    /// Whether everything that was fed was counted and every hook that ended said so.
+    pub fn is_complete(&self) -> bool {
+        let cut = |connection: &Connection| connection.lost || (self.open_segments == 0 && !connection.ended);
+        !self.models.is_empty()
+            && self.uncounted_passes == 0
+            && self.models.values().all(|model| model.cost().is_some())
+            && !self.connections.values().any(cut)
+    }
+
+    /// What the hardware could have done at most, so far.
+    pub fn ceiling(&self) -> Ceiling {
+        let mut parts = self.ceilings.iter().map(CeilingMeter::ceiling);
+        let Some(first) = parts.next() else { return Ceiling::default() };
+        let mut ceiling = parts.fold(first, |mut sum, part| {
+            sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
+            sum.complete &= part.complete;
+            if sum.layer != part.layer {
+                sum.layer = Some("mixed".to_owned());
+            }
+            sum.devices.extend(part.devices);
+            sum
+        });
+        // A segment that never told its devices leaves the job's ceiling open.
+        ceiling.complete &= self.ceilings.len() == self.segments;
+        ceiling
+    }
+
+    /// Gaps of all devices so far.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.ceilings.iter().flat_map(CeilingMeter::gaps).collect()
+    }
+
+    fn energy(&self) -> Option<Joules> {
+        let parts: Option<Vec<Joules>> = self.ceilings.iter().map(CeilingMeter::energy).collect();
+        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())
+    }
+
+    /// The summary so far, without an assessment.
+    pub fn summary(&self) -> RunSummary {
+        let mut models: Vec<ModelSummary> = Vec::new();
+        for model in self.models.values() {
+            if !models.contains(model.summary()) {
+                models.push(model.summary().clone());
+            }
+        }
+        RunSummary {
+            schema: RUN_SCHEMA.to_owned(),
+            run: self.run.clone(),
+            modification: self.modification.clone(),
+            state: if self.open_segments > 0 || self.ended.is_none() { RunState::Open } else { RunState::Closed },
+            started: self.started.unwrap_or_default(),
+            ended: self.ended.filter(|_| self.open_segments == 0),
+            command: self.command.clone(),
+            exit: self.exit,
+            flops: self.flops(),
+            complete: self.is_complete(),
+            tokens: self.training_tokens(),
+            phases: self.phases.iter().map(|(phase, totals)| totals.summary(*phase)).collect(),
+            models,
+            ceiling: self.ceiling(),
+            energy_joules: self.energy(),
+            gaps: self.gaps(),
+            findings: self.findings.clone(),
+            alerts: self.alerts.clone(),
+            assessment: None,
+        }
+    }
+
+    fn training_tokens(&self) -> RunTokens {
+        self.phases.get(&crate::facts::Phase::Training).map_or_else(
+            || RunTokens { real: Some(crate::unit::Tokens(0)), ..RunTokens::default() },
+            |totals| totals.tokens,
+        )
+    }
+
+    /// Operations of the passes that train, the legal basis; zero while nothing was counted.
+    pub fn training(&self) -> Flops {
+        self.flops().map_or(Flops::ZERO, |flops| flops.training)
+    }
+}

@@ -1,0 +1,90 @@
+//! A live model as its hook described it, ready to be counted.
+
+use crate::facts::{AdapterKind, Checkpointing, ModelFacts};
+use crate::flops::{Cost, Network};
+use crate::run::{Finding, ModelSummary};
+use crate::shape::Shape;
+
+/// A model and, if its family is known, what a pass through it costs.
+#[derive(Debug)]
+pub(super) struct CountedModel {
+    summary: ModelSummary,
+    cost: Option<Cost>,
+}
+
+impl CountedModel {
+    pub(super) fn new(facts: &ModelFacts) -> (Self, Vec<Finding>) {
+        let (cost, findings) = match Shape::from_config(&facts.config) {
+            Ok(shape) => {
+                let (network, mut findings) = Network::from_facts(&shape, &facts.training);
+                findings.extend(parameter_check(facts, &network));
+                (Some(network.cost()), findings)
+            }
+            Err(problem) => {
+                let text = format!(
+                    "operations of {} could not be counted: {problem}; the verdict rests on the hardware ceiling alone",
+                    facts.class_name
+                );
+                (None, vec![Finding { code: "model-not-countable".to_owned(), text }])
+            }
+        };
+        (Self { summary: summary(facts), cost }, findings)
+    }
+
+    pub(super) const fn cost(&self) -> Option<&Cost> {
+        self.cost.as_ref()
+    }
+
+    pub(super) const fn summary(&self) -> &ModelSummary {
+        &self.summary
+    }
+}
+
+/// The counted network and the live model have to agree on what there is and what is trained.
+fn parameter_check(facts: &ModelFacts, network: &Network) -> Vec<Finding> {
+    let pairs = [
+        ("parameters", network.parameters_total(), facts.parameters_total),
+        ("trainable parameters", network.parameters_trainable(), facts.parameters_trainable),
+    ];
+    let differing = pairs.into_iter().filter(|(_, counted, live)| counted != live);
+    let explain = |(what, counted, live): (&str, u64, u64)| Finding {
+        code: "parameters-differ".to_owned(),
+        text: format!(
+            "{} has {live} {what} but its configuration describes {counted}: custom modules are not counted; \
+             compare the count with a traced step before you rely on it",
+            facts.class_name
+        ),
+    };
+    differing.map(explain).collect()
+}
+
+fn summary(facts: &ModelFacts) -> ModelSummary {
+    let training = &facts.training;
+    let is_dora = training.adapters.iter().any(|adapter| adapter.kind == AdapterKind::Dora);
+    let method = if is_dora {
+        "dora"
+    } else if !training.adapters.is_empty() {
+        "lora"
+    } else if facts.parameters_trainable == facts.parameters_total {
+        "full"
+    } else if facts.parameters_trainable == 0 {
+        "frozen"
+    } else {
+        "partial"
+    };
+    let gradient_checkpointing = match training.gradient_checkpointing {
+        None => "none",
+        Some(Checkpointing::NonReentrant) => "non-reentrant",
+        Some(Checkpointing::Reentrant) => "reentrant",
+    };
+    ModelSummary {
+        class_name: facts.class_name.clone(),
+        model_type: facts.config.get("model_type").and_then(|value| value.as_str()).map(str::to_owned),
+        name_or_path: facts.name_or_path.clone(),
+        parameters_total: facts.parameters_total,
+        parameters_trainable: facts.parameters_trainable,
+        method: method.to_owned(),
+        gradient_checkpointing: gradient_checkpointing.to_owned(),
+        attention_implementation: training.attention_implementation.clone(),
+    }
+}
