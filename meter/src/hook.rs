@@ -1,5 +1,6 @@
 //! The channel between a training process and its meter: a Unix stream socket that carries framed messages one way.
 
+pub mod client;
 pub mod frame;
 
 /// Environment variable through which the wrapper tells the job's processes where its socket is.

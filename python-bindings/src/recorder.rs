@@ -1,0 +1,127 @@
+//! The connection to the meter, as Python sees it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use flopsmeter_core::facts::{HookFinding, ModelFacts, Phase, Process, Progress};
+use flopsmeter_meter::hook::client::{HookClient, Pass};
+use pyo3::exceptions::{PyConnectionError, PyValueError};
+use pyo3::prelude::*;
+
+/// One process's connection to its meter.
+#[pyclass(frozen, module = "flopsmeter._flopsmeter")]
+pub(crate) struct Recorder {
+    /// Stands outside the lock: in a forked child the lock may be held by a thread that does not exist there.
+    pid: u32,
+    client: Mutex<HookClient>,
+}
+
+impl Recorder {
+    /// Does nothing in a forked child.
+    fn with<T: Default>(&self, act: impl FnOnce(&mut HookClient) -> T) -> T {
+        if self.pid != std::process::id() {
+            return T::default();
+        }
+        act(&mut self.client.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl Recorder {
+    /// Connects to the meter's socket and says who speaks.
+    #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "values taken over from Python are owned")]
+    #[pyo3(signature = (path, *, host, rank = 0, local_rank = 0, world_size = 1))]
+    fn connect(
+        py: Python<'_>,
+        path: PathBuf,
+        host: String,
+        rank: u32,
+        local_rank: u32,
+        world_size: u32,
+    ) -> PyResult<Self> {
+        let pid = std::process::id();
+        let process = Process { pid, host, rank, local_rank, world_size };
+        let client = py.detach(|| HookClient::connect(&path, process)).map_err(|problem| {
+            PyConnectionError::new_err(format!("cannot connect to the meter at {}: {problem}", path.display()))
+        })?;
+        Ok(Self { pid, client: Mutex::new(client) })
+    }
+
+    /// Tells of a model; `facts` is the JSON of one.
+    fn describe(&self, py: Python<'_>, facts: &str) -> PyResult<()> {
+        let facts: ModelFacts = py
+            .detach(|| serde_json::from_str(facts))
+            .map_err(|problem| PyValueError::new_err(format!("not the facts of a model: {problem}")))?;
+        self.with(|client| client.describe(facts));
+        Ok(())
+    }
+
+    /// Adds one forward pass.
+    #[pyo3(signature = (model, phase, gradient, sequences, length, cached_length, real_tokens, /))]
+    #[expect(clippy::too_many_arguments, reason = "called once a pass: a plain positional call is the cheapest")]
+    fn record(
+        &self,
+        model: u32,
+        phase: &str,
+        gradient: bool,
+        sequences: u64,
+        length: u64,
+        cached_length: u64,
+        real_tokens: Option<u64>,
+    ) -> PyResult<()> {
+        let phase = phase_of(phase)?;
+        self.with(|client| {
+            client.record(Pass { model, phase, gradient, sequences, length, cached_length, real_tokens });
+        });
+        Ok(())
+    }
+
+    /// Keeps where the trainer stands for the next flush.
+    #[pyo3(signature = (step, first_step, max_steps))]
+    fn progress(&self, step: u64, first_step: u64, max_steps: Option<u64>) {
+        self.with(|client| client.progress(Progress { step, first_step, max_steps }));
+    }
+
+    /// Keeps a finding for the next flush.
+    fn finding(&self, code: String, text: String) {
+        self.with(|client| client.find(HookFinding { code, text }));
+    }
+
+    /// Hands over what was recorded, without waiting.
+    fn flush(&self) {
+        self.with(HookClient::flush);
+    }
+
+    /// The same, unless it was done a moment ago.
+    fn flush_if_due(&self) {
+        self.with(HookClient::flush_if_due);
+    }
+
+    /// Hands over everything, says goodbye and waits at most so many seconds; other threads run meanwhile.
+    fn close(&self, py: Python<'_>, seconds: f64) {
+        let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        py.detach(|| self.with(|client| client.close(patience)));
+    }
+
+    /// Why the connection was lost, the first time this is asked after the loss.
+    fn take_loss(&self) -> Option<String> {
+        self.with(HookClient::take_loss)
+    }
+
+    /// Whether what is recorded still reaches somebody.
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.with(|client| client.is_open())
+    }
+}
+
+fn phase_of(name: &str) -> PyResult<Phase> {
+    [Phase::Training, Phase::Evaluation, Phase::Generation, Phase::Other]
+        .into_iter()
+        .find(|phase| phase.name() == name)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("`{name}` is no phase: training, evaluation, generation or other"))
+        })
+}
