@@ -4,3 +4,5 @@
 //! threads of its own. The feature `machine` adds devices, the wrapper and the store.
 
 pub mod hook;
+#[cfg(feature = "machine")]
+pub mod store;

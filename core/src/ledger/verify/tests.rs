@@ -129,7 +129,9 @@ fn fractions_of_a_microsecond_are_an_edit() {
 #[test]
 fn a_flood_of_problems_is_counted_not_kept() {
     let mut entries = chain_of(&vec![(0, "hook".to_owned(), String::new()); 300]);
-    entries.iter_mut().for_each(|entry| entry.body.push('x'));
+    for entry in &mut entries {
+        entry.body.push('x');
+    }
     let report = check(&entries);
     assert_eq!((report.problems.len(), report.problem_count), (MAXIMUM_LISTED, 300));
 }

@@ -1,0 +1,111 @@
+//! Entries as JSON lines in a file, for when the ledger cannot be had: the same entries, the same chain.
+
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use flopsmeter_core::ledger::Entry;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::problem::StoreProblem;
+
+/// Longest line that is read back; a hook message is at most 16 MiB and JSON within JSON at most doubles it.
+const MAXIMUM_LINE_BYTES: u64 = 40 << 20;
+
+/// A spool file that is being written.
+#[derive(Debug)]
+pub struct Spool {
+    file: BufWriter<fs_err::File>,
+    path: PathBuf,
+    bytes: u64,
+    limit_bytes: u64,
+}
+
+impl Spool {
+    /// Makes `<folder>/<run>.jsonl` (or `<run>.1.jsonl` … where that exists), readable by this user alone, that grows to at most
+    /// `limit_bytes`.
+    pub fn create(folder: &Path, run: &str, limit_bytes: u64) -> Result<Self, StoreProblem> {
+        let problem = |path: &Path, cause| StoreProblem::Spool { path: path.to_owned(), cause };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|cause| problem(folder, cause))?;
+        let mut number = 0_u32;
+        let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        let run: String = run.chars().map(|character| if plain(character) { character } else { '-' }).collect();
+        loop {
+            let path = folder.join(match number {
+                0 => format!("{run}.jsonl"),
+                number => format!("{run}.{number}.jsonl"),
+            });
+            // `create_new` neither follows a link somebody laid there nor mixes two writers.
+            match fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => return Ok(Self { file: BufWriter::new(file), path, bytes: 0, limit_bytes }),
+                Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists && number < 100 => number += 1,
+                Err(cause) => return Err(problem(&path, cause)),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether `bytes` more fit.
+    pub const fn has_room(&self, bytes: u64) -> bool {
+        self.bytes.saturating_add(bytes) <= self.limit_bytes
+    }
+
+    /// Writes one entry as one line; see [`Spool::sync`].
+    pub fn append(&mut self, entry: &Entry) -> Result<(), StoreProblem> {
+        let mut line = serde_json::to_vec(entry).map_err(|cause| self.problem(cause.into()))?;
+        line.push(b'\n');
+        let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        if !self.has_room(bytes) {
+            return Err(self.problem(std::io::ErrorKind::FileTooLarge.into()));
+        }
+        self.bytes += bytes;
+        self.file.write_all(&line).map_err(|cause| self.problem(cause))
+    }
+
+    /// Brings everything that was appended to the disk.
+    pub fn sync(&mut self) -> Result<(), StoreProblem> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        synced.map_err(|cause| self.problem(cause))
+    }
+
+    fn problem(&self, cause: std::io::Error) -> StoreProblem {
+        StoreProblem::Spool { path: self.path.clone(), cause }
+    }
+}
+
+/// What a spool file holds.
+#[derive(Debug, Default)]
+pub struct SpoolContent {
+    /// The entries, in order.
+    pub entries: Vec<Entry>,
+    /// Lines that are no entries: at most the last one, where the writer was killed, unless somebody edited the file.
+    pub unreadable_lines: u64,
+}
+
+/// Reads a spool file back.
+pub fn read(path: &Path) -> Result<SpoolContent, StoreProblem> {
+    let problem = |cause| StoreProblem::Spool { path: path.to_owned(), cause };
+    let mut reader = BufReader::new(fs_err::File::open(path).map_err(problem)?);
+    let mut content = SpoolContent::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read =
+            std::io::Read::take(&mut reader, MAXIMUM_LINE_BYTES).read_until(b'\n', &mut line).map_err(problem)?;
+        if read == 0 {
+            return Ok(content);
+        }
+        match serde_json::from_slice(&line) {
+            Ok(entry) => content.entries.push(entry),
+            Err(_) => content.unreadable_lines += 1,
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The ledger in one SQLite file.
+
+mod schema;
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use flopsmeter_core::ledger::{Body, Digest, Entry, Head, RUN_PREFIX, chain, run_stream};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+
+use super::problem::StoreProblem;
+
+/// How long another process's transaction (milliseconds, as a rule) is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An open ledger. Everything that is written is on the disk when the writing call returns.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, making it and its folders (for this user alone) where they are missing.
+    pub fn open(path: &Path) -> Result<Self, StoreProblem> {
+        Self::open_patiently(path, PATIENCE)
+    }
+
+    /// The same, waiting up to `patience` for other processes, in every call.
+    pub fn open_patiently(path: &Path, patience: Duration) -> Result<Self, StoreProblem> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|cause| StoreProblem::Unwritable { path: path.to_owned(), cause: cause.to_string() })?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connect(path, flags, patience)?;
+        schema::prepare(&mut connection, path)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Opens a ledger that must exist, for reading alone; works on read-only media too.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreProblem> {
+        if !path.exists() {
+            return Err(StoreProblem::Absent { path: path.to_owned() });
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE)?;
+        schema::check(&connection, path)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes entries that were chained already, in one transaction: all or none.
+    ///
+    /// Entries that are there already are passed over, so writing twice does no harm. Entries that contradict what is there, or
+    /// that leave a hole, are refused ([`StoreProblem::Conflict`]). Returns how many were new.
+    pub fn write(&mut self, entries: &[Entry]) -> Result<usize, StoreProblem> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        self.transact(|transaction| {
+            let mut written = 0;
+            let mut last: Option<&Entry> = None;
+            for entry in entries {
+                let head = match last.filter(|last| last.stream == entry.stream) {
+                    Some(last) => Some(last.head()),
+                    None => head_of(transaction, &entry.stream)?,
+                };
+                match place_of(transaction, entry, head.as_ref())? {
+                    Place::Next => insert(transaction, entry)?,
+                    Place::There => continue,
+                    Place::Taken => return Err(Refusal::Conflict(entry.stream.clone())),
+                }
+                written += 1;
+                last = Some(entry);
+            }
+            Ok(written)
+        })
+    }
+
+    /// Appends one entry after whatever is there, in its own transaction; several processes may do this to one stream at once.
+    pub fn append(&mut self, stream: &str, at: DateTime<Utc>, kind: &str, body: &str) -> Result<Entry, StoreProblem> {
+        self.transact(|transaction| {
+            let entry = chain::append(head_of(transaction, stream)?.as_ref(), stream, at, kind, body);
+            insert(transaction, &entry)?;
+            Ok(entry)
+        })
+    }
+
+    /// Appends the first entry of a stream; `None` if somebody else was first.
+    pub fn append_first(
+        &mut self,
+        stream: &str,
+        at: DateTime<Utc>,
+        kind: &str,
+        body: &str,
+    ) -> Result<Option<Entry>, StoreProblem> {
+        self.transact(|transaction| {
+            if head_of(transaction, stream)?.is_some() {
+                return Ok(None);
+            }
+            let entry = chain::append(None, stream, at, kind, body);
+            insert(transaction, &entry)?;
+            Ok(Some(entry))
+        })
+    }
+
+    /// The last entry of a stream.
+    pub fn head(&self, stream: &str) -> Result<Option<Head>, StoreProblem> {
+        head_of(&self.connection, stream).map_err(|source| self.problem(source))
+    }
+
+    /// Names of all streams that begin with `prefix`, in byte order.
+    pub fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreProblem> {
+        // Steps from name to name by the primary key; a plain DISTINCT would read every entry.
+        const NAMES: &str = "
+            WITH RECURSIVE name(stream) AS (
+                SELECT min(stream) FROM entry WHERE stream >= ?1
+                UNION ALL
+                SELECT (SELECT min(stream) FROM entry WHERE stream > name.stream) FROM name WHERE stream IS NOT NULL
+            )
+            SELECT stream FROM name WHERE stream IS NOT NULL";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(NAMES)?;
+            let mut rows = statement.query([prefix])?;
+            let mut names = Vec::new();
+            while let Some(row) = rows.next()? {
+                let name: String = row.get(0)?;
+                if !name.starts_with(prefix) {
+                    break;
+                }
+                names.push(name);
+            }
+            Ok(names)
+        };
+        read().map_err(|source| self.problem(source))
+    }
+
+    /// All entries of a stream, in order.
+    pub fn entries(&self, stream: &str) -> Result<Vec<Entry>, StoreProblem> {
+        let mut entries = Vec::new();
+        self.visit(stream, |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// Passes every entry of a stream to `visit`, in order, one at a time.
+    pub fn visit(&self, stream: &str, mut visit: impl FnMut(Entry)) -> Result<(), StoreProblem> {
+        const ENTRIES: &str = "
+            SELECT sequence, at, kind, body, previous, digest FROM entry WHERE stream = ?1 ORDER BY sequence";
+        let mut read = || {
+            let mut statement = self.connection.prepare_cached(ENTRIES)?;
+            let mut rows = statement.query([stream])?;
+            while let Some(row) = rows.next()? {
+                visit(entry_of(stream, row)?);
+            }
+            Ok(())
+        };
+        read().map_err(|source| match source {
+            // Values that no version of ours writes: somebody changed the file by hand.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => {
+                StoreProblem::Damaged { path: self.path.clone(), cause: format!("in `{stream}`: {source}") }
+            }
+            source => self.problem(source),
+        })
+    }
+
+    /// All entries of a stream as [`Body`]s with their times.
+    pub fn bodies(&self, stream: &str) -> Result<Vec<(DateTime<Utc>, Body)>, StoreProblem> {
+        let mut bodies = Vec::new();
+        self.visit(stream, |entry| bodies.push((entry.at, Body::read(&entry.kind, &entry.body))))?;
+        Ok(bodies)
+    }
+
+    /// The one run whose id is `prefix` or begins with it.
+    pub fn resolve_run(&self, prefix: &str) -> Result<String, StoreProblem> {
+        let streams = self.streams(&run_stream(prefix))?;
+        let mut candidates: Vec<String> =
+            streams.iter().filter_map(|stream| stream.strip_prefix(RUN_PREFIX)).map(str::to_owned).collect();
+        if candidates.iter().any(|candidate| candidate == prefix) {
+            return Ok(prefix.to_owned());
+        }
+        match candidates.len() {
+            1 => Ok(candidates.remove(0)),
+            0 => Err(StoreProblem::UnknownRun { path: self.path.clone(), prefix: prefix.to_owned() }),
+            _ => Err(StoreProblem::AmbiguousRun { prefix: prefix.to_owned(), candidates }),
+        }
+    }
+
+    /// One transaction that holds the write lock from its start, so that what it reads stays true until it has written.
+    /// Nothing of it remains if `work` fails.
+    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Refusal>) -> Result<T, StoreProblem> {
+        let connection = &mut self.connection;
+        let run = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        run().map_err(|refusal| match refusal {
+            Refusal::Conflict(stream) => StoreProblem::Conflict { path: self.path.clone(), stream },
+            Refusal::Sqlite(source) => StoreProblem::of_sqlite(&self.path, source),
+        })
+    }
+
+    fn problem(&self, source: rusqlite::Error) -> StoreProblem {
+        StoreProblem::of_sqlite(&self.path, source)
+    }
+}
+
+/// Why a transaction was given up.
+enum Refusal {
+    /// The stream has other entries.
+    Conflict(String),
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Sqlite(source)
+    }
+}
+
+/// Where an entry stands relative to what is there.
+enum Place {
+    /// It continues the stream.
+    Next,
+    /// It is there already.
+    There,
+    /// Another entry has its place, or there is a hole before it.
+    Taken,
+}
+
+fn place_of(connection: &Connection, entry: &Entry, head: Option<&Head>) -> rusqlite::Result<Place> {
+    let (next, previous) = head.map_or((0, Digest::NONE), |head| (head.sequence.saturating_add(1), head.digest));
+    if entry.sequence >= next {
+        let continues = entry.sequence == next && entry.previous == previous;
+        return Ok(if continues { Place::Next } else { Place::Taken });
+    }
+    let there: Option<[u8; 32]> = connection
+        .prepare_cached("SELECT digest FROM entry WHERE stream = ?1 AND sequence = ?2")?
+        .query_row(params![entry.stream, signed(entry.sequence)], |row| row.get(0))
+        .optional()?;
+    Ok(if there == Some(entry.digest.0) { Place::There } else { Place::Taken })
+}
+
+fn head_of(connection: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
+    connection
+        .prepare_cached("SELECT sequence, digest FROM entry WHERE stream = ?1 ORDER BY sequence DESC LIMIT 1")?
+        .query_row([stream], |row| Ok(Head { sequence: unsigned(row, 0)?, digest: Digest(row.get(1)?) }))
+        .optional()
+}
+
+fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO entry (stream, sequence, at, kind, body, previous, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            entry.stream,
+            signed(entry.sequence),
+            entry.at.timestamp_micros(),
+            entry.kind,
+            entry.body,
+            entry.previous.0,
+            entry.digest.0,
+        ])
+        .map(drop)
+}
+
+fn entry_of(stream: &str, row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let micros: i64 = row.get(1)?;
+    let at = DateTime::from_timestamp_micros(micros).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, micros))?;
+    Ok(Entry {
+        stream: stream.to_owned(),
+        sequence: unsigned(row, 0)?,
+        at,
+        kind: row.get(2)?,
+        body: row.get(3)?,
+        previous: Digest(row.get(4)?),
+        digest: Digest(row.get(5)?),
+    })
+}
+
+/// SQLite's integers are signed; a stream of 2^63 entries does not come to be.
+fn signed(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connection, StoreProblem> {
+    // Without the URI flag a path is a path, whatever characters it has.
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|source| StoreProblem::of_sqlite(path, source))?;
+    connection.busy_timeout(patience).map_err(|source| StoreProblem::of_sqlite(path, source))?;
+    Ok(connection)
+}

@@ -1,0 +1,84 @@
+//! The tables, and telling a ledger from any other file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::problem::StoreProblem;
+
+/// `PRAGMA user_version` of this schema. A later one may add tables; it never changes what is in this one.
+pub(super) const SCHEMA: i64 = 1;
+
+/// `PRAGMA application_id`, "FLOP": tells our files from other programs' databases.
+const APPLICATION: i64 = 0x464C_4F50;
+
+/// Rows can be large, so this is an ordinary rowid table (WITHOUT ROWID would keep bodies in the key's tree). The triggers stop
+/// slips, not attackers; those are what the chain is for.
+const TABLES: &str = "
+    CREATE TABLE entry (
+        stream TEXT NOT NULL,
+        sequence INTEGER NOT NULL CHECK (sequence >= 0),
+        at INTEGER NOT NULL, -- microseconds since 1970, UTC
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL, -- JSON; these very bytes are hashed
+        previous BLOB NOT NULL CHECK (length(previous) = 32),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        PRIMARY KEY (stream, sequence)
+    ) STRICT;
+    CREATE TRIGGER entry_is_not_updated BEFORE UPDATE ON entry
+        BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+    CREATE TRIGGER entry_is_not_deleted BEFORE DELETE ON entry
+        BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;";
+
+/// Makes sure that the file is a ledger of this schema, and sets how it is written.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreProblem> {
+    let problem = |source| StoreProblem::of_sqlite(path, source);
+    if identify(connection).map_err(problem)? == File::Empty {
+        create(connection).map_err(problem)?;
+    }
+    check(connection, path)?;
+    // FULL: a commit is on the disk when it returns. With NORMAL, loss of power could undo the last commits.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(problem)
+}
+
+/// Refuses what is no ledger of a known schema.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreProblem> {
+    match identify(connection).map_err(|source| StoreProblem::of_sqlite(path, source))? {
+        File::Ledger(SCHEMA) => Ok(()),
+        File::Ledger(found) => Err(StoreProblem::Newer { path: path.to_owned(), found, known: SCHEMA }),
+        File::Empty | File::Other => Err(StoreProblem::NotALedger { path: path.to_owned() }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum File {
+    Empty,
+    Ledger(i64),
+    Other,
+}
+
+fn identify(connection: &Connection) -> rusqlite::Result<File> {
+    let number = |query| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id")?;
+    let schema = number("PRAGMA user_version")?;
+    let objects = number("SELECT count(*) FROM sqlite_schema")?;
+    Ok(match (application, schema, objects) {
+        (0, 0, 0) => File::Empty,
+        (APPLICATION, 1.., _) => File::Ledger(schema),
+        _ => File::Other,
+    })
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Before the first transaction, because a change of mode needs the file alone. The answer is the mode in force; a file
+    // system that cannot do WAL keeps the rollback journal, which is as safe and only slower.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    if identify(&transaction)? == File::Empty {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    transaction.commit()
+}
