@@ -4,6 +4,9 @@
 
 pub mod assess;
 pub mod facts;
+pub mod flops;
 pub mod ledger;
+pub mod method;
 pub mod run;
+pub mod shape;
 pub mod unit;

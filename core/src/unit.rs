@@ -56,13 +56,14 @@ impl Flops {
         }
         let digits = digits.max(1);
         let plain = self.0.to_string();
+        if plain.len() <= digits {
+            let (whole, fraction) = plain.split_at(1);
+            let point = if digits > 1 { "." } else { "" };
+            return format!("{whole}{point}{fraction:0<zeros$}e{}", fraction.len(), zeros = digits - 1);
+        }
         let mut exponent = plain.len() - 1;
-        let mut leading: u128 = if plain.len() <= digits {
-            self.0 * 10_u128.pow(u32::try_from(digits - plain.len()).unwrap_or(0))
-        } else {
-            let unit = 10_u128.pow(u32::try_from(plain.len() - digits).unwrap_or(0));
-            self.0 / unit + u128::from(self.0 % unit >= unit.div_ceil(2))
-        };
+        let unit = 10_u128.pow(u32::try_from(plain.len() - digits).unwrap_or(0));
+        let mut leading = self.0 / unit + u128::from(self.0 % unit >= unit.div_ceil(2));
         if leading.to_string().len() > digits {
             leading /= 10;
             exponent += 1;
@@ -299,5 +300,9 @@ mod tests {
         assert_eq!(Flops(124).scientific(2), "1.2e2");
         assert_eq!(Flops(7).scientific(3), "7.00e0");
         assert_eq!(Flops(4).scientific(1), "4e0");
+        assert_eq!(Flops(40).scientific(1), "4e1");
+        assert_eq!(Flops(4).scientific(0), "4e0");
+        assert_eq!(Flops(9).scientific(42), format!("9.{}e0", "0".repeat(41)));
+        assert_eq!(Flops(u128::MAX).scientific(3), "3.40e38");
     }
 }

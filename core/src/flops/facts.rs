@@ -1,0 +1,121 @@
+//! From what a hook says of a live model to a network with its trained parts.
+
+use super::block::{Pair, State};
+use super::names::{self, Place, Rule};
+use super::network::Network;
+use crate::facts::{AdapterKind, Checkpointing, TrainingFacts};
+use crate::run::Finding;
+use crate::shape::Shape;
+
+/// Names that are listed in one finding before the rest is only counted.
+const LISTED: usize = 8;
+
+impl Network {
+    /// The network of a shape as a live model is trained.
+    ///
+    /// Names that fit no module of the shape are listed in findings; what they stand for is then missing from the count.
+    pub fn from_facts(shape: &Shape, facts: &TrainingFacts) -> (Self, Vec<Finding>) {
+        let mut network = Self::frozen(shape);
+        network.checkpoint = facts.gradient_checkpointing;
+        network.input_require_grads = facts.input_require_grads;
+        network.separate();
+        let mut findings = Vec::new();
+        network.place_copies(facts, &mut findings);
+        network.place_trained(facts, &mut findings);
+        network.place_adapters(facts, &mut findings);
+        network.settle();
+        network.note_cut_gradients(&mut findings);
+        (network, findings)
+    }
+
+    fn place_copies(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+        let mut lost = Vec::new();
+        for name in &facts.copied {
+            let places = names::find(self, name, Rule::SuffixOfHolder);
+            if places.is_empty() {
+                lost.push(name.as_str());
+            }
+            self.edit(&places, |_, state| state.copied = true);
+        }
+        report(findings, "unplaced-copies", "trained copies of modules", &lost);
+    }
+
+    fn place_trained(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+        let mut lost = Vec::new();
+        for name in &facts.trained {
+            let Some((place, bias)) = self.parameter(name) else {
+                lost.push(name.as_str());
+                continue;
+            };
+            self.edit(&[place], |_, state: &mut State| {
+                if bias {
+                    state.bias_trained = true;
+                } else {
+                    state.weight_trained = true;
+                }
+            });
+        }
+        report(findings, "unplaced-parameters", "trained parameters", &lost);
+    }
+
+    /// The module of a parameter, and whether it is the module's bias.
+    fn parameter(&self, name: &str) -> Option<(Place, bool)> {
+        let (module, parameter) = name.rsplit_once('.')?;
+        let place = names::place(self, module)?;
+        let has_bias = self.module(place)?.kind.bias() > 0;
+        match parameter {
+            "weight" => Some((place, false)),
+            "bias" if has_bias => Some((place, true)),
+            _ => None,
+        }
+    }
+
+    fn place_adapters(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+        let mut lost = Vec::new();
+        for adapter in &facts.adapters {
+            let fits = |place: &Place| {
+                self.module(*place).is_some_and(|module| match adapter.kind {
+                    AdapterKind::Lora => module.kind.widths().is_some(),
+                    AdapterKind::Dora => module.kind.is_linear(),
+                })
+            };
+            let Some(place) = names::place(self, &adapter.module).filter(fits) else {
+                lost.push(adapter.module.as_str());
+                continue;
+            };
+            let pair = Pair { kind: adapter.kind, rank: adapter.rank, trained: adapter.trained };
+            self.edit(&[place], |_, state| state.pairs.push(pair));
+        }
+        report(findings, "unplaced-adapters", "low-rank adapters", &lost);
+    }
+
+    /// A reentrant checkpoint passes no gradient to a block whose input requires none (PyTorch warns of it).
+    fn note_cut_gradients(&self, findings: &mut Vec<Finding>) {
+        let embedding_trains = self.stem.states.iter().any(|state| state.weight_trained || !state.pairs.is_empty());
+        let cut = self.checkpoint == Some(Checkpointing::Reentrant) && !self.input_require_grads && !embedding_trains;
+        let trains =
+            |state: &State| state.weight_trained || state.bias_trained || state.pairs.iter().any(|pair| pair.trained);
+        if cut && self.plans.iter().flatten().any(trains) {
+            findings.push(Finding {
+                code: "checkpoint-cuts-gradients".to_owned(),
+                text:
+                    "gradient checkpointing is reentrant and the embeddings' output requires no gradient, so no block \
+                       is trained; call enable_input_require_grads() or use non-reentrant checkpointing"
+                        .to_owned(),
+            });
+        }
+    }
+}
+
+fn report(findings: &mut Vec<Finding>, code: &str, what: &str, names: &[&str]) {
+    if names.is_empty() {
+        return;
+    }
+    let shown = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    findings.push(Finding {
+        code: code.to_owned(),
+        text: format!("{what} that this family's shape does not have are left out of the count: {shown}{rest}; compare the model's class with its configuration"),
+    });
+}

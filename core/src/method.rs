@@ -1,0 +1,111 @@
+//! How a model is going to be trained, as somebody plans it before any job runs.
+
+use crate::facts::{AdapterKind, Checkpointing};
+
+/// Which parameters of a model are trained, and what is added to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// All parameters but those of the frozen modules.
+    Full {
+        /// Modules, by role (`input-embeddings`, `output-head`) or by PyTorch name; a name freezes all beneath it, and
+        /// may leave out what comes before it (`embed_tokens`, `layers.0`, `mlp`).
+        frozen: Vec<String>,
+    },
+    /// Low-rank pairs beside frozen linear modules. QLoRA is the same: building a weight from its four bits is no product.
+    Lora {
+        /// LoRA or DoRA.
+        kind: AdapterKind,
+        /// Rank of every pair.
+        rank: u64,
+        /// Which modules get a pair.
+        targets: Targets,
+        /// Modules that are copied and trained as a whole, by role or as `peft` matches them: whatever name ends so.
+        modules_to_save: Vec<String>,
+    },
+    /// The last blocks alone, without the final norm and the head.
+    LastLayers {
+        /// How many.
+        layers: u64,
+    },
+    /// The output head alone; where it is tied to the embeddings, that trains the embeddings, so gradients flow through everything.
+    HeadOnly,
+}
+
+impl Method {
+    /// All parameters.
+    pub const fn full() -> Self {
+        Self::Full { frozen: Vec::new() }
+    }
+
+    /// LoRA of one rank on some modules, nothing else trained.
+    pub const fn lora(rank: u64, targets: Targets) -> Self {
+        Self::Lora { kind: AdapterKind::Lora, rank, targets, modules_to_save: Vec::new() }
+    }
+}
+
+/// Which modules get a low-rank pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// Every linear module but the output head, `all-linear` in `peft`.
+    AllLinear,
+    /// Modules with one of these names, or whose name ends so after a dot, as `peft` matches a list.
+    Named(Vec<String>),
+}
+
+/// The rest of what decides how far gradients flow and what is computed twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainingOptions {
+    /// Activation recomputation, if on. On a text model `transformers` 5 then also calls `enable_input_require_grads()`.
+    pub gradient_checkpointing: Option<Checkpointing>,
+    /// `enable_input_require_grads()` without checkpointing: gradients flow to the embeddings' output whatever is frozen.
+    pub input_require_grads: bool,
+}
+
+/// A method that does not fit a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodProblem {
+    /// A name or role that no module has.
+    #[error("{option} `{name}` matches no {wanted} of this model; there are: {known}")]
+    NoSuchModule {
+        /// Which list it stands in: `target`, `module to save`, `frozen module`.
+        option: &'static str,
+        /// The name.
+        name: String,
+        /// What was looked for.
+        wanted: &'static str,
+        /// Names that would match.
+        known: String,
+    },
+    /// LoRA without targets.
+    #[error("LoRA has no target module; name some of: {known}, or `all-linear`")]
+    NoTargets {
+        /// Names that would match.
+        known: String,
+    },
+    /// A rank that no pair has.
+    #[error("rank {rank} is not between 1 and {most}; usual ranks are 8 to 256")]
+    Rank {
+        /// What was given.
+        rank: u64,
+        /// The largest accepted rank.
+        most: u64,
+    },
+    /// More blocks than there are, or none.
+    #[error("cannot train the last {asked} blocks of {there}; choose a number from 1 to {there}")]
+    Layers {
+        /// What was given.
+        asked: u64,
+        /// Blocks of the model.
+        there: usize,
+    },
+    /// One module in two lists.
+    #[error("`{module}` would get a low-rank pair and be saved as a whole (`{name}`); name the module to save in full")]
+    AdaptedAndSaved {
+        /// The module.
+        module: String,
+        /// The entry of `modules_to_save` that matches it by its ending.
+        name: String,
+    },
+}

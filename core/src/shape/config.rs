@@ -1,0 +1,111 @@
+//! Reads single keys of a configuration, each with its type and its bounds.
+
+use serde_json::{Map, Value};
+
+use super::ShapeProblem;
+
+/// Bounds of the sizes. Each is more than ten times the largest published model's, and together they keep every
+/// parameter count within 64 bits and every cost within 128.
+pub(super) mod most {
+    pub(in crate::shape) const VOCABULARY: u64 = 1 << 26;
+    pub(in crate::shape) const WIDTH: u64 = 1 << 22;
+    pub(in crate::shape) const HEADS: u64 = 1 << 14;
+    pub(in crate::shape) const HEAD_SIZE: u64 = 1 << 14;
+    pub(in crate::shape) const LAYERS: u64 = 1 << 12;
+    pub(in crate::shape) const WINDOW: u64 = 1 << 40;
+}
+
+/// The keys of one configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Config<'a> {
+    keys: &'a Map<String, Value>,
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn new(config: &'a Value) -> Result<Self, ShapeProblem> {
+        config.as_object().map(|keys| Self { keys }).ok_or(ShapeProblem::NotAnObject)
+    }
+
+    /// The value under a key; `null` counts as absent, as `transformers` treats it.
+    fn value(self, key: &str) -> Option<&'a Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether a key stands there, even as `null`.
+    pub(super) fn has(self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// A whole number from 1 to `most`, or `None` if absent.
+    pub(super) fn size(self, key: &str, most: u64) -> Result<Option<u64>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let Value::Number(number) = value else { return Err(wrong_type(key, value, "a whole number")) };
+        match number.as_u64() {
+            Some(size) if (1..=most).contains(&size) => Ok(Some(size)),
+            None if number.as_i64().is_none() && !is_integer(&number.to_string()) => {
+                Err(wrong_type(key, value, "a whole number"))
+            }
+            _ => Err(ShapeProblem::OutOfRange { key: key.to_owned(), found: shortened(value), most }),
+        }
+    }
+
+    /// A whole number from 1 to `most`.
+    pub(super) fn required_size(self, key: &str, most: u64) -> Result<u64, ShapeProblem> {
+        self.size(key, most)?.ok_or_else(|| ShapeProblem::Missing { key: key.to_owned() })
+    }
+
+    /// A whole number from 0 on, or `None` if absent.
+    pub(super) fn count(self, key: &str) -> Result<Option<u64>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_u64().map(Some).ok_or_else(|| wrong_type(key, value, "a whole number, 0 or more"))
+    }
+
+    /// `true` or `false`, or `None` if absent.
+    pub(super) fn flag(self, key: &str) -> Result<Option<bool>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| wrong_type(key, value, "true or false"))
+    }
+
+    /// Whether a probability is above zero; `false` if absent.
+    pub(super) fn is_positive(self, key: &str) -> Result<bool, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(false) };
+        let probability = value.as_f64().filter(|probability| (0.0..=1.0).contains(probability));
+        probability.map(|probability| probability > 0.0).ok_or_else(|| wrong_type(key, value, "a number from 0 to 1"))
+    }
+
+    /// A text, or `None` if absent.
+    pub(super) fn text(self, key: &str) -> Result<Option<&'a str>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| wrong_type(key, value, "a text"))
+    }
+
+    /// A list of texts, or `None` if absent.
+    pub(super) fn texts(self, key: &str) -> Result<Option<Vec<&'a str>>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let texts = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
+        texts.map(Some).ok_or_else(|| wrong_type(key, value, "a list of texts"))
+    }
+}
+
+fn is_integer(digits: &str) -> bool {
+    digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn wrong_type(key: &str, value: &Value, expected: &'static str) -> ShapeProblem {
+    ShapeProblem::WrongType { key: key.to_owned(), found: shortened(value), expected }
+}
+
+/// A value as JSON, cut so that a hostile file cannot fill the terminal.
+pub(super) fn shortened(value: &Value) -> String {
+    shortened_text(&value.to_string())
+}
+
+/// A text, cut so that a hostile file cannot fill the terminal, without control characters.
+pub(super) fn shortened_text(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,98 @@
+//! Which keys the queries of each block see.
+
+use super::config::{Config, most, shortened_text};
+use super::{Mask, ShapeProblem};
+
+/// Window of the families that have one and whose configuration is silent.
+pub(super) const USUAL_WINDOW: u64 = 4096;
+
+/// How a family chooses the blocks that see a sliding window only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Windows {
+    /// None slide.
+    Never,
+    /// None slide, but `use_bidirectional_attention` can lift the mask.
+    Bidirectional,
+    /// All slide where `sliding_window` is set; the default where the key is absent.
+    All(Option<u64>),
+    /// Where `use_sliding_window` is true, those that `layer_types` names, else those from `max_window_layers` on.
+    Upper,
+    /// Those that `layer_types` names, else all but each `every`-th; `use_bidirectional_attention` can lift the mask.
+    Alternating {
+        /// One block in so many sees everything.
+        every: u64,
+        /// `sliding_window_pattern` overrides `every`.
+        adjustable: bool,
+    },
+}
+
+/// Blocks below this number see everything where Qwen's `max_window_layers` is absent.
+const USUAL_FULL_LAYERS: u64 = 28;
+
+/// The mask of each block.
+pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<Vec<Mask>, ShapeProblem> {
+    let all = |mask: Mask| Ok((0..layers).map(|_| mask).collect());
+    if lifts_mask(windows, config)? {
+        return all(Mask::Bidirectional);
+    }
+    match windows {
+        Windows::Never | Windows::Bidirectional => all(Mask::Causal),
+        Windows::All(default) => all(window(config, default)?),
+        Windows::Upper if !config.flag("use_sliding_window")?.unwrap_or(false) => all(Mask::Causal),
+        Windows::Upper => {
+            let first = config.count("max_window_layers")?.unwrap_or(USUAL_FULL_LAYERS);
+            chosen(config, layers, |layer| layer >= first)
+        }
+        Windows::Alternating { every, adjustable } => {
+            let given = if adjustable { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
+            let every = given.unwrap_or(every);
+            chosen(config, layers, |layer| !(layer + 1).is_multiple_of(every))
+        }
+    }
+}
+
+/// Gemma alone has this key. A window that looks both ways is then counted as if it hid nothing: too high, never too low.
+fn lifts_mask(windows: Windows, config: Config<'_>) -> Result<bool, ShapeProblem> {
+    match windows {
+        Windows::Bidirectional | Windows::Alternating { .. } => {
+            Ok(config.flag("use_bidirectional_attention")?.unwrap_or(false))
+        }
+        Windows::Never | Windows::All(_) | Windows::Upper => Ok(false),
+    }
+}
+
+/// The mask of a block that slides; an explicit `null` switches the window off.
+fn window(config: Config<'_>, default: Option<u64>) -> Result<Mask, ShapeProblem> {
+    let given = config.size("sliding_window", most::WINDOW)?;
+    let window = if config.has("sliding_window") { given } else { default };
+    Ok(window.map_or(Mask::Causal, Mask::Sliding))
+}
+
+/// Masks by `layer_types`, or by the family's rule where that is absent.
+fn chosen(config: Config<'_>, layers: u64, slides: impl Fn(u64) -> bool) -> Result<Vec<Mask>, ShapeProblem> {
+    let sliding = window(config, Some(USUAL_WINDOW))?;
+    let mask = |slides: bool| if slides { sliding } else { Mask::Causal };
+    let Some(types) = config.texts("layer_types")? else {
+        return Ok((0..layers).map(|layer| mask(slides(layer))).collect());
+    };
+    if u64::try_from(types.len()) != Ok(layers) {
+        return Err(ShapeProblem::Contradiction {
+            key: "layer_types".to_owned(),
+            found: format!("a list of {}", types.len()),
+            conflict: format!("num_hidden_layers is {layers}"),
+        });
+    }
+    types.into_iter().map(|kind| slides_by_type(kind).map(mask)).collect()
+}
+
+fn slides_by_type(kind: &str) -> Result<bool, ShapeProblem> {
+    match kind {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        other => Err(ShapeProblem::WrongType {
+            key: "layer_types".to_owned(),
+            found: format!("a list with `{}`", shortened_text(other)),
+            expected: "a list of `full_attention` and `sliding_attention`",
+        }),
+    }
+}

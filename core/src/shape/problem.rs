@@ -1,0 +1,73 @@
+//! Why a configuration describes no network we can count.
+
+/// A configuration that cannot be counted. Each message names the key, what stands there, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShapeProblem {
+    /// The file holds JSON, but no object.
+    #[error("the configuration is no JSON object; give the `config.json` that lies beside the model's weights")]
+    NotAnObject,
+    /// A family nobody has described yet; it is never guessed from look-alikes.
+    #[error("model_type `{found}` is not known; counted families: {known}")]
+    UnknownFamily {
+        /// What the configuration says.
+        found: String,
+        /// Families that are.
+        known: String,
+    },
+    /// A configuration around a text model and others.
+    #[error(
+        "model_type `{found}` wraps a text model with other parts (`text_config`), which cannot be counted yet; \
+         if only its text part is trained on text, give `text_config` alone as the configuration"
+    )]
+    Wrapper {
+        /// What the configuration says.
+        found: String,
+    },
+    /// A head other than that of a language model.
+    #[error(
+        "architectures names `{found}`, but only heads of causal language models (`…ForCausalLM`) can be counted yet"
+    )]
+    UnknownHead {
+        /// What the configuration says.
+        found: String,
+    },
+    /// A key that has no default is absent.
+    #[error("key `{key}` is missing; add it as the model's own `config.json` has it")]
+    Missing {
+        /// The key.
+        key: String,
+    },
+    /// A key holds a value of another type.
+    #[error("key `{key}` is {found}, but must be {expected}; correct it after the model's own `config.json`")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// What stands there, shortened.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A number that no network has.
+    #[error(
+        "key `{key}` is {found}, but must lie between 1 and {most}; correct it after the model's own `config.json`"
+    )]
+    OutOfRange {
+        /// The key.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// The largest accepted value.
+        most: u64,
+    },
+    /// Two keys that do not go together.
+    #[error("key `{key}` is {found}, but {conflict}; correct one of them after the model's own `config.json`")]
+    Contradiction {
+        /// The key.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// With what it collides.
+        conflict: String,
+    },
+}
