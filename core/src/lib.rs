@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod assess;
+pub mod ceiling;
 pub mod facts;
 pub mod flops;
+pub mod gpu_table;
 pub mod ledger;
 pub mod method;
 pub mod run;
 pub mod shape;
+pub mod sample;
 pub mod unit;

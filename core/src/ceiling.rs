@@ -1,0 +1,134 @@
+//! The hardware ceiling: from samples to upper bounds on the operations a job can have done.
+//!
+//! A bound is never below the truth. Time of which nothing is known is charged at the device's strict peak, a device that
+//! cannot be bounded makes the total missing, and every rounding is upward. Each layer is `time held × strict peak` less what
+//! readings *prove* not to have been used, so that samples may be lost, late, reordered or repeated: a lost one proves
+//! nothing, a repeated one proves nothing twice.
+
+mod device;
+mod exact;
+mod processor;
+#[cfg(test)]
+mod scripted;
+mod timeline;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::gpu_table::GpuTable;
+use crate::run::{Ceiling, DeviceCeiling, Gap};
+use crate::sample::{Device, DeviceFacts, Sample};
+use crate::unit::{Flops, Joules};
+use device::DeviceMeter;
+pub use processor::{CorePeak, EMBEDDED as EMBEDDED_PROCESSORS, core_peak, names_floating_point};
+use timeline::nanoseconds;
+
+/// Devices that samples may name without having been announced; more than that are counted under one name.
+const MAX_STRAYS: usize = 64;
+
+/// Adds up the samples of one session (one segment on one node), in any order.
+///
+/// ```
+/// use chrono::DateTime;
+/// use flopsmeter_core::ceiling::CeilingMeter;
+/// use flopsmeter_core::sample::{Device, DeviceFacts, GpuFacts};
+/// use flopsmeter_core::unit::Flops;
+///
+/// let facts = DeviceFacts::Gpu(GpuFacts { max_sm_clock_mhz: Some(1980), ..GpuFacts::default() });
+/// let mut meter = CeilingMeter::new(vec![Device { id: "GPU-1".into(), name: "NVIDIA H200".into(), facts }]);
+/// meter.hold(DateTime::from_timestamp(0, 0).unwrap(), DateTime::from_timestamp(10, 0).unwrap());
+/// // Ten seconds in which nothing could be read are charged in full.
+/// assert_eq!(meter.ceiling().flop, Some(Flops(10 * 132 * 8192 * 1_980_000_000)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct CeilingMeter {
+    devices: BTreeMap<String, DeviceMeter>,
+    order: Vec<String>,
+    held: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl CeilingMeter {
+    /// A meter for these devices, by the embedded tables.
+    pub fn new(devices: Vec<Device>) -> Self {
+        let mut meter = Self { devices: BTreeMap::new(), order: Vec::new(), held: None };
+        meter.announce(devices);
+        meter
+    }
+
+    /// Adds devices. One that is known already keeps its first description.
+    pub fn announce(&mut self, devices: Vec<Device>) {
+        for device in devices {
+            if self.devices.contains_key(&device.id) {
+                continue;
+            }
+            let id = device.id.clone();
+            let mut meter = DeviceMeter::new(device, GpuTable::embedded());
+            if let Some((started, ended)) = self.held {
+                meter.timeline.hold(nanoseconds(started), nanoseconds(ended));
+            }
+            self.order.push(id.clone());
+            self.devices.insert(id, meter);
+        }
+    }
+
+    /// The job held all devices in this time, whether or not samples say so: call it with the job's start as soon as that is
+    /// known, and with its end when it has ended.
+    pub fn hold(&mut self, started: DateTime<Utc>, ended: DateTime<Utc>) {
+        let (from, until) = self.held.unwrap_or((started, ended));
+        self.held = Some((from.min(started), until.max(ended)));
+        for device in self.devices.values_mut() {
+            device.timeline.hold(nanoseconds(started), nanoseconds(ended));
+        }
+    }
+
+    /// Adds a sample. One of a device that was not announced makes the ceiling incomplete.
+    pub fn add(&mut self, sample: &Sample) {
+        if !self.devices.contains_key(&sample.device) {
+            let strays = self.devices.len().saturating_sub(self.order.len());
+            let id = if strays < MAX_STRAYS { sample.device.as_str() } else { "other devices" };
+            let reason = "samples name this device, but nothing describes it".to_owned();
+            let facts = DeviceFacts::Unreadable { reason };
+            let stray = Device { id: id.to_owned(), name: "unknown".to_owned(), facts };
+            let meter = DeviceMeter::new(stray, GpuTable::embedded());
+            self.devices.entry(id.to_owned()).or_insert(meter).add(sample);
+            return;
+        }
+        if let Some(device) = self.devices.get_mut(&sample.device) {
+            device.add(sample);
+        }
+    }
+
+    /// The devices as they were announced, then those that only samples name.
+    fn in_order(&self) -> impl Iterator<Item = &DeviceMeter> {
+        let announced = self.order.iter().filter_map(|id| self.devices.get(id));
+        let strays = self.devices.iter().filter(|(id, _)| !self.order.contains(id)).map(|(_, device)| device);
+        announced.chain(strays)
+    }
+
+    /// The bound so far: each device at its tightest valid layer, and their sum where every device has one.
+    pub fn ceiling(&self) -> Ceiling {
+        let devices: Vec<DeviceCeiling> = self.in_order().map(DeviceMeter::ceiling).collect();
+        let flop = devices.iter().map(|device| device.flop).sum::<Option<Flops>>().filter(|_| !devices.is_empty());
+        let mut layers: Vec<&String> = devices.iter().filter_map(|device| device.layer.as_ref()).collect();
+        layers.dedup();
+        let layer = match (flop, layers.as_slice()) {
+            (None, _) | (_, []) => None,
+            (_, [only]) => Some((*only).clone()),
+            _ => Some("mixed".to_owned()),
+        };
+        Ceiling { flop, layer, complete: flop.is_some(), devices }
+    }
+
+    /// Time in which a device could not be read, in the order of devices and then of time.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.in_order().flat_map(DeviceMeter::gaps).collect()
+    }
+
+    /// Energy of the GPUs over the held time; `None` without a GPU, or if the counter of one of them was never read.
+    pub fn energy(&self) -> Option<Joules> {
+        let mut gpus = self.in_order().filter(|device| device.is_gpu()).peekable();
+        gpus.peek()?;
+        gpus.map(DeviceMeter::energy).sum()
+    }
+}

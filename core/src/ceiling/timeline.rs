@@ -1,0 +1,255 @@
+//! Which time of a device was held, which of it was read, and why the rest was not.
+//!
+//! Memory stays bounded: neighbouring intervals melt into one, and past [`MAX_STRETCHES`] separate ones a reading is not
+//! accepted, which leaves its time uncovered and so charged in full.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+/// Separate stretches (of read or of missing time) that are kept.
+const MAX_STRETCHES: usize = 4096;
+
+/// What is said of time in which nothing arrived.
+const NOTHING_ARRIVED: &str = "no sample arrived for this time";
+
+/// Nanoseconds since 1970; wide enough for any date.
+pub(super) type Nanoseconds = i128;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timeline {
+    held: Option<(Nanoseconds, Nanoseconds)>,
+    read: BTreeMap<Nanoseconds, Stretch>,
+    missing: BTreeMap<Nanoseconds, (Nanoseconds, String)>,
+}
+
+/// A stretch without a hole, and the energy counted in it.
+#[derive(Clone, Debug)]
+struct Stretch {
+    end: Nanoseconds,
+    energy: Energy,
+}
+
+/// Counter readings in the order of time, folded: first, last, and the sum of what it rose between them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Energy {
+    ends: Option<(u64, u64)>,
+    millijoules: u64,
+    /// Whether the counter ever fell: it restarts there, and what it missed is not known.
+    fell: bool,
+}
+
+impl Energy {
+    pub(super) fn reading(counter: Option<u64>) -> Self {
+        Self { ends: counter.map(|value| (value, value)), ..Self::default() }
+    }
+
+    fn then(self, later: Self) -> Self {
+        let (rise, fell, ends) = match (self.ends, later.ends) {
+            (Some((first, last)), Some((next, end))) => (next.saturating_sub(last), next < last, Some((first, end))),
+            (ends, None) | (None, ends) => (0, false, ends),
+        };
+        let millijoules = self.millijoules.saturating_add(later.millijoules).saturating_add(rise);
+        Self { ends, millijoules, fell: self.fell || later.fell || fell }
+    }
+
+    /// What was counted, if the counter was read at all.
+    pub(super) fn millijoules(self) -> Option<u64> {
+        self.ends.map(|_| self.millijoules)
+    }
+
+    pub(super) fn fell(self) -> bool {
+        self.fell
+    }
+}
+
+/// Time of a device that no reading covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncovered {
+    pub(super) started: Nanoseconds,
+    pub(super) ended: Nanoseconds,
+    pub(super) reason: String,
+}
+
+pub(super) fn nanoseconds(at: DateTime<Utc>) -> Nanoseconds {
+    Nanoseconds::from(at.timestamp()) * 1_000_000_000 + Nanoseconds::from(at.timestamp_subsec_nanos())
+}
+
+pub(super) fn date(at: Nanoseconds) -> DateTime<Utc> {
+    let seconds = i64::try_from(at.div_euclid(1_000_000_000)).ok();
+    let fraction = u32::try_from(at.rem_euclid(1_000_000_000)).unwrap_or(0);
+    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, fraction)).unwrap_or_default()
+}
+
+impl Timeline {
+    /// The job held the device in this time, whether or not it was read.
+    pub(super) fn hold(&mut self, started: Nanoseconds, ended: Nanoseconds) {
+        let ended = ended.max(started);
+        self.held = Some(match self.held {
+            Some((from, until)) => (from.min(started), until.max(ended)),
+            None => (started, ended),
+        });
+    }
+
+    /// A reading covers this time. `false` if some of it is covered already (a duplicate) or too many stretches are kept: such
+    /// a reading must prove nothing, since what it tells may have been told before.
+    pub(super) fn cover(&mut self, started: Nanoseconds, ended: Nanoseconds, energy: Energy) -> bool {
+        self.hold(started, ended);
+        let before = self.read.range(..ended).next_back();
+        if before.is_some_and(|(_, stretch)| stretch.end > started) {
+            return false;
+        }
+        let before = before.filter(|(_, stretch)| stretch.end == started).map(|(&start, _)| start);
+        let after = self.read.contains_key(&ended);
+        if before.is_none() && !after && self.read.len() >= MAX_STRETCHES {
+            return false;
+        }
+        let mut merged = Stretch { end: ended, energy };
+        if let Some(stretch) = self.read.remove(&ended) {
+            merged = Stretch { end: stretch.end, energy: merged.energy.then(stretch.energy) };
+        }
+        let start = before.unwrap_or(started);
+        if let Some(stretch) = self.read.remove(&start) {
+            merged.energy = stretch.energy.then(merged.energy);
+        }
+        self.read.insert(start, merged);
+        true
+    }
+
+    /// Something was said of this time, namely that nothing can be.
+    pub(super) fn miss(&mut self, started: Nanoseconds, ended: Nanoseconds, reason: &str) {
+        self.hold(started, ended);
+        let before = self.missing.range_mut(..=started).next_back();
+        if let Some((_, (until, _))) = before.filter(|(_, (until, said))| *until >= started && said == reason) {
+            *until = ended.max(*until);
+            return;
+        }
+        if self.missing.len() < MAX_STRETCHES {
+            self.missing.entry(started).or_insert_with(|| (ended, reason.to_owned()));
+        }
+    }
+
+    pub(super) fn held_nanoseconds(&self) -> u128 {
+        self.held.map_or(0, |(from, until)| length(from, until))
+    }
+
+    pub(super) fn uncovered_nanoseconds(&self) -> u128 {
+        let covered: u128 = self.read.iter().map(|(&start, stretch)| length(start, stretch.end)).sum();
+        self.held_nanoseconds().saturating_sub(covered)
+    }
+
+    /// Energy over the whole time, in which the counter runs on while it is not read.
+    pub(super) fn energy(&self) -> Energy {
+        self.read.values().fold(Energy::default(), |sum, stretch| sum.then(stretch.energy))
+    }
+
+    /// The time that no reading covers, in order, each with its reason.
+    pub(super) fn uncovered(&self) -> Vec<Uncovered> {
+        let Some((from, until)) = self.held else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut cursor = from;
+        for (&start, stretch) in &self.read {
+            self.explain(cursor, start, &mut found);
+            cursor = stretch.end;
+        }
+        self.explain(cursor, until, &mut found);
+        found
+    }
+
+    /// Cuts one uncovered stretch where the reason changes.
+    fn explain(&self, from: Nanoseconds, until: Nanoseconds, found: &mut Vec<Uncovered>) {
+        let mut cursor = from;
+        let mut push = |started: Nanoseconds, ended: Nanoseconds, reason: &str| {
+            if started < ended {
+                found.push(Uncovered { started, ended, reason: reason.to_owned() });
+            }
+        };
+        for (&start, (end, reason)) in self.missing.range(..until) {
+            if *end <= cursor {
+                continue;
+            }
+            push(cursor, start, NOTHING_ARRIVED);
+            let (start, end) = (start.max(cursor), (*end).min(until));
+            push(start, end, reason);
+            cursor = end;
+        }
+        push(cursor, until, NOTHING_ARRIVED);
+    }
+}
+
+fn length(from: Nanoseconds, until: Nanoseconds) -> u128 {
+    u128::try_from(until - from).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uncovered(timeline: &Timeline) -> Vec<(Nanoseconds, Nanoseconds, String)> {
+        timeline.uncovered().into_iter().map(|hole| (hole.started, hole.ended, hole.reason)).collect()
+    }
+
+    #[test]
+    fn what_is_not_covered_is_listed_with_its_reason() {
+        let mut timeline = Timeline::default();
+        timeline.hold(0, 100);
+        assert!(timeline.cover(10, 20, Energy::default()));
+        assert!(timeline.cover(20, 30, Energy::default()));
+        timeline.miss(30, 40, "lost");
+        timeline.miss(40, 50, "lost");
+        timeline.miss(50, 60, "late");
+        assert!(timeline.cover(70, 100, Energy::default()));
+        assert_eq!(timeline.uncovered_nanoseconds(), 50);
+        assert_eq!(
+            uncovered(&timeline),
+            [
+                (0, 10, NOTHING_ARRIVED.to_owned()),
+                (30, 50, "lost".to_owned()),
+                (50, 60, "late".to_owned()),
+                (60, 70, NOTHING_ARRIVED.to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_duplicate_or_an_overlap_is_not_accepted_twice() {
+        let mut timeline = Timeline::default();
+        assert!(timeline.cover(0, 10, Energy::default()));
+        assert!(!timeline.cover(0, 10, Energy::default()));
+        assert!(!timeline.cover(9, 11, Energy::default()));
+        assert!(!timeline.cover(-5, 50, Energy::default()));
+        assert!(timeline.cover(10, 11, Energy::default()));
+        assert_eq!(timeline.held_nanoseconds(), 55);
+    }
+
+    #[test]
+    fn energy_is_the_sum_of_rises_in_any_order_of_arrival() {
+        // 100, 130, (hole) 150, 20 (restart), 50: 30 + 20 + 0 + 30.
+        let readings = [(0, 10, 100), (10, 20, 130), (30, 40, 150), (40, 50, 20), (50, 60, 50)];
+        for turn in 0..readings.len() {
+            let mut timeline = Timeline::default();
+            for offset in 0..readings.len() {
+                let (start, end, counter) = readings[(turn + offset) % readings.len()];
+                assert!(timeline.cover(start, end, Energy::reading(Some(counter))));
+            }
+            assert_eq!(timeline.energy().millijoules(), Some(80));
+            assert!(timeline.energy().fell());
+        }
+    }
+
+    #[test]
+    fn stretches_are_bounded_and_the_rest_stays_uncovered() {
+        let mut timeline = Timeline::default();
+        let count = Nanoseconds::try_from(MAX_STRETCHES).unwrap() + 10;
+        let accepted =
+            (0..count).filter(|&index| timeline.cover(index * 10, index * 10 + 5, Energy::default())).count();
+        assert_eq!(accepted, MAX_STRETCHES);
+        assert_eq!(timeline.uncovered_nanoseconds(), timeline.held_nanoseconds() - 5 * MAX_STRETCHES as u128);
+    }
+
+    #[test]
+    fn a_date_survives_the_way_through_nanoseconds() {
+        let at = DateTime::from_timestamp(-5, 7).unwrap();
+        assert_eq!(date(nanoseconds(at)), at);
+    }
+}

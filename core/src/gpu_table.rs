@@ -1,0 +1,230 @@
+//! The GPU table: what each product can do at most, with the source of each row (`data/gpus.csv`).
+//!
+//! Rows are found by the full product name, never by a part of it: substring tables give an H200 the figure of an H20.
+//! A name that is not in the table has no row, and [`GpuTable::peak`] bounds it from what the driver says of it.
+
+mod name;
+mod peak;
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+pub use name::product_name;
+pub use peak::GpuPeak;
+
+use crate::sample::ComputeCapability;
+use crate::unit::Flops;
+
+/// The embedded table, byte for byte.
+pub const EMBEDDED: &str = include_str!("../data/gpus.csv");
+
+/// One product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuRow {
+    /// Short label of the row, for people.
+    pub label: String,
+    /// Full product names without the vendor word in front, as the driver spells them.
+    pub product_names: Vec<String>,
+    /// CUDA compute capability.
+    pub compute_capability: ComputeCapability,
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// FP32 lanes of one multiprocessor.
+    pub cores_per_multiprocessor: u32,
+    /// Highest clock that the row knows: boost, data sheet or observed.
+    pub clock_mhz: u32,
+    /// Operations per clock and multiprocessor in the fastest dense floating-point format, with FP16 accumulation where that
+    /// is faster.
+    pub strict_flop_per_clock: u32,
+    /// Which format that is, and why.
+    pub strict_basis: String,
+    /// Dense bf16 (or fp16) operations per second as the data sheet has them.
+    pub nominal_flop_per_second: Flops,
+    /// Whether the row's multiprocessors and clock can be relied on by themselves: marked `high` and `sourced`.
+    pub firm: bool,
+    /// Where the row comes from.
+    pub source: String,
+    /// What else there is to know.
+    pub note: String,
+}
+
+/// A table of GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GpuTable {
+    rows: Vec<GpuRow>,
+}
+
+/// Why a table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuTableProblem {
+    /// The file is no CSV with the columns of the embedded table.
+    #[error("the GPU table cannot be read: {source}; compare its columns with those of the embedded table")]
+    Unreadable {
+        /// What the reader said.
+        #[from]
+        source: csv::Error,
+    },
+    /// A cell does not hold what its column asks for.
+    #[error("row `{row}` of the GPU table: `{value}` is no {column}; correct the cell")]
+    Cell {
+        /// The row's label.
+        row: String,
+        /// The column.
+        column: &'static str,
+        /// The cell.
+        value: String,
+    },
+    /// Two rows claim one product name.
+    #[error("product name `{name}` stands in more than one row of the GPU table; leave it in one")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
+}
+
+impl GpuTable {
+    /// The table that is built in.
+    pub fn embedded() -> &'static Self {
+        static TABLE: OnceLock<GpuTable> = OnceLock::new();
+        // A test reads the embedded table; were it unreadable all the same, each GPU would be bounded from the driver's facts
+        // or not at all, never below the truth.
+        TABLE.get_or_init(|| Self::parse(EMBEDDED).unwrap_or_default())
+    }
+
+    /// Reads a table with the columns of the embedded one.
+    pub fn parse(text: &str) -> Result<Self, GpuTableProblem> {
+        let mut rows = Vec::new();
+        for record in csv::Reader::from_reader(text.as_bytes()).deserialize() {
+            let record: Record = record?;
+            rows.push(record.into_row()?);
+        }
+        let mut names: Vec<&String> = rows.iter().flat_map(|row: &GpuRow| &row.product_names).collect();
+        names.sort();
+        if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
+            return Err(GpuTableProblem::NameTwice { name: (*name).clone() });
+        }
+        Ok(Self { rows })
+    }
+
+    /// All rows, in the order of the file.
+    pub fn rows(&self) -> &[GpuRow] {
+        &self.rows
+    }
+
+    /// The row of a product, by its full name as the driver gives it.
+    ///
+    /// ```
+    /// use flopsmeter_core::gpu_table::GpuTable;
+    /// let row = GpuTable::embedded().find("NVIDIA H200").unwrap();
+    /// assert_eq!(row.label, "H200 SXM");
+    /// assert!(GpuTable::embedded().find("NVIDIA H2000").is_none());
+    /// ```
+    pub fn find(&self, name: &str) -> Option<&GpuRow> {
+        let name = product_name(name);
+        self.rows.iter().find(|row| row.product_names.iter().any(|known| known == name))
+    }
+}
+
+/// A line of the file; columns that only people read are left out.
+#[derive(Deserialize)]
+struct Record {
+    gpu: String,
+    product_names: String,
+    compute_capability: String,
+    sm_count: u32,
+    boost_mhz: String,
+    tensor_clock_mhz_used_by_sheet: String,
+    max_sm_clock_mhz_nvml: String,
+    tensor_clock_basis: String,
+    dense_bf16_tflops: String,
+    dense_fp16_tflops: String,
+    flop_per_clk_per_sm_fp32: u32,
+    strict_flop_per_clk_per_sm: u32,
+    strict_basis: String,
+    confidence: String,
+    source: String,
+    note: String,
+}
+
+impl Record {
+    fn into_row(self) -> Result<GpuRow, GpuTableProblem> {
+        let problem =
+            |column, value: &str| GpuTableProblem::Cell { row: self.gpu.clone(), column, value: value.to_owned() };
+        let clocks = [&self.boost_mhz, &self.tensor_clock_mhz_used_by_sheet, &self.max_sm_clock_mhz_nvml];
+        let clock_mhz = clocks.iter().filter_map(|cell| highest_number(cell)).max();
+        let sheet = if self.dense_bf16_tflops.is_empty() { &self.dense_fp16_tflops } else { &self.dense_bf16_tflops };
+        let nominal: Flops = format!("{sheet}e12").parse().map_err(|_| problem("number of TFLOP/s", sheet))?;
+        Ok(GpuRow {
+            product_names: self.product_names.split(';').map(str::to_owned).collect(),
+            compute_capability: self
+                .compute_capability
+                .parse()
+                .map_err(|_| problem("compute capability", &self.compute_capability))?,
+            multiprocessors: self.sm_count,
+            // A multiply-add counts as two operations.
+            cores_per_multiprocessor: self.flop_per_clk_per_sm_fp32 / 2,
+            clock_mhz: clock_mhz.ok_or_else(|| problem("clock in MHz", &self.boost_mhz))?,
+            strict_flop_per_clock: self.strict_flop_per_clk_per_sm,
+            strict_basis: self.strict_basis.clone(),
+            nominal_flop_per_second: nominal,
+            firm: self.confidence == "high" && self.tensor_clock_basis == "sourced",
+            source: self.source.clone(),
+            note: self.note.clone(),
+            label: self.gpu,
+        })
+    }
+}
+
+/// The highest whole number of a cell: `1965-1980 (observed)` gives 1980.
+fn highest_number(cell: &str) -> Option<u32> {
+    cell.split(|character: char| !character.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_row_can_be_read_and_has_a_source() {
+        let table = GpuTable::parse(EMBEDDED).unwrap();
+        assert_eq!(table.rows().len(), 52);
+        for row in table.rows() {
+            assert!(!row.source.is_empty(), "{} has no source", row.label);
+            assert!(!row.strict_basis.is_empty(), "{} does not say which format is its fastest", row.label);
+            assert!(row.multiprocessors > 0 && row.clock_mhz > 0 && row.cores_per_multiprocessor > 0, "{}", row.label);
+            assert!(row.product_names.iter().all(|name| product_name(name) == name), "{}", row.label);
+        }
+    }
+
+    #[test]
+    fn a_strict_peak_is_never_below_the_data_sheet() {
+        for row in GpuTable::embedded().rows() {
+            let strict = u128::from(row.multiprocessors)
+                * u128::from(row.strict_flop_per_clock)
+                * u128::from(row.clock_mhz)
+                * 1_000_000;
+            // Sheets round: half a per cent is theirs.
+            assert!(strict * 1005 >= row.nominal_flop_per_second.0 * 1000, "{}", row.label);
+        }
+    }
+
+    #[test]
+    fn a_table_with_a_name_in_two_rows_is_refused() {
+        let (header, rows) = EMBEDDED.split_once('\n').unwrap();
+        let first = rows.lines().next().unwrap();
+        let twice = format!("{header}\n{first}\n{first}\n");
+        assert!(matches!(GpuTable::parse(&twice), Err(GpuTableProblem::NameTwice { .. })));
+    }
+
+    #[test]
+    fn a_bad_cell_is_named() {
+        let (header, rows) = EMBEDDED.split_once('\n').unwrap();
+        let broken = rows.lines().next().unwrap().replace(",7.0,", ",seven,");
+        let problem = GpuTable::parse(&format!("{header}\n{broken}\n")).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "row `V100 SXM2` of the GPU table: `seven` is no compute capability; correct the cell"
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! The most a GPU can do in a second.
+//!
+//! Strict peak = multiprocessors × operations per clock and multiprocessor × highest clock, for the fastest dense
+//! floating-point format of the chip. The data sheet's figure stands beside it and bounds nothing: boards clock above the
+//! clock that sheets use (an H100 by 8 %).
+
+use super::{GpuRow, GpuTable};
+use crate::sample::{ComputeCapability, GpuFacts, Mig};
+use crate::unit::Flops;
+
+/// The most a GPU can do in a second, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuPeak {
+    /// Upper bound in operations per second, or why there is none.
+    pub strict: Result<Flops, String>,
+    /// Dense bf16 (or fp16) operations per second of the data sheet; `None` for a GPU that is not in the table.
+    pub nominal: Option<Flops>,
+    /// What the bound rests on, one sentence each.
+    pub assumptions: Vec<String>,
+}
+
+/// The three factors of a strict peak.
+struct Factors {
+    multiprocessors: u32,
+    flop_per_clock: u32,
+    clock_mhz: u32,
+}
+
+impl GpuTable {
+    /// Bounds a GPU by its name and what the driver says of it. A GPU that is not in the table is bounded by the fastest known
+    /// part of its compute capability; a compute capability that is not in the table has no bound.
+    pub fn peak(&self, name: &str, facts: &GpuFacts) -> GpuPeak {
+        let row = self.find(name);
+        let mut assumptions = Vec::new();
+        let factors = match row {
+            Some(row) => Ok(known_part(row, facts, &mut assumptions)),
+            None => self.unknown_part(name, facts, &mut assumptions),
+        };
+        let strict = factors.map(|factors| {
+            let Factors { multiprocessors, flop_per_clock, clock_mhz } = factors;
+            let multiprocessors = slice(facts, multiprocessors, &mut assumptions);
+            assumptions.push(format!(
+                "strict peak: {multiprocessors} multiprocessors × {flop_per_clock} FLOP per clock × {clock_mhz} MHz, dense (2:4 sparsity skips operations, it does not add any)"
+            ));
+            let per_second = u128::from(multiprocessors) * u128::from(flop_per_clock) * u128::from(clock_mhz);
+            Flops(per_second.saturating_mul(1_000_000))
+        });
+        GpuPeak { strict, nominal: row.map(|row| row.nominal_flop_per_second), assumptions }
+    }
+
+    fn unknown_part(&self, name: &str, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<Factors, String> {
+        let missing = |fact: &str| {
+            format!("`{name}` is not in the GPU table and the driver does not tell its {fact}; add a row for it")
+        };
+        let capability = facts.compute_capability.ok_or_else(|| missing("compute capability"))?;
+        let (flop_per_clock, cores) = self.fastest_of(capability).ok_or_else(|| {
+            format!("`{name}` has compute capability {capability}, which no row of the GPU table has; add a row for it")
+        })?;
+        let core_count = facts.core_count.ok_or_else(|| missing("core count"))?;
+        let clock_mhz = facts.max_sm_clock_mhz.ok_or_else(|| missing("maximum clock"))?;
+        assumptions.push(format!(
+            "`{name}` is not in the GPU table: its {core_count} cores are charged at the rate of the fastest known part of compute capability {capability}"
+        ));
+        Ok(Factors { multiprocessors: core_count.div_ceil(cores), flop_per_clock, clock_mhz })
+    }
+
+    /// Highest operations per clock and multiprocessor of any row of this capability, and the fewest cores of a multiprocessor.
+    fn fastest_of(&self, capability: ComputeCapability) -> Option<(u32, u32)> {
+        let same = || self.rows.iter().filter(|row| row.compute_capability == capability);
+        let rate = same().map(|row| row.strict_flop_per_clock).max()?;
+        let cores = same().map(|row| row.cores_per_multiprocessor).filter(|&cores| cores > 0).min()?;
+        Some((rate, cores))
+    }
+}
+
+/// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver.
+fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Factors {
+    let driver_multiprocessors = facts.core_count.map(|cores| cores.div_ceil(row.cores_per_multiprocessor.max(1)));
+    assumptions.push(format!("GPU table row `{}`, fastest format {} ({})", row.label, row.strict_basis, row.source));
+    Factors {
+        multiprocessors: prefer("multiprocessors", row, row.multiprocessors, driver_multiprocessors, assumptions),
+        flop_per_clock: row.strict_flop_per_clock,
+        clock_mhz: prefer("MHz", row, row.clock_mhz, facts.max_sm_clock_mhz, assumptions),
+    }
+}
+
+fn prefer(unit: &str, row: &GpuRow, table: u32, driver: Option<u32>, assumptions: &mut Vec<String>) -> u32 {
+    let Some(driver) = driver.filter(|&value| value > 0) else {
+        assumptions.push(format!("the driver does not tell the {unit}: {table} taken from the table"));
+        return table;
+    };
+    let taken = if row.firm { driver.max(table) } else { driver };
+    if driver != table {
+        assumptions.push(format!("the driver says {driver} {unit}, the table {table}: {taken} taken"));
+    }
+    taken
+}
+
+/// A MIG slice has its own share of the multiprocessors; where that is unknown the whole GPU is charged.
+fn slice(facts: &GpuFacts, whole: u32, assumptions: &mut Vec<String>) -> u32 {
+    match &facts.mig {
+        Mig::Off => whole,
+        Mig::Whole => {
+            assumptions.push("the GPU is cut into MIG instances and is charged whole".to_owned());
+            whole
+        }
+        Mig::Slice { parent, multiprocessors: Some(own) } if *own > 0 => {
+            assumptions.push(format!("MIG instance with {own} multiprocessors of {parent}"));
+            *own
+        }
+        Mig::Slice { parent, .. } => {
+            assumptions.push(format!("MIG instance of unknown size: the whole of {parent} is charged"));
+            whole
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(capability: Option<(u32, u32)>, core_count: Option<u32>, max_sm_clock_mhz: Option<u32>) -> GpuFacts {
+        let compute_capability = capability.map(|(major, minor)| ComputeCapability { major, minor });
+        GpuFacts { compute_capability, core_count, max_sm_clock_mhz, ..GpuFacts::default() }
+    }
+
+    fn strict(name: &str, facts: &GpuFacts) -> Result<Flops, String> {
+        GpuTable::embedded().peak(name, facts).strict
+    }
+
+    #[test]
+    fn an_h200_is_charged_at_its_fastest_format_and_highest_clock() {
+        let peak = GpuTable::embedded().peak("NVIDIA H200", &facts(Some((9, 0)), Some(16_896), Some(1980)));
+        assert_eq!(peak.strict, Ok(Flops(132 * 8192 * 1_980_000_000)));
+        assert_eq!(peak.nominal, Some(Flops(989_400_000_000_000)));
+    }
+
+    #[test]
+    fn a_board_that_clocks_above_the_table_is_charged_at_its_own_clock() {
+        let at = |clock| strict("NVIDIA GeForce RTX 4090", &facts(None, None, clock));
+        assert_eq!(at(Some(3105)), Ok(Flops(128 * 2048 * 3_105_000_000)));
+        // Observed under load, above the boost clock of the sheet.
+        assert_eq!(at(None), Ok(Flops(128 * 2048 * 2_655_000_000)));
+    }
+
+    #[test]
+    fn a_firm_row_is_not_lowered_by_the_driver_and_a_soft_one_is_replaced() {
+        let fewer = facts(None, Some(16_000), Some(1000));
+        assert_eq!(strict("NVIDIA H200", &fewer), Ok(Flops(132 * 8192 * 1_980_000_000)));
+        assert_eq!(strict("NVIDIA GB200", &fewer), Ok(Flops(125 * 32_768 * 1_000_000_000)));
+    }
+
+    #[test]
+    fn geforce_parts_are_charged_with_fp16_accumulation() {
+        assert_eq!(
+            strict("NVIDIA GeForce RTX 3090", &facts(None, None, Some(2100))),
+            Ok(Flops(82 * 1024 * 2_100_000_000))
+        );
+    }
+
+    #[test]
+    fn an_unknown_part_is_bounded_by_its_own_cores_and_says_so() {
+        let peak = GpuTable::embedded().peak("NVIDIA A100-SXM-64GB", &facts(Some((8, 0)), Some(7936), Some(1395)));
+        assert_eq!(peak.strict, Ok(Flops(124 * 2048 * 1_395_000_000)));
+        assert_eq!(peak.nominal, None);
+        assert!(peak.assumptions.iter().any(|said| said.contains("not in the GPU table")), "{:?}", peak.assumptions);
+    }
+
+    #[test]
+    fn what_cannot_be_bounded_has_a_reason_and_no_number() {
+        for (facts, said) in [
+            (facts(None, Some(1), Some(1)), "does not tell its compute capability"),
+            (facts(Some((13, 0)), Some(1), Some(1)), "compute capability 13.0, which no row"),
+            (facts(Some((9, 0)), None, Some(1)), "does not tell its core count"),
+            (facts(Some((9, 0)), Some(1), None), "does not tell its maximum clock"),
+        ] {
+            let reason = strict("NVIDIA X1", &facts).unwrap_err();
+            assert!(reason.contains(said), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_mig_slice_is_charged_its_own_multiprocessors_and_the_whole_where_unknown() {
+        let with = |multiprocessors| GpuFacts {
+            mig: Mig::Slice { parent: "GPU-1".to_owned(), multiprocessors },
+            ..facts(Some((9, 0)), Some(16_896), Some(1980))
+        };
+        assert_eq!(strict("NVIDIA H200", &with(Some(16))), Ok(Flops(16 * 8192 * 1_980_000_000)));
+        assert_eq!(strict("NVIDIA H200", &with(None)), Ok(Flops(132 * 8192 * 1_980_000_000)));
+    }
+}
