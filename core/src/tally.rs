@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::ceiling::CeilingMeter;
 use crate::facts::{HookMessage, Progress};
 use crate::ledger::body::Body;
+use crate::lineage::BaseReference;
 use crate::run::{
     Alert, Ceiling, Exit, Finding, Gap, ModelSummary, RUN_SCHEMA, RunFlops, RunState, RunSummary, RunTokens,
 };
@@ -29,6 +30,7 @@ type ConnectionKey = (usize, u32);
 pub struct Tally {
     run: String,
     modification: Option<String>,
+    base: Option<BaseReference>,
     command: Vec<String>,
     started: Option<DateTime<Utc>>,
     ended: Option<DateTime<Utc>>,
@@ -39,7 +41,8 @@ pub struct Tally {
     connections: BTreeMap<ConnectionKey, Connection>,
     phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
     uncounted_passes: u64,
-    ceilings: Vec<CeilingMeter>,
+    /// Start and devices of each segment.
+    ceilings: Vec<(DateTime<Utc>, CeilingMeter)>,
     findings: Vec<Finding>,
     alerts: Vec<Alert>,
 }
@@ -70,11 +73,21 @@ impl Tally {
             Body::SegmentOpened(_) => {
                 self.segments += 1;
                 self.open_segments += 1;
+                let mut ceiling = CeilingMeter::new(Vec::new());
+                ceiling.hold(at, at);
+                self.ceilings.push((at, ceiling));
             }
-            Body::DevicesSeen(seen) => self.ceilings.push(CeilingMeter::new(seen.devices.clone())),
+            Body::BaseBound(bound) => self.base = Some(bound.base.clone()),
+            Body::DevicesSeen(seen) => {
+                if let Some((_, ceiling)) = self.ceilings.last_mut() {
+                    ceiling.announce(seen.devices.clone());
+                }
+            }
             Body::Samples(batch) => {
-                if let Some(ceiling) = self.ceilings.last_mut() {
-                    batch.samples.iter().for_each(|sample| ceiling.add(sample));
+                if let Some((_, ceiling)) = self.ceilings.last_mut() {
+                    for sample in &batch.samples {
+                        ceiling.add(sample);
+                    }
                 }
             }
             Body::Hook(hook) => self.hear((self.segments, hook.connection), &hook.message),
@@ -88,6 +101,9 @@ impl Tally {
                 self.open_segments = self.open_segments.saturating_sub(1);
                 self.exit = Some(closed.exit);
                 self.ended = Some(at);
+                if let Some((started, ceiling)) = self.ceilings.last_mut() {
+                    ceiling.hold(*started, at);
+                }
             }
             _ => {}
         }
@@ -101,7 +117,9 @@ impl Tally {
             HookMessage::Finding(finding) => self.find(&finding.code, &finding.text),
             HookMessage::Model(facts) => {
                 let (model, findings) = CountedModel::new(facts);
-                findings.into_iter().for_each(|finding| self.find(&finding.code, &finding.text));
+                for finding in findings {
+                    self.find(&finding.code, &finding.text);
+                }
                 self.models.insert((key, facts.model), model);
             }
             HookMessage::Fed(fed) => {
@@ -123,6 +141,11 @@ impl Tally {
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
+    }
+
+    /// The base model that was resolved when the job ran.
+    pub const fn base(&self) -> Option<&BaseReference> {
+        self.base.as_ref()
     }
 
     /// The trainer that is furthest from its end decides when the job is done.
@@ -158,9 +181,9 @@ impl Tally {
 
     /// What the hardware could have done at most, so far.
     pub fn ceiling(&self) -> Ceiling {
-        let mut parts = self.ceilings.iter().map(CeilingMeter::ceiling);
+        let mut parts = self.ceilings.iter().map(|(_, ceiling)| ceiling.ceiling());
         let Some(first) = parts.next() else { return Ceiling::default() };
-        let mut ceiling = parts.fold(first, |mut sum, part| {
+        parts.fold(first, |mut sum, part| {
             sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
             sum.complete &= part.complete;
             if sum.layer != part.layer {
@@ -168,19 +191,16 @@ impl Tally {
             }
             sum.devices.extend(part.devices);
             sum
-        });
-        // A segment that never told its devices leaves the job's ceiling open.
-        ceiling.complete &= self.ceilings.len() == self.segments;
-        ceiling
+        })
     }
 
     /// Gaps of all devices so far.
     pub fn gaps(&self) -> Vec<Gap> {
-        self.ceilings.iter().flat_map(CeilingMeter::gaps).collect()
+        self.ceilings.iter().flat_map(|(_, ceiling)| ceiling.gaps()).collect()
     }
 
     fn energy(&self) -> Option<Joules> {
-        let parts: Option<Vec<Joules>> = self.ceilings.iter().map(CeilingMeter::energy).collect();
+        let parts: Option<Vec<Joules>> = self.ceilings.iter().map(|(_, ceiling)| ceiling.energy()).collect();
         parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())
     }
 

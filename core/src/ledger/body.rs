@@ -5,10 +5,11 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::facts::HookMessage;
+use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding};
+use crate::sample::{Device, Sample};
 
 /// Kind of [`Body::RunOpened`], the first entry of every run.
 pub const RUN_OPENED: &str = "run-opened";
@@ -24,6 +25,8 @@ pub enum Body {
     RunOpened(RunOpened),
     /// A process lifetime of the job begins on one node.
     SegmentOpened(SegmentOpened),
+    /// The base model of the job, as `--base` was resolved.
+    BaseBound(BaseBound),
     /// The devices that are read for this job.
     DevicesSeen(DevicesSeen),
     /// Counters of devices.
@@ -93,18 +96,25 @@ pub struct SegmentOpened {
     pub claim: Option<String>,
 }
 
+/// See [`Body::BaseBound`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseBound {
+    /// The base model.
+    pub base: BaseReference,
+}
+
 /// See [`Body::DevicesSeen`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicesSeen {
     /// The devices.
-    pub devices: Value,
+    pub devices: Vec<Device>,
 }
 
 /// See [`Body::Samples`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples {
     /// The samples, in the order of reading.
-    pub samples: Value,
+    pub samples: Vec<Sample>,
 }
 
 /// See [`Body::Hook`].
@@ -143,12 +153,12 @@ pub struct SegmentClosed {
 pub struct RunClosed {}
 
 /// See [`Body::ModificationCreated`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModificationCreated {
     /// Its name, unique in the ledger.
     pub slug: String,
-    /// The base model it is bound to, as resolved.
-    pub base: Value,
+    /// The base model it is bound to, as resolved; `None` if it was made without one.
+    pub base: Option<BaseReference>,
 }
 
 /// See [`Body::RunAssigned`].
@@ -208,6 +218,7 @@ macro_rules! kinds {
 kinds! {
     RUN_OPENED => RunOpened,
     "segment-opened" => SegmentOpened,
+    "base-bound" => BaseBound,
     "devices-seen" => DevicesSeen,
     "samples" => Samples,
     "hook" => Hook,

@@ -1,10 +1,10 @@
 //! Every kind survives its text.
 
 use chrono::DateTime;
-use serde_json::json;
 
 use super::*;
-use crate::facts::{Fed, Passes, Phase, Process};
+use crate::facts::{Fed, Passes, Phase, Process, Progress};
+use crate::sample::{DeviceFacts, Reading};
 
 fn one_of_each() -> Vec<Body> {
     let process = Process { pid: 7, host: "node".to_owned(), rank: 1, local_rank: 1, world_size: 2 };
@@ -18,12 +18,22 @@ fn one_of_each() -> Vec<Body> {
         real_tokens: Some(20_000),
     };
     let fed = HookMessage::Fed(Fed { model: 0, passes: vec![passes] });
+    let base = BaseReference::Registry { id: "x".to_owned(), digest: "0".to_owned() };
+    let facts = DeviceFacts::Unreadable { reason: "t".to_owned() };
+    let device = Device { id: "GPU-1".to_owned(), name: "g".to_owned(), facts };
+    let sample = Sample {
+        device: "GPU-1".to_owned(),
+        started: DateTime::UNIX_EPOCH,
+        duration_nanoseconds: u64::MAX,
+        reading: Reading::Missing { reason: "t".to_owned() },
+    };
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned() };
     vec![
         Body::RunOpened(RunOpened { run: "a".to_owned(), command: vec!["true".to_owned()], ..RunOpened::default() }),
         Body::SegmentOpened(SegmentOpened { segment: 1, pid: 9, ..SegmentOpened::default() }),
-        Body::DevicesSeen(DevicesSeen { devices: json!([{"uuid": "GPU-1"}]) }),
-        Body::Samples(Samples { samples: json!([{"energy": 12.75, "z": 1, "a": 18_446_744_073_709_551_615_u64}]) }),
+        Body::BaseBound(BaseBound { base: base.clone() }),
+        Body::DevicesSeen(DevicesSeen { devices: vec![device] }),
+        Body::Samples(Samples { samples: vec![sample] }),
         Body::Hook(Hook { connection: 3, message: HookMessage::Hello { protocol: 1, process } }),
         Body::Hook(Hook { connection: 3, message: fed }),
         Body::Hook(Hook { connection: 3, message: HookMessage::Goodbye }),
@@ -37,7 +47,7 @@ fn one_of_each() -> Vec<Body> {
             left_running: false,
         }),
         Body::RunClosed(RunClosed {}),
-        Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: json!({"id": "x"}) }),
+        Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: Some(base) }),
         Body::RunAssigned(RunAssigned { run: "a".to_owned() }),
         Body::RunUnassigned(RunUnassigned { run: "a".to_owned() }),
     ]
@@ -53,8 +63,10 @@ fn every_kind_survives_its_text() {
 
 #[test]
 fn keys_stand_in_byte_order() {
-    let body = Body::Samples(Samples { samples: json!({"z": 1, "a": {"y": 2, "b": 12.50}}) });
-    assert_eq!(body.to_text().unwrap(), r#"{"samples":{"a":{"b":12.5,"y":2},"z":1}}"#);
+    let progress = Progress { step: 2, first_step: 0, max_steps: Some(3) };
+    let body = Body::Hook(Hook { message: HookMessage::Progress(progress), connection: 1 });
+    let text = r#"{"connection":1,"message":{"first_step":0,"max_steps":3,"message":"progress","step":2}}"#;
+    assert_eq!(body.to_text().unwrap(), text);
     let closed = Body::SegmentClosed(SegmentClosed {
         segment: 0,
         exit: Exit::Code(37),
