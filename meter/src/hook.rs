@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod frame;
+#[cfg(feature = "machine")]
+pub mod server;
 
 /// Environment variable through which the wrapper tells the job's processes where its socket is.
 pub const SOCKET_VARIABLE: &str = "FLOPSMETER_SOCKET";

@@ -6,3 +6,5 @@
 pub mod hook;
 #[cfg(feature = "machine")]
 pub mod store;
+#[cfg(feature = "machine")]
+pub mod wrap;

@@ -60,6 +60,11 @@ impl FrameReader {
         Ok(Some(message))
     }
 
+    /// Bytes that are held and not yet a message.
+    pub const fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether bytes of an unfinished frame remain: at the end of a stream, a message was cut.
     pub fn is_cut(&self) -> bool {
         !self.pending.is_empty()
