@@ -1,0 +1,104 @@
+"""Reads peft's adapters off a live model, without importing peft: what is not loaded is not used."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+_WRAPPING_PARTS = re.compile(
+    r"\.(?:base_layer|original_module|modules_to_save\.[^.]+|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.|$)"
+)
+
+_PARAMETER_HOLDERS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector")
+
+
+@dataclass
+class Adapters:
+    """What peft has added to a plain model."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    parameters: set[int] = field(default_factory=set)
+    """Ids of the parameters that `rows` accounts for."""
+    findings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def plain_name(name: str) -> str:
+    """The name in the model's own checkpoint, without the parts that wrappers put in."""
+    return _WRAPPING_PARTS.sub("", f".{name}")[1:]
+
+
+def is_peft_model(model: Module) -> bool:
+    """Whether peft is loaded and this is its outer wrapper."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(model, peft.PeftModel)
+
+
+def read(plain: Module) -> Adapters:
+    """All adapters inside a plain model."""
+    adapters = Adapters()
+    if "peft" not in sys.modules:
+        return adapters
+    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import ModulesToSaveWrapper
+
+    for name, module in plain.named_modules():
+        if isinstance(module, LoraLayer):
+            _read_lora(adapters, name, module)
+        elif isinstance(module, BaseTunerLayer):
+            kind = type(module).__name__
+            adapters.findings.append(("unknown-adapter", f"the adapter {kind} on {plain_name(name)} cannot be counted"))
+        elif isinstance(module, ModulesToSaveWrapper):
+            active = [adapter for adapter in module.active_adapters if adapter in module.modules_to_save]
+            if active and not module.disable_adapters:
+                adapters.copied.append(plain_name(name))
+    adapters.rows.sort(key=lambda row: (row["module"], row["rank"]))
+    adapters.copied.sort()
+    return adapters
+
+
+def _read_lora(adapters: Adapters, name: str, module: Any) -> None:
+    target = plain_name(name)
+    if getattr(module, "parameter_name", None):
+        target = f"{target}.{module.parameter_name}"
+    active = set() if module.disable_adapters else set(module.active_adapters) - set(module.merged_adapters)
+    for adapter, rank in module.r.items():
+        kind = _kind(module, adapter)
+        if kind is None:
+            variant = type(module.lora_variant[adapter]).__name__
+            adapters.findings.append(("unknown-adapter", f"the LoRA variant {variant} on {target} cannot be counted"))
+            continue
+        parameters = _parameters(module, adapter)
+        adapters.parameters.update(map(id, parameters))
+        if adapter not in active or not parameters:
+            continue
+        if kind == "dora" and getattr(module.lora_dropout[adapter], "p", 0.0) > 0.0:
+            text = "DoRA with dropout multiplies the base weights a second time in training, which is not counted"
+            adapters.findings.append(("dora-dropout", text))
+        trained = any(parameter.requires_grad for parameter in parameters)
+        adapters.rows.append({"module": target, "rank": rank, "kind": kind, "trained": trained})
+
+
+def _kind(module: Any, adapter: str) -> str | None:
+    """None for a variant whose products are not known."""
+    variant = getattr(module, "lora_variant", {}).get(adapter)
+    if variant is None:
+        return "dora" if module.use_dora.get(adapter) else "lora"
+    return "dora" if type(variant).__name__.startswith("Dora") else None
+
+
+def _parameters(module: Any, adapter: str) -> list[Any]:
+    found = []
+    for holder in _PARAMETER_HOLDERS:
+        held = getattr(module, holder)
+        if adapter not in held:
+            continue
+        part = held[adapter]
+        found.extend(part.parameters() if hasattr(part, "parameters") else [part])
+    return found

@@ -1,0 +1,177 @@
+"""Reads a live model into the facts that the meter counts from (``core/src/facts.rs``).
+
+Nothing here reads a tensor's values: names, shapes and flags are known on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import _adapters
+from ._adapters import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.nn import Module, Parameter
+
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")
+
+_PARALLEL_WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "DeepSpeedEngine"}
+
+
+@dataclass
+class Facts:
+    """What is told of a model, and what could not be told."""
+
+    message: dict[str, Any]
+    findings: list[tuple[str, str]] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """JSON has no infinities: where a configuration has one, its name stands instead."""
+        text = json.dumps(self.message, default=str)
+        try:
+            json.dumps(self.message, default=str, allow_nan=False)
+        except ValueError:
+            text = json.dumps(json.loads(text, parse_constant=str))
+        return text
+
+
+def unwrap(model: Module) -> tuple[list[Module], Module]:
+    """The wrappers around a model, outermost first, and the plain model inside."""
+    wrappers = []
+    while (inner := _inside(model)) is not None:
+        wrappers.append(model)
+        model = inner
+    return wrappers, model
+
+
+def _inside(model: Module) -> Module | None:
+    compiled: Module | None = model.__dict__.get("_modules", {}).get("_orig_mod")
+    if compiled is not None:
+        return compiled
+    if type(model).__name__ in _PARALLEL_WRAPPERS:
+        wrapped: Module | None = getattr(model, "module", None)
+        return wrapped
+    if _adapters.is_peft_model(model):
+        base: Module = model.get_base_model()
+        return base
+    return None
+
+
+def read(model: Module, number: int) -> Facts:
+    """The facts of the model inside whatever wraps it."""
+    wrappers, plain = unwrap(model)
+    outermost = wrappers[0] if wrappers else model
+    findings: list[tuple[str, str]] = []
+    adapters = _adapters.read(plain)
+    findings += adapters.findings
+    checkpointing, checkpointing_findings = _checkpointing(plain)
+    findings += checkpointing_findings
+    config = getattr(plain, "config", None)
+    if not hasattr(config, "to_dict"):
+        findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
+    if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
+        findings.append(("sharded-parameters", "parameters are sharded over ranks (FSDP1), so their live number is a part"))
+    parameters = list(outermost.parameters())
+    message = {
+        "model": number,
+        "class_name": type(plain).__name__,
+        "name_or_path": getattr(config, "name_or_path", None) or getattr(config, "_name_or_path", None) or None,
+        "config": config.to_dict() if hasattr(config, "to_dict") else None,
+        "parameters_total": sum(map(_elements, parameters)),
+        "parameters_trainable": sum(_elements(parameter) for parameter in parameters if parameter.requires_grad),
+        "training": {
+            "trained": sorted(_trained(outermost, plain, adapters)),
+            "adapters": adapters.rows,
+            "copied": adapters.copied,
+            "gradient_checkpointing": checkpointing,
+            "input_require_grads": _inputs_require_grads(plain),
+            "attention_implementation": getattr(config, "_attn_implementation", None),
+        },
+        "libraries": dict(_library_versions()),
+    }
+    return Facts(message, findings)
+
+
+def signature(model: Module) -> tuple[object, ...]:
+    """Changes when what is trained or recomputed changes; cheap enough to ask now and then."""
+    modules = list(model.modules())
+    return (
+        tuple(parameter.requires_grad for parameter in model.parameters()),
+        tuple(module.__dict__.get("gradient_checkpointing") for module in modules),
+        tuple(str(module.__dict__.get("_active_adapter")) for module in modules),
+        tuple(module.__dict__.get("_disable_adapters") for module in modules),
+        sum(len(module._forward_hooks) for module in modules),
+    )
+
+
+def _trained(outermost: Module, plain: Module, adapters: _adapters.Adapters) -> Iterator[str]:
+    """Names of trained parameters. What is no part of the plain model and no adapter we know keeps its raw name: the
+    count then refuses the model instead of leaving something out."""
+    inside = set()
+    for name, parameter in plain.named_parameters():
+        inside.add(id(parameter))
+        if parameter.requires_grad and id(parameter) not in adapters.parameters:
+            yield plain_name(name)
+    for name, parameter in outermost.named_parameters():
+        if parameter.requires_grad and id(parameter) not in inside:
+            yield name
+
+
+def _elements(parameter: Parameter) -> int:
+    """Weights packed to 4 bits and weights that ZeRO-3 has partitioned know their real shape themselves."""
+    state = getattr(parameter, "quant_state", None)
+    shape = getattr(state, "shape", None) or getattr(parameter, "ds_shape", None) or parameter.shape
+    return math.prod(shape)
+
+
+def _checkpointing(plain: Module) -> tuple[str | None, list[tuple[str, str]]]:
+    on, off = [], 0
+    for module in plain.modules():
+        flag = getattr(module, "gradient_checkpointing", None)
+        if flag is True:
+            on.append(module)
+        elif flag is False and _is_checkpointing_layer(module):
+            off += 1
+        elif type(module).__name__ == "CheckpointWrapper":
+            on.append(module)
+    if not on:
+        return None, []
+    findings = []
+    if off and any(_is_checkpointing_layer(module) for module in on):
+        findings.append(("partial-checkpointing", "only some blocks are recomputed; recomputation is counted for all"))
+    kinds = {_is_reentrant(module) for module in on}
+    return ("reentrant" if True in kinds else "non-reentrant"), findings
+
+
+def _is_checkpointing_layer(module: Module) -> bool:
+    return any(base.__name__ == "GradientCheckpointingLayer" for base in type(module).__mro__)
+
+
+def _is_reentrant(module: Module) -> bool:
+    """`use_reentrant` as it was bound: transformers 5 binds False by itself, torch takes True where nothing is bound."""
+    if type(module).__name__ == "CheckpointWrapper":
+        return False
+    keywords = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
+    return keywords.get("use_reentrant") is not False
+
+
+def _inputs_require_grads(plain: Module) -> bool:
+    """transformers and peft both hang a hook of (nearly) this name on the input embeddings."""
+    return any(
+        getattr(hook, "__name__", "").startswith("make_inputs_require_grad")
+        for module in plain.modules()
+        for hook in module._forward_hooks.values()
+    )
+
+
+def _library_versions() -> Iterator[tuple[str, str]]:
+    for name in _LIBRARIES:
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version is not None:
+            yield name, str(version)

@@ -1,0 +1,55 @@
+"""Metering of a plain training loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._watch import Watch, attach, detach, harmless
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from torch.nn import Module
+
+
+class Meter:
+    """Counts what a model is fed while the block runs::
+
+        with flopsmeter.Meter(model, max_steps=1000) as meter:
+            for batch in batches:
+                model(**batch).loss.backward()
+                optimizer.step()
+                meter.step()
+
+    A second model (a reference, a teacher) takes a second ``Meter``.
+
+    Args:
+        model: A PyTorch model with a Hugging Face configuration, wrapped (peft, DDP, ``torch.compile``) or not.
+        max_steps: Optimizer steps the loop will do in all, if known: the projection needs it.
+        first_step: Steps that earlier processes of the same job have done, after a resume.
+    """
+
+    def __init__(self, model: Module, *, max_steps: int | None = None, first_step: int = 0) -> None:
+        self._model = model
+        self._max_steps = max_steps
+        self._first_step = first_step
+        self._step = first_step
+        self._watch: Watch | None = None
+
+    def __enter__(self) -> Meter:
+        self._watch = attach(self._model, owner=id(self))
+        return self
+
+    @harmless
+    def step(self) -> None:
+        """To be called after each optimizer step."""
+        self._step += 1
+        if self._watch is not None:
+            self._watch.step_done(self._step, self._first_step, self._max_steps)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            detach(watch, owner=id(self))

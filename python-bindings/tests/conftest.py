@@ -1,0 +1,29 @@
+"""Fixtures: a receiver for each test, and a process-wide connection that starts anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from flopsmeter import _watch
+from receiver import Receiver
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    meter = Receiver(tmp_path)
+    monkeypatch.setenv("FLOPSMETER_SOCKET", meter.path)
+    yield meter
+    for watch in list(_watch._watches.values()):
+        watch.remove()
+    _watch._watches.clear()
+    _watch._connection.close()
+    _watch._connection.forget()
+    meter.kill()
