@@ -122,7 +122,8 @@ impl Child {
         extra_environment: &[(OsString, OsString)],
     ) -> Result<Self, SpawnProblem> {
         let caller_signals = signals.caller;
-        let (name, mut prepared) = prepare(command, extra_environment, caller_signals).inspect_err(|_| caller_signals.restore())?;
+        let (name, mut prepared) =
+            prepare(command, extra_environment, caller_signals).inspect_err(|_| caller_signals.restore())?;
         let shared = Arc::new(Shared { state: Mutex::new(State::Starting), changed: Condvar::new() });
         let guard = Guard { shared: Arc::clone(&shared), signals };
         let (started, start) = mpsc::channel();

@@ -1,0 +1,172 @@
+//! One process of the job.
+
+use std::io;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use flopsmeter_core::facts::{HookMessage, PROTOCOL};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::budget::{Budget, Held};
+use super::{HookEvent, HookWhat, Lost};
+use crate::hook::frame::FrameReader;
+
+/// Time in which a process must say who it is, and in which room must be found for what it sends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between looks whether the queue has room again.
+const BREATHER: Duration = Duration::from_millis(2);
+
+/// Time after the stop in which somebody must still be taking events.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+const PORTION_BYTES: usize = 16 << 10;
+
+/// A connection and what is known of it.
+pub(super) struct Connection {
+    stream: UnixStream,
+    number: u32,
+    events: SyncSender<HookEvent>,
+    stopped: watch::Receiver<Option<Instant>>,
+    budget: Budget,
+    reader: FrameReader,
+    held: Option<Held>,
+    greeted: bool,
+    parted: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: UnixStream,
+        number: u32,
+        events: SyncSender<HookEvent>,
+        stopped: watch::Receiver<Option<Instant>>,
+        budget: Budget,
+    ) -> Self {
+        let reader = FrameReader::default();
+        Self { stream, number, events, stopped, budget, reader, held: None, greeted: false, parted: false }
+    }
+
+    /// Reads to the end and says why it ended, unless it ended as it should.
+    pub(super) async fn serve(mut self) {
+        let Err(lost) = self.read_all().await else { return };
+        self.held = None;
+        self.deliver(HookWhat::Lost(lost), None).await;
+    }
+
+    async fn read_all(&mut self) -> Result<(), Lost> {
+        let greeting_ends = Instant::now() + PATIENCE;
+        loop {
+            self.wait_for_room().await?;
+            self.wait_for_bytes(greeting_ends).await?;
+            let read = match self.read_portion() {
+                Ok(read) => read,
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => 0,
+                Err(cause) => return Err(Lost::Unreadable(cause.to_string())),
+            };
+            if read == 0 {
+                return self.judge_end();
+            }
+            self.take_messages().await?;
+        }
+    }
+
+    async fn wait_for_room(&self) -> Result<(), Lost> {
+        let ends = Instant::now() + PATIENCE;
+        while self.budget.is_spent() {
+            if Instant::now() > ends || self.is_over() {
+                return Err(Lost::TooMuch);
+            }
+            sleep(BREATHER).await;
+        }
+        Ok(())
+    }
+
+    /// Until the socket can be read or has ended.
+    async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<(), Lost> {
+        loop {
+            // Looked at first, because a socket that is never empty would keep this going for ever.
+            if self.is_over() {
+                return Err(Lost::StillOpen);
+            }
+            let stops = *self.stopped.borrow();
+            let ends =
+                if self.greeted { stops } else { Some(stops.map_or(greeting_ends, |stops| stops.min(greeting_ends))) };
+            tokio::select! {
+                ready = self.stream.readable() => return ready.map_err(|cause| Lost::Unreadable(cause.to_string())),
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    return Err(if ends == stops { Lost::StillOpen } else { Lost::NoHello });
+                }
+                changed = self.stopped.changed() => changed.map_err(|_| Lost::StillOpen)?,
+            }
+        }
+    }
+
+    /// Whether the stop's patience has ended.
+    fn is_over(&self) -> bool {
+        self.stopped.borrow().is_some_and(|ends| Instant::now() > ends)
+    }
+
+    /// The portion lies on the stack, so that a silent connection costs no buffer.
+    fn read_portion(&mut self) -> io::Result<usize> {
+        let mut portion = [0; PORTION_BYTES];
+        let read = self.stream.try_read(&mut portion)?;
+        self.reader.push(portion.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+
+    async fn take_messages(&mut self) -> Result<(), Lost> {
+        loop {
+            let before = self.reader.pending_bytes();
+            let next = self.reader.next_message().map_err(|problem| Lost::Malformed(problem.to_string()))?;
+            let Some(message) = next else {
+                self.held = Some(self.budget.hold(self.reader.pending_bytes()));
+                return Ok(());
+            };
+            self.check(&message)?;
+            let held = self.budget.hold(before - self.reader.pending_bytes());
+            self.deliver(HookWhat::Message(message), Some(held)).await;
+        }
+    }
+
+    fn check(&mut self, message: &HookMessage) -> Result<(), Lost> {
+        match message {
+            HookMessage::Hello { protocol: PROTOCOL, .. } => self.greeted = true,
+            HookMessage::Hello { protocol, .. } => return Err(Lost::UnknownProtocol { protocol: *protocol }),
+            _ if !self.greeted => return Err(Lost::NoHello),
+            HookMessage::Goodbye => self.parted = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn judge_end(&self) -> Result<(), Lost> {
+        if self.reader.is_cut() || (self.greeted && !self.parted) { Err(Lost::Cut) } else { Ok(()) }
+    }
+
+    async fn deliver(&self, what: HookWhat, held: Option<Held>) {
+        deliver(&self.events, HookEvent { connection: self.number, what, _held: held }, &self.stopped).await;
+    }
+}
+
+/// Queues an event; while the queue is full nothing is read from the connection, so that its socket fills and the sender is slowed
+/// down or drops by its own rule. After the stop's deadline nobody may be taking events any more: then the event is dropped.
+pub(super) async fn deliver(
+    events: &SyncSender<HookEvent>,
+    mut event: HookEvent,
+    stopped: &watch::Receiver<Option<Instant>>,
+) {
+    loop {
+        match events.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+            Err(TrySendError::Full(back)) => event = back,
+        }
+        if stopped.borrow().is_some_and(|ends| Instant::now() > ends + LAST_CALL) {
+            return;
+        }
+        sleep(BREATHER).await;
+    }
+}
