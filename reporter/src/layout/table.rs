@@ -1,0 +1,170 @@
+//! Widths of columns and rows of lines.
+
+use super::measure::Fonts;
+use super::run::Run;
+use super::wrap::{Line, natural_and_least, wrap};
+use crate::document::Align;
+
+/// Space between a cell's text and its edges.
+pub(super) const PADDING: f32 = 4.0;
+/// A column that must be broken within words is left at least this wide, if all can be.
+const LEAST_BROKEN: f32 = 78.0;
+
+/// A cell: paragraphs of runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CellText {
+    pub(super) paragraphs: Vec<Vec<Run>>,
+}
+
+impl CellText {
+    fn natural_and_least(&self, fonts: &Fonts) -> (f32, f32) {
+        self.paragraphs
+            .iter()
+            .map(|runs| natural_and_least(runs, fonts))
+            .fold((0.0, 0.0), |widest, one| (f32::max(widest.0, one.0), f32::max(widest.1, one.1)))
+    }
+}
+
+/// A row ready to be drawn.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SetRow {
+    pub(super) cells: Vec<Vec<Line>>,
+    pub(super) strong: bool,
+}
+
+impl SetRow {
+    /// Breaks each cell into its column.
+    pub(super) fn new(cells: &[CellText], widths: &[f32], strong: bool, fonts: &Fonts) -> Self {
+        let set = |(cell, width): (&CellText, &f32)| {
+            let room = (width - 2.0 * PADDING).max(1.0);
+            cell.paragraphs.iter().flat_map(|runs| wrap(runs, room, fonts)).collect()
+        };
+        Self { cells: cells.iter().zip(widths).map(set).collect(), strong }
+    }
+
+    /// Height with padding.
+    pub(super) fn height(&self) -> f32 {
+        let tallest = self.cells.iter().map(|lines| text_height(lines)).fold(0.0, f32::max);
+        tallest + 2.0 * PADDING
+    }
+
+    /// Splits off what does not fit into `room`; `None` if not even one line of each cell does.
+    pub(super) fn split(mut self, room: f32) -> Option<(Self, Self)> {
+        let mut rest = Self { cells: Vec::new(), strong: self.strong };
+        let mut took = false;
+        for lines in &mut self.cells {
+            let mut used = 2.0 * PADDING;
+            let fits = lines
+                .iter()
+                .take_while(|line| {
+                    used += line.height;
+                    used <= room
+                })
+                .count();
+            took |= fits > 0;
+            rest.cells.push(lines.split_off(fits));
+        }
+        took.then_some((self, rest))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.iter().all(Vec::is_empty)
+    }
+}
+
+/// Height of lines under each other.
+pub(super) fn text_height(lines: &[Line]) -> f32 {
+    lines.iter().map(|line| line.height).sum()
+}
+
+/// Left edge of a line of `width` in a column.
+pub(super) fn offset(align: Align, width: f32, column: f32) -> f32 {
+    match align {
+        Align::Left => PADDING,
+        Align::Right => (column - PADDING - width).max(PADDING),
+    }
+}
+
+/// Shares `available` among the columns of `rows`; the widths add up to it.
+pub(super) fn column_widths(rows: &[Vec<CellText>], columns: usize, available: f32, fonts: &Fonts) -> Vec<f32> {
+    let mut natural = vec![0.0_f32; columns];
+    let mut least = vec![0.0_f32; columns];
+    for row in rows {
+        for (index, cell) in row.iter().enumerate().take(columns) {
+            let (wide, narrow) = cell.natural_and_least(fonts);
+            natural[index] = natural[index].max(wide + 2.0 * PADDING + 0.5);
+            least[index] = least[index].max(narrow.min(wide) + 2.0 * PADDING + 0.5);
+        }
+    }
+    share(&natural, &least, available)
+}
+
+/// Natural widths if they fit; else the least ones and what is left in proportion to what more each wants.
+fn share(natural: &[f32], least: &[f32], available: f32) -> Vec<f32> {
+    let wanted: f32 = natural.iter().sum();
+    if wanted <= available {
+        return spread(natural, natural, available - wanted);
+    }
+    let mut least = least.to_vec();
+    if least.iter().sum::<f32>() > available {
+        // Words must be broken: cap the columns that can stand it.
+        for width in &mut least {
+            *width = width.min(LEAST_BROKEN);
+        }
+    }
+    let needed: f32 = least.iter().sum();
+    if needed > available {
+        let scale = available / needed;
+        return least.iter().map(|width| width * scale).collect();
+    }
+    let more: Vec<f32> = natural.iter().zip(&least).map(|(natural, least)| (natural - least).max(0.0)).collect();
+    spread(&least, &more, available - needed)
+}
+
+/// Adds `room` to `widths` in proportion to `weights`.
+fn spread(widths: &[f32], weights: &[f32], room: f32) -> Vec<f32> {
+    let whole: f32 = weights.iter().sum();
+    if whole <= 0.0 {
+        return widths.to_vec();
+    }
+    widths.iter().zip(weights).map(|(width, weight)| width + room * weight / whole).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::run::Style;
+    use super::*;
+
+    fn cell(text: &str, fonts: &Fonts) -> CellText {
+        CellText { paragraphs: vec![vec![Run::new(text, Style::plain(8.0), fonts)]] }
+    }
+
+    proptest! {
+        #[test]
+        fn columns_fill_the_page_and_never_more(
+            texts in proptest::collection::vec(proptest::collection::vec("[a-z ]{0,80}", 4), 1..6),
+            available in 200.0_f32..600.0,
+        ) {
+            let fonts = Fonts::embedded().unwrap();
+            let rows: Vec<Vec<CellText>> =
+                texts.iter().map(|row| row.iter().map(|text| cell(text, &fonts)).collect()).collect();
+            let widths = column_widths(&rows, 4, available, &fonts);
+            prop_assert!((widths.iter().sum::<f32>() - available).abs() < 0.1);
+            prop_assert!(widths.iter().all(|width| *width > 0.0));
+        }
+    }
+
+    #[test]
+    fn a_row_split_over_pages_loses_no_line() {
+        let fonts = Fonts::embedded().unwrap();
+        let cells = [cell(&"word ".repeat(200), &fonts), cell("short", &fonts)];
+        let row = SetRow::new(&cells, &[100.0, 100.0], false, &fonts);
+        let all = row.cells[0].len();
+        let (head, rest) = row.split(100.0).unwrap();
+        assert!(head.height() <= 100.0);
+        assert_eq!(head.cells[0].len() + rest.cells[0].len(), all);
+        assert!(rest.cells[1].is_empty());
+    }
+}

@@ -1,0 +1,193 @@
+//! The hardware's side: what each device could have done at most, and what its gaps were charged.
+
+use flopsmeter_core::assess::Origin;
+use flopsmeter_core::run::{DeviceCeiling, Gap, RunSummary};
+
+use super::composer::Composer;
+use super::verdict;
+use crate::document::{Align, Block, Cell, Figure, Item, Row, Section, Text, Words};
+use crate::problem::ReportProblem;
+use crate::wording::Values;
+
+/// Gaps shown one by one; the rest is summed up.
+const MOST_GAPS: usize = 40;
+
+pub(super) fn section(composer: &Composer<'_>) -> Result<Section, ReportProblem> {
+    let values = verdict::values(composer)?
+        .flag("complete", composer.totals.ceiling_complete)
+        .flag("has_ceiling", composer.totals.ceiling.is_some())
+        .flag("has_gaps", composer.totals.gaps > 0)
+        .figure("gaps", gap_count(composer)?)
+        .figure("charged", Figure::flops(composer.totals.charged, composer.computed("from_gaps")?));
+    let mut blocks = vec![composer.paragraph("ceiling", "intro", &values)?];
+    let runs = &composer.input.runs;
+    if runs.iter().all(|run| run.ceiling.devices.is_empty()) {
+        blocks.push(composer.paragraph("ceiling", "no-devices", &values)?);
+        return composer.section("ceiling", "section_ceiling", blocks);
+    }
+    blocks.push(composer.paragraph("ceiling", "result", &values)?);
+    blocks.push(device_table(composer)?);
+    blocks.extend(assumptions(composer)?);
+    if composer.totals.gaps > 0 {
+        blocks.push(composer.paragraph("ceiling", "gaps", &values)?);
+        blocks.push(gap_table(composer)?);
+    }
+    composer.section("ceiling", "section_ceiling", blocks)
+}
+
+fn gap_count(composer: &Composer<'_>) -> Result<Figure, ReportProblem> {
+    let count = u64::try_from(composer.totals.gaps).unwrap_or(u64::MAX);
+    Ok(Figure::count(count, composer.measured("by_meter")?))
+}
+
+fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
+    let several = composer.input.runs.len() > 1;
+    let mut rows = Vec::new();
+    for run in &composer.input.runs {
+        for device in &run.ceiling.devices {
+            rows.push(device_row(composer, run, device, several)?);
+        }
+    }
+    rows.push(Row {
+        cells: vec![
+            composer.label("sum")?.as_str().into(),
+            Cell::default(),
+            Cell::default(),
+            Cell::default(),
+            Cell::default(),
+            composer.flops(composer.totals.ceiling, composer.computed("from_ceilings")?, "next_ceiling")?.into(),
+        ],
+        strong: true,
+    });
+    let columns = [
+        ("col_device", Align::Left),
+        ("col_layer", Align::Left),
+        ("col_held", Align::Right),
+        ("col_peak", Align::Right),
+        ("col_charged", Align::Right),
+        ("col_ceiling", Align::Right),
+    ];
+    composer.table("table_ceiling", &columns, rows)
+}
+
+fn device_row(
+    composer: &Composer<'_>,
+    run: &RunSummary,
+    device: &DeviceCeiling,
+    several: bool,
+) -> Result<Row, ReportProblem> {
+    let mut name = vec![Text::plain(&device.name), Text::code(&device.device)];
+    if several {
+        name.push(Text::quiet(&format!("{} {}", composer.label("run")?, run.run)));
+    }
+    let layer = device.layer.as_deref();
+    let layer_words = match layer {
+        Some(layer) => composer
+            .by_code("ceiling", &format!("layer-{layer}"), &Values::default())
+            .map_or_else(Cell::default, Cell::from),
+        None => Cell::default(),
+    };
+    let mut layer_cell = vec![Text::strong(layer.unwrap_or("–"))];
+    layer_cell.extend(layer_words.0);
+    let ceiling_origin = match layer {
+        Some(layer) => Origin::Computed { from: format!("{} {layer}", composer.label("from_layer")?) },
+        None => composer.computed("from_counters")?,
+    };
+    Ok(Row {
+        cells: vec![
+            Cell(name),
+            Cell(layer_cell),
+            times(composer, device)?,
+            peaks(composer, device)?,
+            charged(composer, run, &device.device)?,
+            composer.flops(device.flop, ceiling_origin, "next_ceiling")?.into(),
+        ],
+        strong: false,
+    })
+}
+
+/// Held time, and the busy time below it where the device tells.
+fn times(composer: &Composer<'_>, device: &DeviceCeiling) -> Result<Cell, ReportProblem> {
+    let mut cell: Vec<Text> = vec![Figure::duration(device.held_seconds, composer.measured("by_meter")?).into()];
+    let mut values = Values::default().flag("known", device.busy_seconds.is_some());
+    values = match device.busy_seconds {
+        Some(busy) => values.figure("busy", Figure::duration(busy, composer.measured("by_driver")?)),
+        None => values.figure("busy", composer.missing("next_busy")?),
+    };
+    cell.push(composer.say("ceiling", "busy", &values)?);
+    Ok(Cell(cell))
+}
+
+/// The strict peak, and the data sheet's below it for comparison.
+fn peaks(composer: &Composer<'_>, device: &DeviceCeiling) -> Result<Cell, ReportProblem> {
+    let strict = match device.strict_peak {
+        Some(peak) => Figure::rate(peak, composer.computed("from_clock")?),
+        None => composer.missing("next_peak")?,
+    };
+    let mut cell: Vec<Text> = vec![strict.into()];
+    if let Some(nominal) = device.nominal_peak {
+        let origin = composer.computed("from_gpu_table")?;
+        cell.push(composer.say(
+            "ceiling",
+            "nominal",
+            &Values::default().figure("nominal", Figure::rate(nominal, origin)),
+        )?);
+    }
+    Ok(Cell(cell))
+}
+
+/// What the device's gaps added.
+fn charged(composer: &Composer<'_>, run: &RunSummary, device: &str) -> Result<Cell, ReportProblem> {
+    let gaps: Vec<&Gap> = run.gaps.iter().filter(|gap| gap.device == device).collect();
+    if gaps.is_empty() {
+        return Ok(composer.label("none")?.as_str().into());
+    }
+    let sum = gaps.iter().map(|gap| gap.charged).sum();
+    Ok(composer.flops(sum, composer.computed("from_gaps")?, "next_ceiling")?.into())
+}
+
+/// What was assumed for each device, said once.
+fn assumptions(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProblem> {
+    let mut items: Vec<Item> = Vec::new();
+    let devices = composer.input.runs.iter().flat_map(|run| &run.ceiling.devices);
+    for device in devices {
+        for assumption in &device.assumptions {
+            let item = Item { label: Some(Words::new(&device.name)), text: Text::plain(assumption) };
+            if !items.contains(&item) {
+                items.push(item);
+            }
+        }
+    }
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Block::Heading { title: composer.label("assumptions")? }, Block::List { items }])
+}
+
+fn gap_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
+    let gaps = composer.input.runs.iter().flat_map(|run| &run.gaps);
+    let rows = gaps
+        .take(MOST_GAPS)
+        .map(|gap| {
+            Ok(Row {
+                cells: vec![
+                    Text::code(&gap.device).into(),
+                    Figure::instant(gap.started, composer.measured("by_meter")?).into(),
+                    Figure::duration(gap.duration_seconds, composer.measured("by_meter")?).into(),
+                    gap.reason.as_str().into(),
+                    composer.flops(gap.charged, composer.computed("from_gaps")?, "next_ceiling")?.into(),
+                ],
+                strong: false,
+            })
+        })
+        .collect::<Result<Vec<_>, ReportProblem>>()?;
+    let columns = [
+        ("col_device", Align::Left),
+        ("col_from", Align::Left),
+        ("col_length", Align::Right),
+        ("col_reason", Align::Left),
+        ("col_charged", Align::Right),
+    ];
+    let caption = if composer.totals.gaps > MOST_GAPS { "table_gaps_first" } else { "table_gaps" };
+    composer.table(caption, &columns, rows)
+}

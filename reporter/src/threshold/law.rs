@@ -1,0 +1,196 @@
+//! The legal reasoning: the line and how it was chosen, other readings, status and duties.
+
+use std::collections::BTreeMap;
+
+use flopsmeter_core::assess::{Origin, Reading, Step};
+use flopsmeter_core::unit::Flops;
+
+use super::composer::Composer;
+use super::verdict;
+use crate::document::{Align, Block, Cell, Figure, Inline, Row, Section, Text, Words};
+use crate::problem::ReportProblem;
+use crate::wording::Values;
+
+/// The line and the steps that lead to the verdict.
+pub(super) fn line(composer: &Composer<'_>) -> Result<Section, ReportProblem> {
+    let values = verdict::values(composer)?;
+    let name = if composer.input.assessment.line.is_some() { "intro" } else { "no-line" };
+    let mut blocks = vec![composer.paragraph("line", name, &values)?];
+    let steps = &composer.input.assessment.steps;
+    let rows = steps
+        .iter()
+        .zip(1_u64..)
+        .map(|(step, number)| {
+            Ok(Row {
+                cells: vec![
+                    Figure::count(number, composer.computed("from_order")?).text().into(),
+                    sentence(composer, step)?.into(),
+                    composer.citation(step.citation.as_ref())?,
+                ],
+                strong: false,
+            })
+        })
+        .collect::<Result<Vec<_>, ReportProblem>>()?;
+    if !rows.is_empty() {
+        let columns = [("col_number", Align::Right), ("col_step", Align::Left), ("col_source", Align::Left)];
+        blocks.push(composer.table("table_steps", &columns, rows)?);
+        blocks.push(composer.paragraph("line", "confidence", &values)?);
+    }
+    if let Some(base) = composer.input.base.as_ref().filter(|base| !base.notes.is_empty()) {
+        blocks.push(Block::Heading { title: composer.label("base_notes")? });
+        let items = base.notes.iter().map(|note| crate::document::Item { label: None, text: Text::plain(note) });
+        blocks.push(Block::List { items: items.collect() });
+    }
+    composer.section("line", "section_line", blocks)
+}
+
+/// A step's sentence, or its code and values where the wording does not know it.
+fn sentence(composer: &Composer<'_>, step: &Step) -> Result<Text, ReportProblem> {
+    let values = step_values(composer, &step.values)?;
+    match composer.by_code("steps", &step.code, &values) {
+        Some(text) => Ok(text),
+        None => generic(composer, &step.code, &step.values),
+    }
+}
+
+/// Values of a step under their names: numbers as figures, words as words, and every one of them as `raw_<name>` to ask for.
+fn step_values(composer: &Composer<'_>, values: &BTreeMap<String, String>) -> Result<Values, ReportProblem> {
+    let mut all = verdict::values(composer)?;
+    for (name, value) in values {
+        let name = name.replace(['-', '.', ' '], "_");
+        all = all.words(&format!("raw_{name}"), value);
+        all = match figure(composer, &name, value)? {
+            Some(figure) => all.figure(&name, figure),
+            None => all.words(&name, value),
+        };
+    }
+    Ok(all)
+}
+
+/// A value that is a number becomes a figure; the base's and the spent operations keep their own origins.
+fn figure(composer: &Composer<'_>, name: &str, value: &str) -> Result<Option<Figure>, ReportProblem> {
+    let starts_as_number = value.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    let decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if !starts_as_number || !decimal {
+        return Ok(None);
+    }
+    let origin = origin_of(composer, name)?;
+    if let Ok(flops) = value.parse::<Flops>() {
+        return Ok(Some(Figure::flops(flops, origin)));
+    }
+    let shown = if name.ends_with("percent") { Figure::percent } else { Figure::decimal };
+    Ok(Some(shown(value, origin)))
+}
+
+fn origin_of(composer: &Composer<'_>, name: &str) -> Result<Origin, ReportProblem> {
+    let assessment = &composer.input.assessment;
+    match (name, &assessment.line) {
+        ("base" | "base_flop" | "flop", Some(line)) => Ok(line.origin.clone()),
+        ("spent" | "training_compute", _) => Ok(verdict::spent(composer)?.origin().clone()),
+        _ => Ok(Origin::Computed { from: format!("{} {}", composer.label("from_rules")?, assessment.rules) }),
+    }
+}
+
+fn generic(composer: &Composer<'_>, code: &str, values: &BTreeMap<String, String>) -> Result<Text, ReportProblem> {
+    let mut text = vec![Inline::Text(Words::new(&in_words(code)))];
+    for (position, (name, value)) in values.iter().enumerate() {
+        let lead = if position == 0 { ": " } else { "; " };
+        text.push(Inline::Text(Words::new(&format!("{lead}{} ", name.replace(['_', '-'], " ")))));
+        text.push(match figure(composer, name, value)? {
+            Some(figure) => Inline::Figure(figure),
+            None => Inline::Text(Words::new(value)),
+        });
+    }
+    text.push(Inline::Text(Words::new(".")));
+    Ok(Text(text))
+}
+
+/// `some-code` as `Some code`.
+pub(super) fn in_words(code: &str) -> String {
+    let spaced = code.replace(['-', '_'], " ");
+    let mut characters = spaced.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Other readings of the same facts, where there are any.
+pub(super) fn readings(composer: &Composer<'_>) -> Result<Option<Section>, ReportProblem> {
+    let readings = &composer.input.assessment.readings;
+    if readings.is_empty() {
+        return Ok(None);
+    }
+    let rows = readings.iter().map(|reading| reading_row(composer, reading)).collect::<Result<Vec<_>, _>>()?;
+    let columns = [
+        ("col_reading", Align::Left),
+        ("col_line", Align::Right),
+        ("col_ratio", Align::Right),
+        ("col_verdict", Align::Left),
+        ("col_source", Align::Left),
+    ];
+    let blocks = vec![
+        composer.paragraph("readings", "intro", &verdict::values(composer)?)?,
+        composer.table("table_readings", &columns, rows)?,
+    ];
+    composer.section("readings", "section_readings", blocks).map(Some)
+}
+
+fn reading_row(composer: &Composer<'_>, reading: &Reading) -> Result<Row, ReportProblem> {
+    let line = match &reading.line {
+        Some(line) => Cell::from(Figure::flops(line.flop, composer.computed("from_base")?)),
+        None => Cell::from(composer.label("none")?.as_str()),
+    };
+    let ratio = match &reading.ratio {
+        Some(ratio) => Cell::from(Figure::decimal(ratio, composer.computed("from_comparison")?)),
+        None => Cell::from(composer.label("none")?.as_str()),
+    };
+    let name = composer
+        .by_code("readings", &reading.code, &verdict::values(composer)?)
+        .unwrap_or_else(|| Text::plain(&in_words(&reading.code)));
+    Ok(Row {
+        cells: vec![
+            name.into(),
+            line,
+            ratio,
+            verdict::word(composer, reading.verdict)?.as_str().into(),
+            composer.citation(reading.citation.as_ref())?,
+        ],
+        strong: false,
+    })
+}
+
+/// Status and duties.
+pub(super) fn status(composer: &Composer<'_>) -> Result<Section, ReportProblem> {
+    let assessment = &composer.input.assessment;
+    let values = verdict::values(composer)?;
+    let mut blocks = vec![composer.paragraph("status", verdict::status_name(assessment.status), &values)?];
+    if assessment.obligations.is_empty() {
+        blocks.push(composer.paragraph("obligations", "none", &values)?);
+        return composer.section("status", "section_status", blocks);
+    }
+    let rows = assessment
+        .obligations
+        .iter()
+        .map(|obligation| {
+            let duty = composer
+                .by_code("obligations", &obligation.code, &values)
+                .unwrap_or_else(|| Text::plain(&in_words(&obligation.code)));
+            let applies = if obligation.conditional { "applies_if" } else { "applies_now" };
+            Ok(Row {
+                cells: vec![
+                    duty.into(),
+                    composer.label(applies)?.as_str().into(),
+                    composer.citation(Some(&obligation.citation))?,
+                ],
+                strong: false,
+            })
+        })
+        .collect::<Result<Vec<_>, ReportProblem>>()?;
+    let columns = [("col_duty", Align::Left), ("col_applies", Align::Left), ("col_source", Align::Left)];
+    blocks.push(composer.table("table_obligations", &columns, rows)?);
+    if assessment.obligations.iter().any(|obligation| obligation.conditional) {
+        blocks.push(composer.paragraph("obligations", "conditional", &values)?);
+    }
+    composer.section("status", "section_status", blocks)
+}
