@@ -1,1 +1,43 @@
-fn main() {}
+//! flopsmeter: wrap a fine-tuning job, know how many operations it really did, and where EU law puts it.
+#![forbid(unsafe_code)]
+
+mod args;
+mod base;
+mod command;
+mod exit;
+mod judgement;
+mod metering;
+mod output;
+mod settings;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+use exit::{ExitStatus, UsageProblem};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let status = execute(arguments.command).unwrap_or_else(|problem| {
+        output::failure(&problem);
+        if problem.is::<UsageProblem>() { ExitStatus::Usage } else { ExitStatus::Failed }
+    });
+    ExitCode::from(status.code())
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Run(arguments) => command::run::execute(arguments),
+        Command::Session(arguments) => command::session::execute(arguments),
+        Command::Plan(arguments) => command::plan::execute(&arguments),
+        Command::Assess(arguments) => command::assess::execute(arguments),
+        Command::Report(command) => command::report::execute(command),
+        Command::Runs(command) => command::runs::execute(command),
+        Command::Modifications(command) => command::modifications::execute(command),
+        Command::Models(command) => command::models::execute(command),
+        Command::Verify(arguments) => command::verify::execute(&arguments),
+        Command::Completions { shell } => command::completions::execute(shell),
+    }
+}

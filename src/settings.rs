@@ -5,17 +5,21 @@ use std::env;
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use flopsmeter_meter::store::path;
 
-/// Variable that names the state folder (XDG base directories).
-const STATE_HOME: &str = "XDG_STATE_HOME";
-
-/// The ledger to use: the argument (or `FLOPSMETER_LEDGER`, which clap has read), else the XDG state folder.
+/// The ledger to use: the argument (or `FLOPSMETER_LEDGER`, which clap has read), else the default place.
 pub(crate) fn ledger_path(argument: Option<PathBuf>) -> PathBuf {
-    argument.unwrap_or_else(|| {
-        let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute(STATE_HOME).or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-        state.unwrap_or_else(env::temp_dir).join("flopsmeter/ledger.sqlite")
-    })
+    argument.unwrap_or_else(|| with_environment(|environment| path::ledger(environment, &env::temp_dir())))
+}
+
+/// Folders for records while the ledger cannot be written.
+pub(crate) fn spool_folders() -> Vec<PathBuf> {
+    with_environment(|environment| path::spools(environment, &env::temp_dir()))
+}
+
+fn with_environment<T>(choose: impl FnOnce(path::Environment<'_>) -> T) -> T {
+    let (state_home, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+    choose(path::Environment { ledger: None, state_home: state_home.as_deref(), home: home.as_deref() })
 }
 
 /// The day as of which rules are chosen.
@@ -32,4 +36,21 @@ pub(crate) fn now() -> DateTime<Utc> {
 pub(crate) fn runtime_folder() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
     runtime.unwrap_or_else(env::temp_dir)
+}
+
+/// Name of this machine.
+pub(crate) fn host() -> String {
+    let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// Which boot of this machine, where the kernel tells.
+pub(crate) fn boot_id() -> Option<String> {
+    fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+/// Where the command runs.
+pub(crate) fn working_folder() -> Option<String> {
+    env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned())
 }

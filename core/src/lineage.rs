@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::body::Body;
-use crate::run::RunSummary;
-use crate::unit::Flops;
+use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
 /// Which base model something was bound to, as it was at that time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +33,27 @@ impl BaseReference {
     pub fn name(&self) -> &str {
         match self {
             Self::Registry { id: name, .. } | Self::Declared { name, .. } => name,
+        }
+    }
+
+    /// The reference to a base model; `None` for a bare name of which nothing is known.
+    pub fn of(base: &Base<'_>, declared_text: &str) -> Option<Self> {
+        match base {
+            Base::Registry(model) => Some(Self::Registry { id: model.id.clone(), digest: model.digest().to_string() }),
+            Base::Declared(declared) => Some(Self::Declared {
+                name: declared.name.clone(),
+                text: declared_text.to_owned(),
+                digest: declared.digest().to_string(),
+            }),
+            Base::Unresolved { .. } => None,
+        }
+    }
+
+    /// The base model it refers to, by the given registry.
+    pub fn resolve<'registry>(&self, registry: &'registry Registry) -> Result<Base<'registry>, DeclaredBaseProblem> {
+        match self {
+            Self::Registry { id, .. } => Ok(Base::resolve(registry, id)),
+            Self::Declared { name, text, .. } => Ok(Base::Declared(Box::new(DeclaredBase::parse(text, name)?))),
         }
     }
 
@@ -79,34 +99,5 @@ impl Modification {
             }
         }
         modification
-    }
-}
-
-/// What the runs of a modification add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Total {
-    /// Model operations of all runs that were counted; `None` if none was.
-    pub training: Option<Flops>,
-    /// Whether every run was counted completely.
-    pub complete: bool,
-    /// Sum of the ceilings; `None` where one of them is missing.
-    pub ceiling: Option<Flops>,
-    /// Whether every ceiling covers its job's devices for the whole time.
-    pub ceiling_complete: bool,
-}
-
-impl Total {
-    /// Adds up runs; the order does not matter. No runs are completely counted as nothing.
-    pub fn of<'a>(runs: impl IntoIterator<Item = &'a RunSummary>) -> Self {
-        let nothing = Self { training: None, complete: true, ceiling: Some(Flops::ZERO), ceiling_complete: true };
-        runs.into_iter().fold(nothing, |sum, run| {
-            let spent = run.flops.map(|flops| flops.training);
-            Self {
-                training: sum.training.map_or(spent, |before| Some(before + spent.unwrap_or(Flops::ZERO))),
-                complete: sum.complete && run.complete && spent.is_some(),
-                ceiling: sum.ceiling.zip(run.ceiling.flop).map(|(left, right)| left + right),
-                ceiling_complete: sum.ceiling_complete && run.ceiling.complete,
-            }
-        })
     }
 }

@@ -1,0 +1,68 @@
+//! One judge for a whole session or command: what does not change from one assessment to the next.
+
+use chrono::NaiveDate;
+
+use crate::assess::{Answers, Assessment, InputDigest, Inputs, Question, Spent, Verdict, assess};
+use crate::facts::Progress;
+use crate::forecast::{projected_total, projected_verdict};
+use crate::gpu_table::GpuTable;
+use crate::registry::Base;
+use crate::rules::RuleSet;
+use crate::run::RunSummary;
+use crate::unit::Flops;
+
+/// Everything an assessment needs but the runs.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// The base model; `None` if nobody named one.
+    pub base: Option<Base<'static>>,
+    /// The rule set.
+    pub rules: &'static RuleSet,
+    /// The day as of which it was chosen.
+    pub as_of: NaiveDate,
+    /// Declared answers.
+    pub answers: Answers,
+}
+
+impl Judge {
+    /// Where the law puts these runs together; `heads` are the ends of their chains.
+    pub fn assess<'r>(&self, runs: impl IntoIterator<Item = &'r RunSummary>, heads: Vec<InputDigest>) -> Assessment {
+        self.assess_spent(Spent::of_runs(self.rules, runs), heads)
+    }
+
+    /// The same for a sum that is already formed, as a plan has it.
+    pub fn assess_spent(&self, spent: Spent, heads: Vec<InputDigest>) -> Assessment {
+        assess(&self.question(spent, heads))
+    }
+
+    /// Where `own` will end with the rest of its schedule like the part so far, added to the other runs of the modification.
+    pub fn forecast(&self, others: &[RunSummary], own: &RunSummary, progress: Progress) -> Option<Forecast> {
+        let before = Spent::of_runs(self.rules, others);
+        let spent = Spent::of_runs(self.rules, others.iter().chain([own]));
+        let total = projected_total(Flops::ZERO, own.flops?.training, progress)?;
+        let verdict = projected_verdict(&self.question(spent, Vec::new()), &before, progress)?;
+        Some(Forecast { total, verdict })
+    }
+
+    fn question(&self, spent: Spent, heads: Vec<InputDigest>) -> Question<'_> {
+        let gpu_table = InputDigest { name: "gpus.csv".to_owned(), digest: GpuTable::embedded_digest() };
+        let inputs = Inputs { gpu_table: Some(gpu_table), runs: heads, ..Inputs::default() };
+        Question {
+            spent,
+            base: self.base.as_ref(),
+            rules: self.rules,
+            as_of: self.as_of,
+            answers: &self.answers,
+            inputs,
+        }
+    }
+}
+
+/// Where a job will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// Model operations of the run at the end of its schedule.
+    pub total: Flops,
+    /// The modification's verdict then.
+    pub verdict: Verdict,
+}

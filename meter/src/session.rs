@@ -1,0 +1,269 @@
+//! The one owner of a run while it happens: takes what hooks and devices say, records it, keeps the sum, and says when a line is crossed.
+
+mod report;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::judge::Judge;
+use flopsmeter_core::ledger::Body;
+use flopsmeter_core::ledger::body::{
+    BaseBound, DevicesSeen, Hook, HookLost, RunClosed, RunOpened, Samples, SegmentClosed, SegmentOpened,
+};
+use flopsmeter_core::lineage::BaseReference;
+use flopsmeter_core::run::{Alert, Exit, Finding, RunSummary};
+use flopsmeter_core::tally::Tally;
+
+use crate::clock::SessionClock;
+use crate::hook::server::{HookEvent, HookWhat};
+use crate::sampler::SamplerEvent;
+use crate::store::RunRecorder;
+use crate::store::recorder::Finished;
+
+pub use report::{Listener, ProgressReport};
+
+/// Records are on the disk after this time at the latest.
+const COMMIT_PERIOD: Duration = Duration::from_millis(800);
+
+/// Events taken in one go, so that committing and progress are never put off for long.
+const EVENTS_AT_ONCE: usize = 4096;
+
+/// How long the last messages of hooks are waited for after the job's end.
+pub const HOOK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a session starts with.
+#[derive(Debug)]
+pub struct SessionStart {
+    /// The run's first entry.
+    pub run: RunOpened,
+    /// The base model that was resolved.
+    pub base: Option<BaseReference>,
+    /// The segment's first entry.
+    pub segment: SegmentOpened,
+    /// What went wrong before the session.
+    pub findings: Vec<Finding>,
+    /// The other runs of the modification.
+    pub others: Vec<RunSummary>,
+    /// Who assesses.
+    pub judge: Judge,
+    /// Time between two progress reports; `None` for no reports.
+    pub progress_period: Option<Duration>,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug)]
+pub struct JobEnd {
+    /// Its exit.
+    pub exit: Exit,
+    /// Processor time of its processes, in nanoseconds.
+    pub cpu_time_nanoseconds: u64,
+    /// Whether processes of it are still running.
+    pub left_running: bool,
+}
+
+/// A run while it happens.
+pub struct Session<'listener> {
+    recorder: RunRecorder,
+    tally: Tally,
+    clock: SessionClock,
+    judge: Judge,
+    others: Vec<RunSummary>,
+    hooks: Option<Receiver<HookEvent>>,
+    devices: Option<Receiver<SamplerEvent>>,
+    listener: &'listener mut dyn Listener,
+    segment: u32,
+    told: Verdict,
+    fed: bool,
+    committed: Duration,
+    progress_period: Option<Duration>,
+    progress_told: Duration,
+}
+
+impl<'listener> Session<'listener> {
+    /// Records the beginning. `clock` was started just before the job was.
+    pub fn begin(
+        start: SessionStart,
+        recorder: RunRecorder,
+        clock: SessionClock,
+        hooks: Option<Receiver<HookEvent>>,
+        devices: Option<Receiver<SamplerEvent>>,
+        listener: &'listener mut dyn Listener,
+    ) -> Self {
+        let mut session = Self {
+            recorder,
+            tally: Tally::new(),
+            clock,
+            judge: start.judge,
+            others: start.others,
+            hooks,
+            devices,
+            listener,
+            segment: start.segment.segment,
+            told: Verdict::Below,
+            fed: true,
+            committed: Duration::ZERO,
+            progress_period: start.progress_period,
+            progress_told: Duration::ZERO,
+        };
+        let at = clock.started();
+        session.enter(at, Body::RunOpened(start.run));
+        if let Some(base) = start.base {
+            session.enter(at, Body::BaseBound(BaseBound { base }));
+        }
+        session.enter(at, Body::SegmentOpened(start.segment));
+        for finding in start.findings {
+            session.find(finding);
+        }
+        session.commit();
+        session
+    }
+
+    /// Takes what has come, and does what is due. Call it a few times a second.
+    pub fn pump(&mut self) {
+        self.take_hook_events();
+        self.take_device_events();
+        self.watch_the_line();
+        let elapsed = self.clock.elapsed();
+        if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
+            self.commit();
+        }
+        if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
+            self.progress_told = elapsed;
+            self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge));
+        }
+    }
+
+    /// Records the end and returns the run's summary with its assessment. The hooks' server and the sampler were told to stop:
+    /// their channels end, and until then they are read.
+    pub fn end(mut self, end: JobEnd) -> (RunSummary, Finished) {
+        self.drain();
+        self.watch_the_line();
+        let at = self.clock.now();
+        let JobEnd { exit, cpu_time_nanoseconds, left_running } = end;
+        let closed = SegmentClosed { segment: self.segment, exit, cpu_time_nanoseconds, left_running };
+        self.enter(at, Body::SegmentClosed(closed));
+        self.enter(at, Body::RunClosed(RunClosed {}));
+        let finished = self.recorder.finish(at);
+        for finding in &finished.findings {
+            self.listener.finding(finding);
+        }
+        let mut summary = self.tally.summary();
+        let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+        summary.assessment = Some(assessment);
+        (summary, finished)
+    }
+
+    fn enter(&mut self, at: DateTime<Utc>, body: Body) {
+        self.recorder.record(at, &body);
+        self.tally.add(at, &body);
+    }
+
+    /// Records a finding and tells it.
+    fn find(&mut self, finding: Finding) {
+        self.listener.finding(&finding);
+        self.enter(self.clock.now(), Body::Finding(finding));
+    }
+
+    fn commit(&mut self) {
+        self.committed = self.clock.elapsed();
+        // The recorder has put these into the chain itself, where that is still possible.
+        for finding in self.recorder.commit(self.clock.now()) {
+            self.listener.finding(&finding);
+            self.tally.add(self.clock.now(), &Body::Finding(finding));
+        }
+    }
+
+    fn take_hook_events(&mut self) {
+        for _ in 0..EVENTS_AT_ONCE {
+            let Some(receiver) = &self.hooks else { return };
+            match receiver.try_recv() {
+                Ok(event) => self.hear(event),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.hooks = None,
+            }
+        }
+    }
+
+    fn take_device_events(&mut self) {
+        for _ in 0..EVENTS_AT_ONCE {
+            let Some(receiver) = &self.devices else { return };
+            match receiver.try_recv() {
+                Ok(event) => self.read(event),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.devices = None,
+            }
+        }
+    }
+
+    /// Reads both channels to their end, for a bounded time.
+    fn drain(&mut self) {
+        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
+        while let Some(receiver) = &self.hooks {
+            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
+                Ok(event) => self.hear(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.hooks = None,
+            }
+        }
+        while let Some(receiver) = &self.devices {
+            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
+                Ok(event) => self.read(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.devices = None,
+            }
+        }
+    }
+
+    fn hear(&mut self, event: HookEvent) {
+        let connection = event.connection;
+        let finding = event.what.finding();
+        match event.what {
+            HookWhat::Message(message) => {
+                self.fed = true;
+                self.enter(self.clock.now(), Body::Hook(Hook { connection, message }));
+            }
+            HookWhat::Lost(lost) => {
+                let reason = lost.to_string();
+                self.enter(self.clock.now(), Body::HookLost(HookLost { connection, reason }));
+            }
+            HookWhat::Overflow(_) => {}
+        }
+        if let Some(finding) = finding {
+            self.find(finding);
+        }
+    }
+
+    fn read(&mut self, event: SamplerEvent) {
+        match event {
+            SamplerEvent::Devices { devices, findings } => {
+                self.enter(self.clock.now(), Body::DevicesSeen(DevicesSeen { devices }));
+                for finding in findings {
+                    self.find(finding);
+                }
+            }
+            SamplerEvent::Samples(samples) => self.enter(self.clock.now(), Body::Samples(Samples { samples })),
+        }
+    }
+
+    /// Says once, loudly, when the verdict rises to `near` or `exceeds`.
+    fn watch_the_line(&mut self) {
+        if !core::mem::take(&mut self.fed) {
+            return;
+        }
+        let summary = self.tally.summary();
+        let assessment: Assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+        let rises = matches!(assessment.verdict, Verdict::Near | Verdict::Exceeds) && assessment.verdict > self.told;
+        if !rises {
+            return;
+        }
+        self.told = assessment.verdict;
+        let alert = Alert {
+            at: self.clock.now(),
+            verdict: if assessment.verdict == Verdict::Near { "near".to_owned() } else { "exceeds".to_owned() },
+            text: report::crossing(&assessment),
+        };
+        self.listener.alert(&alert);
+        self.enter(alert.at, Body::Alert(alert));
+        self.commit();
+    }
+}

@@ -1,0 +1,56 @@
+//! What a session says while it runs; how it is shown is the listener's.
+
+use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::facts::Progress;
+use flopsmeter_core::judge::{Forecast, Judge};
+use flopsmeter_core::run::{Alert, Finding, RunFlops, RunSummary};
+use flopsmeter_core::tally::Tally;
+
+/// Takes what a session has to say.
+pub trait Listener {
+    /// How the job stands.
+    fn progress(&mut self, report: &ProgressReport);
+
+    /// A line was crossed.
+    fn alert(&mut self, alert: &Alert);
+
+    /// Something did not go as it should.
+    fn finding(&mut self, finding: &Finding);
+}
+
+/// How a job stands.
+#[derive(Clone, Debug)]
+pub struct ProgressReport {
+    /// Operations of this run so far.
+    pub flops: Option<RunFlops>,
+    /// Where the trainer stands, if it told.
+    pub progress: Option<Progress>,
+    /// Where the law puts what was spent so far, the modification's other runs included.
+    pub assessment: Assessment,
+    /// Where it will end if it goes on like this, if the trainer told its schedule.
+    pub forecast: Option<Forecast>,
+}
+
+impl ProgressReport {
+    pub(super) fn of(tally: &Tally, others: &[RunSummary], judge: &Judge) -> Self {
+        let summary = tally.summary();
+        let progress = tally.progress();
+        Self {
+            flops: summary.flops,
+            progress,
+            assessment: judge.assess(others.iter().chain([&summary]), Vec::new()),
+            forecast: progress.and_then(|progress| judge.forecast(others, &summary, progress)),
+        }
+    }
+}
+
+/// The sentence of an alert.
+pub(super) fn crossing(assessment: &Assessment) -> String {
+    let share = assessment.share_of_line_percent.as_deref().unwrap_or("?");
+    let line = assessment.line.as_ref().map_or_else(|| "the line".to_owned(), |line| format!("the line of {} FLOP", line.flop.scientific(3)));
+    let place = assessment.line.as_ref().map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place));
+    match assessment.verdict {
+        Verdict::Exceeds => format!("EXCEEDS {line}: {share} % of it is spent{place}"),
+        _ => format!("NEAR {line}: {share} % of it is spent{place}"),
+    }
+}

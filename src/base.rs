@@ -1,0 +1,66 @@
+//! Which base model an argument means: a declared file, a local model folder, or a name of the registry, in that order of certainty.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use flopsmeter_core::lineage::BaseReference;
+use flopsmeter_core::registry::{Base, DeclaredBase, Registry};
+
+/// A base model and what is recorded of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedBase {
+    pub(crate) base: Base<'static>,
+    reference: BaseReference,
+}
+
+impl ResolvedBase {
+    /// What is recorded, so that the same base is found again without the file.
+    pub(crate) fn reference(&self) -> BaseReference {
+        self.reference.clone()
+    }
+}
+
+/// Resolves `--base`; a miss is an error with suggestions, never a guess.
+pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
+    let path = Path::new(argument);
+    if path.is_file() {
+        return declared(path, argument);
+    }
+    let name = if path.is_dir() { name_of_folder(path)? } else { argument.to_owned() };
+    let model = registry()?.lookup_name_or_path(&name).map_err(|miss| {
+        let is_path = argument.ends_with(".toml") || argument.starts_with(['/', '.', '~']);
+        if is_path { anyhow!("there is no file or folder `{argument}` that names a base model") } else { anyhow!(miss) }
+    })?;
+    referenced(Base::Registry(model), "")
+}
+
+/// The base model that was recorded.
+pub(crate) fn recorded(reference: &BaseReference) -> anyhow::Result<Base<'static>> {
+    let context = || format!("the recorded base model {} cannot be read", reference.name());
+    reference.resolve(registry()?).with_context(context)
+}
+
+pub(crate) fn registry() -> anyhow::Result<&'static Registry> {
+    Registry::embedded().context("the built-in base-model registry cannot be read; please report this")
+}
+
+fn declared(path: &Path, argument: &str) -> anyhow::Result<ResolvedBase> {
+    let text = fs_err::read_to_string(path)?;
+    let base = DeclaredBase::parse(&text, argument)?;
+    referenced(Base::Declared(Box::new(base)), &text)
+}
+
+fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<ResolvedBase> {
+    let reference = BaseReference::of(&base, declared_text).context("a base model without a row or file has no reference")?;
+    Ok(ResolvedBase { base, reference })
+}
+
+/// What a local model folder says of its origin.
+fn name_of_folder(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join("config.json");
+    let text = fs_err::read_to_string(&path).context("a model folder holds a config.json")?;
+    let config: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    let name = config.get("_name_or_path").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
+    // A folder in the hub's cache carries the id in its own path.
+    Ok(name.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned))
+}

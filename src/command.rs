@@ -1,0 +1,12 @@
+//! One file for each command; each gets what was typed and answers with how the program ends.
+
+pub(crate) mod assess;
+pub(crate) mod completions;
+pub(crate) mod models;
+pub(crate) mod modifications;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod session;
+pub(crate) mod verify;

@@ -1,0 +1,111 @@
+//! `flopsmeter models`: the base-model registry.
+
+use std::fmt::Write as _;
+
+use flopsmeter_core::registry::BaseModel;
+use serde_json::json;
+
+use crate::args::ModelsCommand;
+use crate::base;
+use crate::exit::ExitStatus;
+use crate::output::{self, TextTable};
+
+pub(crate) fn execute(command: ModelsCommand) -> anyhow::Result<ExitStatus> {
+    let registry = base::registry()?;
+    let attribution = registry.attribution();
+    match command {
+        ModelsCommand::Search { text, json } => {
+            let found = registry.search(&text);
+            if json {
+                output::json(&json!({"models": found.iter().map(|model| value(model)).collect::<Vec<_>>(), "attribution": attribution}))?;
+            } else {
+                output::data(&table(&found, attribution))?;
+            }
+        }
+        ModelsCommand::Show { id, json } => {
+            let model = registry.lookup(&id)?;
+            if json {
+                output::json(&json!({"model": value(model), "attribution": attribution}))?;
+            } else {
+                output::data(&words(model, attribution))?;
+            }
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn third(model: &BaseModel) -> String {
+    model.flop.map_or_else(|| "unknown".to_owned(), |flop| flopsmeter_core::unit::Flops(flop.0 / 3).scientific(4))
+}
+
+fn table(models: &[&BaseModel], attribution: &[String]) -> String {
+    let mut table = TextTable::new(&["id", ">FLOP", ">a third", "from", "confidence"]);
+    for model in models {
+        table.row(vec![
+            model.id.clone(),
+            model.flop.map_or_else(|| "unknown".to_owned(), |flop| flop.scientific(4)),
+            third(model),
+            model.flop_basis.clone(),
+            model.confidence.clone(),
+        ]);
+    }
+    format!("{}{}\n", table.render(), attribution.join("\n"))
+}
+
+fn words(model: &BaseModel, attribution: &[String]) -> String {
+    let mut text = String::new();
+    let figure = model.flop.map_or_else(|| "unknown".to_owned(), |flop| format!("{} FLOP", flop.scientific(4)));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12}  {value}");
+    };
+    line("model", &model.id);
+    line("also", &model.aliases.join(", "));
+    line("developer", &format!("{}, {}, {}", model.developer, model.family, model.release_date));
+    line("compute", &format!("{figure}, {} ({})", model.flop_basis, model.confidence));
+    line("a third", &third(model));
+    for figure in &model.figures {
+        line("figure", &format!("{} FLOP, {}", figure.flop.scientific(4), figure.source));
+    }
+    if let Some(formula) = &model.estimate_formula {
+        line("estimate", formula);
+    }
+    if let Some(reason) = &model.unknown_reason {
+        line("unknown as", reason);
+    }
+    if let Some(notes) = &model.notes {
+        line("notes", notes);
+    }
+    for source in &model.sources {
+        line("source", source);
+    }
+    line("licence", &model.licence);
+    for attribution in attribution {
+        line("data", attribution);
+    }
+    text
+}
+
+fn value(model: &BaseModel) -> serde_json::Value {
+    json!({
+        "id": model.id,
+        "aliases": model.aliases,
+        "developer": model.developer,
+        "family": model.family,
+        "release_date": model.release_date,
+        "total_parameters": model.total_parameters.map(|count| count.to_string()),
+        "active_parameters": model.active_parameters.map(|count| count.to_string()),
+        "pretrain_tokens": model.pretrain_tokens.map(|count| count.to_string()),
+        "flop": model.flop,
+        "flop_bound": model.flop_bound,
+        "flop_basis": model.flop_basis,
+        "flop_lowest": model.flop_lowest,
+        "third_of_flop": model.flop.map(|flop| flopsmeter_core::unit::Flops(flop.0 / 3)),
+        "confidence": model.confidence,
+        "estimate_formula": model.estimate_formula,
+        "unknown_reason": model.unknown_reason,
+        "notes": model.notes,
+        "sources": model.sources,
+        "licence": model.licence,
+        "digest": model.digest().to_string(),
+    })
+}

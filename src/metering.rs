@@ -1,0 +1,156 @@
+//! What `run` and `session` share: everything a session starts with, gathered so that no fault of ours keeps a job from running.
+
+use std::path::{Path, PathBuf};
+
+use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
+use flopsmeter_core::ledger::{Body, modification_stream};
+use flopsmeter_core::lineage::{BaseReference, Modification};
+use flopsmeter_core::run::{Finding, RunSummary};
+use flopsmeter_meter::records::{self, Assignments};
+use flopsmeter_meter::session::SessionStart;
+use flopsmeter_meter::store::{Ledger, RunRecorder, StoreProblem};
+
+use crate::args::MeteringArguments;
+use crate::base::{self, ResolvedBase};
+use crate::{judgement, settings};
+
+/// A session's beginning and where it is recorded.
+pub(crate) struct Prepared {
+    pub(crate) start: SessionStart,
+    pub(crate) recorder: RunRecorder,
+}
+
+/// What is metered.
+pub(crate) struct Job {
+    /// Id of the run.
+    pub(crate) run: String,
+    /// The command as it was given.
+    pub(crate) command: Vec<String>,
+    /// Its process id; 0 before it is started.
+    pub(crate) pid: u32,
+    /// Time between progress reports.
+    pub(crate) progress_period: Option<std::time::Duration>,
+}
+
+/// Gathers everything. What goes wrong becomes a finding.
+pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result<Prepared> {
+    let mut findings = Vec::new();
+    let path = settings::ledger_path(arguments.ledger.ledger.clone());
+    let ledger = Ledger::open(&path);
+    let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
+    let reference = base.as_ref().map(ResolvedBase::reference);
+    let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
+    let membership = arguments.modification.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), &job.run));
+    let membership = membership.unwrap_or_default();
+    findings.extend(membership.findings);
+    let base_model = match (base, &membership.base) {
+        (Some(base), _) => Some(base.base),
+        (None, Some(recorded)) => base::recorded(recorded).map_err(|problem| findings.push(unreadable_base(&problem))).ok(),
+        (None, None) => None,
+    };
+    let start = SessionStart {
+        run: RunOpened {
+            run: job.run,
+            command: job.command,
+            host: settings::host(),
+            base: arguments.base.clone(),
+            modification: membership.joined.then(|| arguments.modification.clone()).flatten(),
+            phase: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            folder: settings::working_folder(),
+        },
+        base: reference.or(membership.base),
+        segment: SegmentOpened {
+            segment: 0,
+            host: settings::host(),
+            boot: settings::boot_id(),
+            pid: job.pid,
+            claim: arguments.gpus.clone(),
+        },
+        findings,
+        others: membership.others,
+        judge: judgement::judge(base_model, "eu-gpai", settings::as_of(None))?,
+        progress_period: job.progress_period,
+    };
+    Ok(Prepared { start, recorder })
+}
+
+fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
+    base::resolve(argument)
+        .map_err(|problem| {
+            let text = format!("the base model `{argument}` is not known: {problem:#}; the verdict stays undetermined until it is");
+            findings.push(Finding { code: "base-unknown".to_owned(), text });
+        })
+        .ok()
+}
+
+fn unreadable_base(problem: &anyhow::Error) -> Finding {
+    Finding { code: "base-unreadable".to_owned(), text: format!("{problem:#}; name it again with --base") }
+}
+
+/// A run's place in its modification.
+#[derive(Default)]
+struct Membership {
+    joined: bool,
+    base: Option<BaseReference>,
+    others: Vec<RunSummary>,
+    findings: Vec<Finding>,
+}
+
+/// Makes the modification where it is new and assigns the run, unless the two have different base models.
+fn join(recorder: &mut RunRecorder, slug: &str, base: Option<&BaseReference>, run: &str) -> Membership {
+    let Some(ledger) = recorder.ledger() else {
+        let text = format!("run {run} could not be assigned to `{slug}` while the ledger cannot be written; assign it later");
+        let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
+        return Membership { findings, ..Membership::default() };
+    };
+    try_join(ledger, slug, base, run).unwrap_or_else(|problem| {
+        let text = format!("run {run} could not be assigned to `{slug}` ({problem}); assign it later");
+        let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
+        Membership { findings, ..Membership::default() }
+    })
+}
+
+fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: &str) -> anyhow::Result<Membership> {
+    let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
+    let stream = modification_stream(slug);
+    ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
+    let modification = records::modification(ledger, slug)?.unwrap_or_default();
+    if let Some((ours, theirs)) = base.zip(modification.base.as_ref()).filter(|(ours, theirs)| !ours.is_same(theirs)) {
+        let text = format!(
+            "modification `{slug}` is bound to base model {}, this run names {}: the run is recorded unassigned; give the other \
+             base its own --modification",
+            theirs.name(),
+            ours.name()
+        );
+        let findings = vec![Finding { code: "modification-conflict".to_owned(), text }];
+        return Ok(Membership { findings, ..Membership::default() });
+    }
+    let others = read_others(ledger, &modification, run)?;
+    let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
+    ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
+    Ok(Membership { joined: true, base: modification.base, others, findings: Vec::new() })
+}
+
+fn read_others(ledger: &Ledger, modification: &Modification, run: &str) -> Result<Vec<RunSummary>, StoreProblem> {
+    let others = modification.runs.iter().filter(|other| *other != run);
+    others.map(|other| Ok(records::run(ledger, other, &Assignments::default())?.summary)).collect()
+}
+
+/// Writes the summary of a run as JSON.
+pub(crate) fn write_summary(path: &Path, summary: &RunSummary) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(summary)?;
+    text.push('\n');
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs_err::create_dir_all(folder)?;
+    }
+    fs_err::write(path, text)?;
+    Ok(())
+}
+
+/// Folders in which a socket may be made, the preferred one first.
+pub(crate) fn socket_folders() -> Vec<PathBuf> {
+    let mut folders = vec![settings::runtime_folder(), std::env::temp_dir(), PathBuf::from("/tmp")];
+    folders.dedup();
+    folders
+}
