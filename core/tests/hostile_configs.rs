@@ -1,0 +1,60 @@
+//! Configurations that must be refused, each with a message that names the key, the value and the next step.
+
+use flopsmeter_core::shape::{Shape, ShapeProblem};
+
+/// One file of `tests/hostile/configs` and what its message has to contain.
+macro_rules! hostile {
+    ($($name:literal => $($part:literal),+;)+) => {
+        [$(($name, include_str!(concat!("../../tests/hostile/configs/", $name, ".json")), &[$($part),+][..])),+]
+    };
+}
+
+#[test]
+fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
+    let files = hostile! {
+        "classification-head" => "architectures", "LlamaForSequenceClassification", "ForCausalLM";
+        "default-key-value-heads-do-not-divide" => "`num_key_value_heads` is 32", "num_attention_heads, 14", "correct";
+        "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
+        "escape-sequence-for-a-family" => "is not known", "…", "counted families: llama, mistral";
+        "exponent-for-a-number" => "`vocab_size` is 32000.0", "whole number", "correct";
+        "fraction-for-a-number" => "`intermediate_size` is 11008.5", "whole number", "correct";
+        "hidden-size-not-divisible" => "`hidden_size` is 4100", "num_attention_heads, 32", "head_dim", "correct";
+        "key-value-heads-do-not-divide" => "`num_key_value_heads` is 5", "num_attention_heads, 32", "correct";
+        "layer-types-too-short" => "`layer_types` is a list of 1", "num_hidden_layers is 32", "correct";
+        "missing-intermediate-size" => "`intermediate_size` is missing", "add it";
+        "more-layers-than-memory" => "`num_hidden_layers` is 4000000000", "between 1 and 4096", "correct";
+        "negative-hidden-size" => "`hidden_size` is -4096", "between 1 and", "correct";
+        "no-layers" => "`num_hidden_layers` is 0", "between 1 and", "correct";
+        "no-model-type" => "`model_type` is missing", "add it";
+        "not-an-object" => "no JSON object", "give the `config.json`";
+        "null-hidden-size" => "`hidden_size` is missing", "add it";
+        "number-among-layer-types" => "`layer_types` is", "list of texts", "correct";
+        "number-for-model-type" => "`model_type` is 7", "a text", "correct";
+        "number-of-forty-digits" => "`vocab_size` is 10000000000000000000000000000000000000000", "between 1 and", "correct";
+        "text-for-a-flag" => "`tie_word_embeddings` is \"yes\"", "true or false", "correct";
+        "text-for-a-number" => "`hidden_size` is \"4096\"", "whole number", "correct";
+        "unknown-family" => "`llama9` is not known", "counted families: llama, mistral";
+        "unknown-layer-type" => "`layer_types` is a list with `chunked_attention`", "sliding_attention", "correct";
+        "wrapper" => "`gemma3` wraps", "text_config", "give `text_config`";
+    };
+    for (name, text, parts) in files {
+        let config = serde_json::from_str(text).expect("the file holds JSON");
+        let problem = Shape::from_config(&config).expect_err(name).to_string();
+        for part in parts {
+            assert!(problem.contains(part), "{name}: `{part}` is not in `{problem}`");
+        }
+        assert!(problem.len() < 400 && !problem.contains(char::is_control), "{name}: {problem:?}");
+    }
+}
+
+#[test]
+fn an_unknown_family_is_never_taken_for_a_known_one() {
+    for model_type in ["", "Llama", "llama ", "llama4_text", "qwen3_moe", "gemma3", "mixtral", "gpt2"] {
+        let config = serde_json::json!({
+            "model_type": model_type, "vocab_size": 100, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+        });
+        let problem = Shape::from_config(&config).expect_err(model_type);
+        assert!(matches!(problem, ShapeProblem::UnknownFamily { .. }), "{model_type}: {problem}");
+    }
+}
