@@ -2,10 +2,13 @@
 //!
 //! Only what must be fast or must not fail stands here; what reads live models is Python (`python/flopsmeter`).
 
+mod count;
 mod recorder;
 
 #[pyo3::pymodule(gil_used = false)]
 mod _flopsmeter {
+    #[pymodule_export]
+    use crate::count::count;
     #[pymodule_export]
     use crate::recorder::Recorder;
 

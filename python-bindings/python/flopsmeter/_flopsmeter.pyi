@@ -1,7 +1,7 @@
 from os import PathLike
 from typing import final
 
-__all__ = ["Recorder", "__version__"]
+__all__ = ["Recorder", "__version__", "count"]
 
 __version__: str
 
@@ -32,3 +32,5 @@ class Recorder:
     def take_loss(self) -> str | None: ...
     @property
     def is_open(self) -> bool: ...
+
+def count(facts: str, passes: str) -> str: ...
