@@ -7,6 +7,7 @@ mod command;
 mod exit;
 mod judgement;
 mod metering;
+mod narrator;
 mod output;
 mod settings;
 mod words;

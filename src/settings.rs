@@ -5,6 +5,8 @@ use std::env;
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use flopsmeter_meter::claim::GpuEnvironment;
+use flopsmeter_meter::sampler::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::store::path;
 
 /// The ledger to use: the argument (or `FLOPSMETER_LEDGER`, which clap has read), else the default place.
@@ -53,4 +55,20 @@ pub(crate) fn boot_id() -> Option<String> {
 /// Where the command runs.
 pub(crate) fn working_folder() -> Option<String> {
     env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned())
+}
+
+/// A new run's id: unique, and in the order of time.
+pub(crate) fn new_run_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// What the job will see of GPUs.
+pub(crate) fn gpu_environment() -> GpuEnvironment {
+    let text = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    GpuEnvironment { visible_devices: text("CUDA_VISIBLE_DEVICES"), device_order: text("CUDA_DEVICE_ORDER") }
+}
+
+/// Another NVML library than the system's.
+pub(crate) fn nvml_library() -> Option<PathBuf> {
+    env::var_os(NVML_LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }

@@ -9,10 +9,12 @@ mod peak;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 pub use name::product_name;
 pub use peak::GpuPeak;
 
+use crate::ledger::Digest;
 use crate::sample::ComputeCapability;
 use crate::unit::Flops;
 

@@ -99,7 +99,7 @@ impl Tally {
             Body::Alert(alert) => self.alerts.push(alert.clone()),
             Body::SegmentClosed(closed) => {
                 self.open_segments = self.open_segments.saturating_sub(1);
-                self.exit = Some(closed.exit);
+                self.exit = closed.exit;
                 self.ended = Some(at);
                 if let Some((started, ceiling)) = self.ceilings.last_mut() {
                     ceiling.hold(*started, at);

@@ -55,8 +55,8 @@ pub struct SessionStart {
 /// How a job ended.
 #[derive(Clone, Copy, Debug)]
 pub struct JobEnd {
-    /// Its exit.
-    pub exit: Exit,
+    /// Its exit, where that could be seen.
+    pub exit: Option<Exit>,
     /// Processor time of its processes, in nanoseconds.
     pub cpu_time_nanoseconds: u64,
     /// Whether processes of it are still running.
@@ -132,6 +132,14 @@ impl<'listener> Session<'listener> {
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
             self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge));
+        }
+    }
+
+    /// Takes events that the sampler could not send before it stopped.
+    pub fn absorb(&mut self, events: Vec<SamplerEvent>) {
+        self.take_device_events();
+        for event in events {
+            self.read(event);
         }
     }
 
@@ -235,7 +243,7 @@ impl<'listener> Session<'listener> {
 
     fn read(&mut self, event: SamplerEvent) {
         match event {
-            SamplerEvent::Devices { devices, findings } => {
+            SamplerEvent::Devices(devices, findings) => {
                 self.enter(self.clock.now(), Body::DevicesSeen(DevicesSeen { devices }));
                 for finding in findings {
                     self.find(finding);

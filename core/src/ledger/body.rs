@@ -140,8 +140,8 @@ pub struct HookLost {
 pub struct SegmentClosed {
     /// Number of the segment in its run, from 0.
     pub segment: u32,
-    /// How the command ended.
-    pub exit: Exit,
+    /// How the command ended; `None` where only its end was seen (a session beside a process that is not its child).
+    pub exit: Option<Exit>,
     /// Processor time of all processes of the command that have ended, user and system, in nanoseconds.
     pub cpu_time_nanoseconds: u64,
     /// Whether processes of the command outlived it, whose time is therefore not in the figure.

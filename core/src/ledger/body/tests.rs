@@ -42,7 +42,7 @@ fn one_of_each() -> Vec<Body> {
         Body::Alert(alert),
         Body::SegmentClosed(SegmentClosed {
             segment: 1,
-            exit: Exit::Signal(9),
+            exit: Some(Exit::Signal(9)),
             cpu_time_nanoseconds: 1_000_000,
             left_running: false,
         }),
@@ -69,7 +69,7 @@ fn keys_stand_in_byte_order() {
     assert_eq!(body.to_text().unwrap(), text);
     let closed = Body::SegmentClosed(SegmentClosed {
         segment: 0,
-        exit: Exit::Code(37),
+        exit: Some(Exit::Code(37)),
         cpu_time_nanoseconds: 5,
         left_running: false,
     });

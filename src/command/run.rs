@@ -1,0 +1,178 @@
+//! `flopsmeter run`: the job runs as if unwrapped, and is metered.
+
+use std::ffi::OsString;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use flopsmeter_core::run::Finding;
+use flopsmeter_meter::clock::SessionClock;
+use flopsmeter_meter::device::process_tree::JobProcess;
+use flopsmeter_meter::hook::SOCKET_VARIABLE;
+use flopsmeter_meter::hook::server::{HookEvent, HookServer};
+use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
+use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
+use flopsmeter_meter::wrap::child::replace_with;
+use flopsmeter_meter::wrap::signals::let_go_of_streams;
+use flopsmeter_meter::wrap::{Child, Ended, Signals, SpawnProblem};
+
+use crate::args::{DeviceChoice, MeteringArguments, RunArguments};
+use crate::exit::{ExitStatus, UsageProblem};
+use crate::metering::{self, Job, Prepared};
+use crate::narrator::Narrator;
+use crate::{output, settings};
+
+/// How often the session looks for events; the end of the job is seen at once.
+const PUMP_PERIOD: Duration = Duration::from_millis(200);
+
+/// Events of the sampler that may wait.
+const SAMPLER_QUEUE: usize = 256;
+
+pub(crate) fn execute(arguments: RunArguments) -> anyhow::Result<ExitStatus> {
+    // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
+    let gpus = gpu_request(&arguments.metering)?;
+    let signals = match Signals::take() {
+        Ok(signals) => signals,
+        Err(problem) if arguments.require_meter => return Ok(refuse(&problem)),
+        Err(problem) => {
+            output::talk(&problem.to_string());
+            return Ok(not_started(&replace_with(&arguments.command)));
+        }
+    };
+    let mut findings = Vec::new();
+    let hooks = start_hooks(&mut findings);
+    let run = settings::new_run_id();
+    // With `--require-meter` everything is tried before the job; without, nothing stands between the user and the first step.
+    let early = arguments.require_meter.then(|| prepare(&arguments, &run, 0, Vec::new())).transpose()?;
+    if let Some(problem) = early.as_ref().and_then(|prepared| blocking(prepared, &findings)) {
+        return Ok(refuse(&problem));
+    }
+    let clock = SessionClock::start();
+    let child = match Child::spawn(signals, &arguments.command, &environment(hooks.as_ref())) {
+        Ok(child) => child,
+        Err(problem) => return Ok(not_started(&problem)),
+    };
+    // A writer into the job's input must see it close as if we were not there.
+    let _best_effort = let_go_of_streams();
+    let prepared = match early {
+        Some(mut prepared) => {
+            prepared.start.segment.pid = child.id();
+            Ok(prepared)
+        }
+        None => prepare(&arguments, &run, child.id(), findings),
+    };
+    match prepared {
+        Ok(prepared) => Ok(meter(&arguments, prepared, gpus, clock, hooks, &child)),
+        Err(problem) => {
+            output::talk(&format!("the job runs on without a meter: {problem:#}"));
+            Ok(ExitStatus::External(child.wait().exit))
+        }
+    }
+}
+
+type Hooks = (HookServer, Receiver<HookEvent>);
+
+fn start_hooks(findings: &mut Vec<Finding>) -> Option<Hooks> {
+    let started = HookServer::start(&metering::socket_folders());
+    started.map_err(|problem| findings.push(Finding { code: "hooks-missing".to_owned(), text: problem.to_string() })).ok()
+}
+
+fn environment(hooks: Option<&Hooks>) -> Vec<(OsString, OsString)> {
+    let socket = |(server, _): &Hooks| (OsString::from(SOCKET_VARIABLE), server.path().as_os_str().to_owned());
+    hooks.map(socket).into_iter().collect()
+}
+
+fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<flopsmeter_meter::claim::GpuRequest> {
+    let Some(list) = &arguments.gpus else { return Ok(flopsmeter_meter::claim::GpuRequest::Unsaid) };
+    list.parse().map_err(|problem| UsageProblem(format!("--gpus {problem}")).into())
+}
+
+fn prepare(arguments: &RunArguments, run: &str, pid: u32, findings: Vec<Finding>) -> anyhow::Result<Prepared> {
+    let command = arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let progress_period = (!arguments.quiet).then_some(arguments.progress);
+    let job = Job { run: run.to_owned(), command, pid, progress_period };
+    let mut prepared = metering::prepare(&arguments.metering, job)?;
+    prepared.start.findings.extend(findings);
+    Ok(prepared)
+}
+
+/// What keeps a job from starting under `--require-meter`.
+fn blocking(prepared: &Prepared, findings: &[Finding]) -> Option<String> {
+    let place = prepared.recorder.place();
+    if !matches!(place, flopsmeter_meter::store::recorder::Place::Ledger(_)) {
+        return Some("the ledger cannot be written".to_owned());
+    }
+    findings.iter().chain(&prepared.start.findings).next().map(|finding| finding.text.clone())
+}
+
+fn refuse(problem: &impl std::fmt::Display) -> ExitStatus {
+    output::talk(&format!("the job was not started, because --require-meter was given and {problem}"));
+    ExitStatus::MeteringFailed
+}
+
+fn not_started(problem: &SpawnProblem) -> ExitStatus {
+    output::talk(&problem.to_string());
+    match problem {
+        SpawnProblem::NotFound { .. } => ExitStatus::NotFound,
+        SpawnProblem::Empty => ExitStatus::Usage,
+        _ => ExitStatus::NotExecutable,
+    }
+}
+
+/// Owns the run from the job's start to its end.
+fn meter(
+    arguments: &RunArguments,
+    prepared: Prepared,
+    gpus: flopsmeter_meter::claim::GpuRequest,
+    clock: SessionClock,
+    hooks: Option<Hooks>,
+    child: &Child,
+) -> ExitStatus {
+    let job = JobProcess::default();
+    job.set(child.id());
+    let (events, devices) = sync_channel::<SamplerEvent>(SAMPLER_QUEUE);
+    let options = SamplerOptions {
+        gpus,
+        environment: settings::gpu_environment(),
+        ask_driver: arguments.metering.device == DeviceChoice::Nvml,
+        nvml_library: settings::nvml_library(),
+        ..SamplerOptions::new(clock, job)
+    };
+    let sampler = Sampler::start(options, events);
+    let mut narrator = Narrator::new(arguments.quiet);
+    let (server, hook_events) = hooks.unzip();
+    let mut start = prepared.start;
+    if let Err(cause) = &sampler {
+        let text = format!("no device is read ({cause}): the ceiling is missing; check the limit on processes (ulimit -u)");
+        start.findings.push(Finding { code: "sampler-missing".to_owned(), text });
+    }
+    let mut session = Session::begin(start, prepared.recorder, clock, hook_events, Some(devices), &mut narrator);
+    let ended = loop {
+        if let Some(ended) = child.wait_timeout(PUMP_PERIOD) {
+            break ended;
+        }
+        session.pump();
+    };
+    if let Some(server) = &server {
+        server.stop(HOOK_PATIENCE);
+    }
+    if let Ok(sampler) = sampler {
+        let spent = Duration::from_nanos(ended.children_cpu_time_nanoseconds);
+        session.absorb(sampler.stop(Some(spent)));
+    }
+    let (summary, _finished) = session.end(job_end(&ended));
+    narrator.end(&summary);
+    if let Some(path) = &arguments.summary
+        && let Err(problem) = metering::write_summary(path, &summary)
+    {
+        output::talk(&format!("the summary could not be written: {problem:#}; `flopsmeter runs show {}` has it", summary.run));
+    }
+    ExitStatus::External(ended.exit)
+}
+
+fn job_end(ended: &Ended) -> JobEnd {
+    JobEnd {
+        exit: Some(ended.exit),
+        cpu_time_nanoseconds: ended.children_cpu_time_nanoseconds,
+        left_running: ended.left_running,
+    }
+}
