@@ -4,12 +4,17 @@
 
 pub mod assess;
 pub mod ceiling;
+pub mod estimate;
 pub mod facts;
 pub mod flops;
+pub mod forecast;
 pub mod gpu_table;
+pub mod judge;
 pub mod ledger;
 pub mod lineage;
 pub mod method;
+pub mod registry;
+pub mod rules;
 pub mod run;
 pub mod sample;
 pub mod shape;

@@ -1,0 +1,100 @@
+//! What is known of the base model, from the registry, a declared file and answers together.
+
+use super::{AnswerKey, Answers, Finding, Origin};
+use crate::registry::{Base, FlopBound};
+use crate::unit::Flops;
+
+/// What the choice of a line needs to know of the base.
+#[derive(Clone, Debug)]
+pub(super) struct BaseFacts<'b> {
+    pub(super) name: &'b str,
+    pub(super) flop: Option<Flops>,
+    pub(super) bound: FlopBound,
+    /// Smallest and largest comparable figure, where there are several.
+    pub(super) lowest: Option<Flops>,
+    pub(super) highest: Option<Flops>,
+    pub(super) is_gpai: Option<bool>,
+    pub(super) has_systemic_risk: Option<bool>,
+    pub(super) total_parameters: Option<u128>,
+    pub(super) origin: Origin,
+    /// Contradictions among the sources.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl<'b> BaseFacts<'b> {
+    pub(super) fn of(base: &'b Base<'_>, answers: &Answers) -> Self {
+        let mut facts = Self::of_source(base);
+        let name = facts.name;
+        for (key, known, what) in [
+            (AnswerKey::BaseIsGpai, &mut facts.is_gpai, "general-purpose"),
+            (AnswerKey::BaseHasSystemicRisk, &mut facts.has_systemic_risk, "a model with systemic risk"),
+        ] {
+            let Some(answer) = answers.get(key) else { continue };
+            if known.is_some_and(|known| known != answer.value) {
+                let (is, was) = if answer.value { ("is", "is not") } else { ("is not", "is") };
+                let text = format!(
+                    "{} declared on {} that {name} {is} {what}; its source says that it {was}. The declaration is followed: have it reviewed, or withdraw it.",
+                    answer.by, answer.date
+                );
+                facts.findings.push(Finding { code: format!("{}-contradicted", key.name()), text });
+            }
+            *known = Some(answer.value);
+        }
+        facts
+    }
+
+    fn of_source(base: &'b Base<'_>) -> Self {
+        match base {
+            Base::Registry(model) => Self {
+                name: &model.id,
+                flop: model.flop,
+                bound: model.flop_bound,
+                lowest: model.flop_lowest,
+                highest: model.figures.iter().map(|figure| figure.flop).max(),
+                is_gpai: None,
+                has_systemic_risk: model.has_systemic_risk,
+                total_parameters: model.total_parameters,
+                origin: match &model.unknown_reason {
+                    Some(reason) => Origin::Missing { next_step: reason.clone() },
+                    None => model.origin(),
+                },
+                findings: Vec::new(),
+            },
+            Base::Declared(declared) => Self {
+                name: &declared.name,
+                flop: Some(declared.flop),
+                bound: declared.flop_bound,
+                lowest: None,
+                highest: None,
+                is_gpai: declared.gpai,
+                has_systemic_risk: declared.systemic_risk,
+                total_parameters: declared.total_parameters,
+                origin: declared.origin(),
+                findings: Vec::new(),
+            },
+            Base::Unresolved { name, suggestions } => Self {
+                name,
+                flop: None,
+                bound: FlopBound::Point,
+                lowest: None,
+                highest: None,
+                is_gpai: None,
+                has_systemic_risk: None,
+                total_parameters: None,
+                origin: Origin::Missing { next_step: "declare it in a base file".to_owned() },
+                findings: vec![unresolved(name, suggestions)],
+            },
+        }
+    }
+}
+
+fn unresolved(name: &str, suggestions: &[String]) -> Finding {
+    let hint = match suggestions {
+        [] => String::new(),
+        some => format!("; it may be {}", some.join(", ")),
+    };
+    let text = format!(
+        "The registry has no base model `{name}`{hint}: name it exactly with --base ID, or declare it with --base FILE."
+    );
+    Finding { code: "base-unresolved".to_owned(), text }
+}
