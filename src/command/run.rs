@@ -22,10 +22,10 @@ use crate::narrator::Narrator;
 use crate::{output, settings};
 
 /// How often the session looks for events; the end of the job is seen at once.
-const PUMP_PERIOD: Duration = Duration::from_millis(200);
+pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(200);
 
 /// Events of the sampler that may wait.
-const SAMPLER_QUEUE: usize = 256;
+pub(crate) const SAMPLER_QUEUE: usize = 256;
 
 pub(crate) fn execute(arguments: RunArguments) -> anyhow::Result<ExitStatus> {
     // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
@@ -81,7 +81,7 @@ fn environment(hooks: Option<&Hooks>) -> Vec<(OsString, OsString)> {
     hooks.map(socket).into_iter().collect()
 }
 
-fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<flopsmeter_meter::claim::GpuRequest> {
+pub(crate) fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<flopsmeter_meter::claim::GpuRequest> {
     let Some(list) = &arguments.gpus else { return Ok(flopsmeter_meter::claim::GpuRequest::Unsaid) };
     list.parse().map_err(|problem| UsageProblem(format!("--gpus {problem}")).into())
 }

@@ -1,0 +1,53 @@
+//! `flopsmeter session`: the meter of a process that was started without the wrapper.
+
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use flopsmeter_meter::clock::SessionClock;
+use flopsmeter_meter::device::process_tree::JobProcess;
+use flopsmeter_meter::hook::server::HookServer;
+use flopsmeter_meter::parent::Parent;
+use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
+use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
+
+use crate::args::{DeviceChoice, SessionArguments};
+use crate::command::run::{PUMP_PERIOD, SAMPLER_QUEUE, gpu_request};
+use crate::exit::ExitStatus;
+use crate::metering::{self, Job};
+use crate::narrator::Narrator;
+use crate::{output, settings};
+
+pub(crate) fn execute(arguments: SessionArguments) -> anyhow::Result<ExitStatus> {
+    let gpus = gpu_request(&arguments.metering)?;
+    let parent = Parent::watch(arguments.parent)?;
+    let clock = SessionClock::start();
+    let (server, hooks) = HookServer::start(&metering::socket_folders())?;
+    // The one line that the Python package waits for; after it, the terminal is the job's alone.
+    output::data(&format!("{}\n", server.path().display()))?;
+    parent.leave_terminal();
+    let command = parent.command_line();
+    let job = Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period: Some(Duration::from_mins(1)) };
+    let prepared = metering::prepare(&arguments.metering, job)?;
+    let process = JobProcess::default();
+    process.set(parent.id());
+    let (events, devices) = sync_channel::<SamplerEvent>(SAMPLER_QUEUE);
+    let options = SamplerOptions {
+        gpus,
+        waiter: None,
+        environment: settings::gpu_environment(),
+        ask_driver: arguments.metering.device == DeviceChoice::Nvml,
+        nvml_library: settings::nvml_library(),
+        ..SamplerOptions::new(clock, process)
+    };
+    let sampler = Sampler::start(options, events)?;
+    let mut narrator = Narrator::new(false);
+    let mut session = Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
+    while !parent.has_ended_within(PUMP_PERIOD) {
+        session.pump();
+    }
+    server.stop(HOOK_PATIENCE);
+    session.absorb(sampler.stop(None));
+    let (summary, _finished) = session.end(JobEnd { exit: None, cpu_time_nanoseconds: 0, left_running: false });
+    narrator.end(&summary);
+    Ok(ExitStatus::Done)
+}
