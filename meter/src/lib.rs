@@ -3,7 +3,15 @@
 //! With the feature `hook` alone this is what the Python extension needs inside a training process: no NVML, no SQLite, no
 //! threads of its own. The feature `machine` adds devices, the wrapper and the store.
 
+#[cfg(feature = "machine")]
+pub mod claim;
+#[cfg(feature = "machine")]
+pub mod clock;
+#[cfg(feature = "machine")]
+pub mod device;
 pub mod hook;
+#[cfg(feature = "machine")]
+pub mod sampler;
 #[cfg(feature = "machine")]
 pub mod store;
 #[cfg(feature = "machine")]

@@ -1,0 +1,69 @@
+//! The one place where the machine side reads clocks.
+//!
+//! A session's times come from one monotonic clock: its start is a date, everything after it is that date plus elapsed time.
+//! Setting the machine's date while a job runs then moves no interval, hides no time and counts none twice.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Monotonic time.
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// The date and time of day.
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// A session's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionClock {
+    started: DateTime<Utc>,
+    origin: Instant,
+}
+
+impl SessionClock {
+    /// Starts now: call it just before the job is started.
+    pub fn start() -> Self {
+        Self { started: now(), origin: monotonic() }
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> DateTime<Utc> {
+        self.started
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        monotonic().saturating_duration_since(self.origin)
+    }
+
+    /// The date at `elapsed` after the start.
+    pub fn at(&self, elapsed: Duration) -> DateTime<Utc> {
+        let passed = TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::MAX);
+        self.started.checked_add_signed(passed).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// The date now, by this clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.at(self.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_a_session_join_without_a_seam() {
+        let clock = SessionClock::start();
+        let (one, two) = (Duration::from_nanos(333_333_333), Duration::from_nanos(999_999_999));
+        let between = clock.at(two) - clock.at(one);
+        assert_eq!(between.to_std().unwrap(), Duration::from_nanos(666_666_666));
+        assert_eq!(clock.at(Duration::ZERO), clock.started());
+        assert_eq!(clock.at(Duration::MAX), DateTime::<Utc>::MAX_UTC);
+    }
+}

@@ -1,0 +1,45 @@
+//! Devices: what they are and what they say.
+
+pub mod accelerator;
+pub mod cpu;
+pub mod nvml;
+pub mod process_tree;
+
+use std::path::{Path, PathBuf};
+
+/// Where the kernel shows itself. Tests point it at a folder of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    root: PathBuf,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/") }
+    }
+}
+
+impl Kernel {
+    /// A kernel whose `/proc`, `/sys` and `/dev` lie under `root`.
+    pub fn under(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// A file of it, for example `proc/loadavg`.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The text of a file of it, if it can be read.
+    pub fn text(&self, relative: &str) -> Option<String> {
+        fs_err::read_to_string(self.path(relative)).ok()
+    }
+
+    /// Names in a folder of it, in alphabetical order; none if it cannot be read.
+    pub fn names(&self, relative: &str) -> Vec<String> {
+        let entries = fs_err::read_dir(self.path(relative)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+}

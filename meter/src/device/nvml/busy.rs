@@ -1,0 +1,155 @@
+//! From the driver's buffered busy shares to stretches of time that prove something.
+//!
+//! Each buffered sample tells the share of the time *since the sample before* in which a kernel ran, if none was skipped. How
+//! long a sample reaches back is not told (the header says 1/6 s to 1 s by product), so it is taken from the shortest of the
+//! last distances between samples: after a hole, a sample covers no more than that, and the rest of the hole is left uncovered.
+
+use std::collections::VecDeque;
+
+use flopsmeter_core::sample::BusyStretch;
+
+/// The shortest sampling period that NVIDIA documents (`nvmlUtilization_t`), in microseconds.
+const SHORTEST_PERIOD: u64 = 166_666;
+/// The longest.
+const LONGEST_PERIOD: u64 = 1_000_000;
+/// How many distances between samples are remembered.
+const REMEMBERED: usize = 64;
+
+/// One buffered sample: time in microseconds and whole per cent.
+pub(super) type Buffered = (u64, u32);
+
+/// Reads one GPU's buffer in turns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BusyBuffer {
+    newest: Option<u64>,
+    distances: VecDeque<u64>,
+}
+
+impl BusyBuffer {
+    /// Only samples after this time are new.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
+    /// Takes what the driver buffered since the last turn. The first turn only sets the start: what was buffered before may
+    /// lie before the job.
+    pub(super) fn take(&mut self, mut samples: Vec<Buffered>) -> Vec<BusyStretch> {
+        samples.sort_unstable_by_key(|&(at, _)| at);
+        let first_turn = self.newest.is_none();
+        let mut stretches: Vec<BusyStretch> = Vec::new();
+        for (at, percent) in samples {
+            let Some(before) = self.newest.replace(at.max(self.newest.unwrap_or(0))) else { continue };
+            let Some(distance) = at.checked_sub(before).filter(|&distance| distance > 0) else { continue };
+            self.remember(distance);
+            // More than 100 per cent is no reading: it proves nothing.
+            if !first_turn && percent <= 100 {
+                push(&mut stretches, BusyStretch { microseconds: distance.min(self.period()), percent });
+            }
+        }
+        stretches
+    }
+
+    fn remember(&mut self, distance: u64) {
+        if self.distances.len() == REMEMBERED {
+            self.distances.pop_front();
+        }
+        self.distances.push_back(distance);
+    }
+
+    fn period(&self) -> u64 {
+        // One distance alone may be a hole.
+        let shortest = if self.distances.len() > 1 { self.distances.iter().min().copied() } else { None };
+        shortest.unwrap_or(SHORTEST_PERIOD).min(LONGEST_PERIOD)
+    }
+}
+
+/// Neighbours of one share melt together: the record stays small while a GPU is busy throughout.
+fn push(stretches: &mut Vec<BusyStretch>, next: BusyStretch) {
+    match stretches.last_mut() {
+        Some(last) if last.percent == next.percent => last.microseconds += next.microseconds,
+        _ => stretches.push(next),
+    }
+}
+
+/// What a single reading of the present share proves, for GPUs without a buffer: it covers one sampling period, of which only
+/// the shortest documented length is sure. Readings at least two of those apart never prove more idle time than there was,
+/// even if a longer period is read twice.
+pub(super) fn polled(percent: u32) -> Option<BusyStretch> {
+    (percent <= 100).then_some(BusyStretch { microseconds: SHORTEST_PERIOD, percent })
+}
+
+/// How far apart polled readings have to be, in microseconds.
+pub(super) const POLLED_APART: u64 = 2 * SHORTEST_PERIOD + 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn covered(stretches: &[BusyStretch]) -> u64 {
+        stretches.iter().map(|stretch| stretch.microseconds).sum()
+    }
+
+    #[test]
+    fn the_first_turn_proves_nothing_and_later_ones_join() {
+        let mut buffer = BusyBuffer::default();
+        assert!(buffer.take(vec![(1000, 5), (1100, 5), (1200, 5)]).is_empty());
+        let stretches = buffer.take(vec![(1400, 50), (1300, 50), (1500, 7)]);
+        assert_eq!(stretches, [(200, 50).into(), (100, 7).into()]);
+        assert_eq!(buffer.newest(), Some(1500));
+    }
+
+    #[test]
+    fn a_hole_in_the_buffer_stays_uncovered() {
+        let mut buffer = BusyBuffer::default();
+        buffer.take(vec![(1000, 5), (1100, 5), (1200, 5)]);
+        assert_eq!(buffer.take(vec![(9200, 5), (9300, 5)]), [(200, 5).into()]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_proves_nothing() {
+        let mut buffer = BusyBuffer::default();
+        buffer.take(vec![(1000, 5), (1100, 5)]);
+        assert!(buffer.take(vec![(900, 5), (1100, 5)]).is_empty());
+        assert_eq!(buffer.newest(), Some(1100));
+    }
+
+    #[test]
+    fn nonsense_shares_prove_nothing() {
+        let mut buffer = BusyBuffer::default();
+        buffer.take(vec![(1000, 5), (1100, 5)]);
+        assert!(buffer.take(vec![(1200, 101), (1300, u32::MAX)]).is_empty());
+        assert_eq!(polled(101), None);
+    }
+
+    #[test]
+    fn a_first_distance_is_not_taken_for_the_period() {
+        let mut buffer = BusyBuffer::default();
+        buffer.take(vec![(1_000_000, 0)]);
+        assert_eq!(covered(&buffer.take(vec![(9_000_000, 0)])), SHORTEST_PERIOD);
+    }
+
+    proptest! {
+        /// Samples every `period`, some skipped: never more time is covered than samples were given out for.
+        #[test]
+        fn no_more_is_covered_than_was_sampled(
+            period in 1_u64..1_000_000,
+            kept in prop::collection::vec(prop::collection::vec(any::<bool>(), 1..8), 1..20),
+        ) {
+            let mut buffer = BusyBuffer::default();
+            buffer.take((1..=3).map(|index| (index * period, 0)).collect());
+            let mut index = 3;
+            for turn in kept {
+                let mut samples = Vec::new();
+                for keep in turn {
+                    index += 1;
+                    if keep {
+                        samples.push((index * period, 0));
+                    }
+                }
+                let given = samples.len() as u64;
+                prop_assert_eq!(covered(&buffer.take(samples)), given * period);
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Loading the library and listing what it knows.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use flopsmeter_core::sample::{ComputeCapability, GpuFacts, Mig};
+use nvml_wrapper::enum_wrappers::device::Clock;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Device, Nvml};
+
+use super::{ListedGpu, ListedInstance};
+
+/// As drivers install it; the name without a version comes with development packages only.
+const LIBRARY_NAMES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
+
+/// Instances that one GPU is asked for at most; hardware has seven.
+const MAX_INSTANCES: u32 = 64;
+
+/// Loads the library and initialises it. The result is never dropped: dropping it calls `nvmlShutdown`, which panics where the
+/// symbol is missing, and handles would have to end before it.
+pub(super) fn load(path: Option<&Path>) -> Result<&'static Nvml, String> {
+    let names: Vec<OsString> = match path {
+        Some(path) => vec![path.as_os_str().to_owned()],
+        None => LIBRARY_NAMES.map(OsString::from).to_vec(),
+    };
+    let mut reasons = Vec::new();
+    for name in names {
+        match Nvml::builder().lib_path(OsStr::new(&name)).init() {
+            Ok(nvml) => return Ok(Box::leak(Box::new(nvml))),
+            Err(problem) => reasons.push(format!("{}: {problem}", name.display())),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+/// The GPUs of the driver. One that answers with an error is listed all the same, with what could be learnt.
+pub(super) fn list(nvml: &'static Nvml) -> Result<Vec<ListedGpu>, String> {
+    let count = nvml.device_count().map_err(|problem| format!("cannot count the GPUs: {problem}"))?;
+    let driver_version = nvml.sys_driver_version().ok();
+    (0..count).map(|index| describe(nvml, index, driver_version.clone())).collect()
+}
+
+fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> Result<ListedGpu, String> {
+    let cannot = |what: &str, problem: NvmlError| format!("cannot {what} GPU {index}: {problem}");
+    let device = nvml.device_by_index(index).map_err(|problem| cannot("open", problem))?;
+    let uuid = device.uuid().map_err(|problem| cannot("identify", problem))?;
+    let pci = device.pci_info().ok();
+    let instances = instances(&device);
+    let cut = device.mig_mode().is_ok_and(|mode| mode.current == 1);
+    let facts = GpuFacts {
+        compute_capability: device.cuda_compute_capability().ok().and_then(|capability| {
+            let (major, minor) = (u32::try_from(capability.major).ok()?, u32::try_from(capability.minor).ok()?);
+            Some(ComputeCapability { major, minor })
+        }),
+        core_count: told(device.num_cores()),
+        max_sm_clock_mhz: told(device.max_clock_info(Clock::SM)),
+        pci_device_id: pci.as_ref().map(|pci| pci.pci_device_id),
+        pci_subsystem_id: pci.as_ref().and_then(|pci| pci.pci_sub_system_id),
+        pci_bus_id: pci.map(|pci| pci.bus_id),
+        mig: if cut { Mig::Whole } else { Mig::Off },
+        driver_version,
+    };
+    let name = device.name().unwrap_or_else(|_| "unknown GPU".to_owned());
+    Ok(ListedGpu { index, uuid, name, facts, instances: if cut { instances } else { Vec::new() } })
+}
+
+/// Zero is how some boards say "not told".
+fn told(answer: Result<u32, NvmlError>) -> Option<u32> {
+    answer.ok().filter(|&value| value > 0)
+}
+
+fn instances(device: &Device<'static>) -> Vec<ListedInstance> {
+    let count = device.mig_device_count().unwrap_or(0).min(MAX_INSTANCES);
+    let open = (0..count).filter_map(|index| device.mig_device_by_index(index).ok());
+    open.filter_map(|instance| {
+        let multiprocessors = instance.attributes().ok().map(|attributes| attributes.multiprocessor_count);
+        Some(ListedInstance { uuid: instance.uuid().ok()?, multiprocessors })
+    })
+    .collect()
+}

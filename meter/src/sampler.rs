@@ -1,0 +1,221 @@
+//! The thread that reads the job's devices while it runs.
+//!
+//! It never waits for the driver: readings are ordered from the driver's own thread and taken when they come. What does not
+//! come in time is told as missing. It never waits for whoever listens either: a full queue turns into a gap.
+
+mod driver;
+mod outbox;
+mod processors;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use flopsmeter_core::run::Finding;
+use flopsmeter_core::sample::{Device, Sample};
+
+use crate::claim::{GpuEnvironment, GpuRequest};
+use crate::clock::SessionClock;
+use crate::device::Kernel;
+use crate::device::nvml::worker::Answer;
+use crate::device::process_tree::JobProcess;
+use driver::Driver;
+use outbox::Outbox;
+use processors::Processors;
+
+/// What the sampler says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SamplerEvent {
+    /// The job's devices. The first such event comes before any sample and names all devices that are known; a later one adds
+    /// to it (an accelerator that the job opened meanwhile).
+    Devices(Vec<Device>, Vec<Finding>),
+    /// Readings.
+    Samples(Vec<Sample>),
+}
+
+/// What to read, and how.
+#[derive(Clone, Debug)]
+pub struct SamplerOptions {
+    /// The session's clock: the first interval of each device begins at its start.
+    pub clock: SessionClock,
+    /// The job's first process, once it runs.
+    pub job: JobProcess,
+    /// The process that waits for the job and for its orphans: this one, in the wrapper.
+    pub waiter: Option<u32>,
+    /// Time between readings.
+    pub period: Duration,
+    /// How long an answer of the driver is waited for when the job has ended.
+    pub driver_patience: Duration,
+    /// How long the driver may take to list its GPUs before they are told as unreadable.
+    pub listing_patience: Duration,
+    /// `--gpus`
+    pub gpus: GpuRequest,
+    /// What the job's environment says of GPUs.
+    pub environment: GpuEnvironment,
+    /// Whether NVIDIA's driver is asked at all.
+    pub ask_driver: bool,
+    /// NVML library to load in place of the system's ([`NVML_LIBRARY_VARIABLE`]).
+    pub nvml_library: Option<PathBuf>,
+    /// Where the kernel shows itself.
+    pub kernel: Kernel,
+}
+
+/// Environment variable that names another NVML library, for tests.
+pub const NVML_LIBRARY_VARIABLE: &str = "FLOPSMETER_NVML_LIBRARY";
+
+impl SamplerOptions {
+    /// The usual options: one reading a second, of all devices that the job may use. The environment is the session's to read.
+    pub fn new(clock: SessionClock, job: JobProcess) -> Self {
+        Self {
+            clock,
+            job,
+            waiter: Some(std::process::id()),
+            period: Duration::from_secs(1),
+            driver_patience: Duration::from_secs(1),
+            listing_patience: Duration::from_mins(1),
+            gpus: GpuRequest::Unsaid,
+            environment: GpuEnvironment::default(),
+            ask_driver: true,
+            nvml_library: None,
+            kernel: Kernel::default(),
+        }
+    }
+}
+
+/// The running sampler.
+#[derive(Debug)]
+pub struct Sampler {
+    inbox: Sender<Message>,
+    thread: JoinHandle<Vec<SamplerEvent>>,
+}
+
+enum Message {
+    Driver(Answer),
+    Stop(Option<Duration>),
+}
+
+impl Sampler {
+    /// Starts reading. Events go to `events`, which is never waited for.
+    pub fn start(options: SamplerOptions, events: SyncSender<SamplerEvent>) -> std::io::Result<Self> {
+        let (inbox, messages) = channel();
+        let answers = inbox.clone();
+        let thread = thread::Builder::new()
+            .name("flopsmeter-sampler".to_owned())
+            .spawn(move || Round::new(&options, events, answers).run(&messages))?;
+        Ok(Self { inbox, thread })
+    }
+
+    /// Reads once more and stops. `usage` is the user and system time that the kernel told when the job's first process was
+    /// waited for. Gives the events that have not been sent; takes no longer than the driver's patience.
+    pub fn stop(self, usage: Option<Duration>) -> Vec<SamplerEvent> {
+        // If the thread is gone there is nothing to stop, and its last words are lost: a gap.
+        let _ = self.inbox.send(Message::Stop(usage));
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// The thread's state.
+struct Round {
+    clock: SessionClock,
+    period: Duration,
+    patience: Duration,
+    processors: Processors,
+    driver: Driver,
+    outbox: Outbox,
+}
+
+impl Round {
+    fn new(options: &SamplerOptions, events: SyncSender<SamplerEvent>, answers: Sender<Message>) -> Self {
+        Self {
+            clock: options.clock,
+            period: options.period.max(Duration::from_millis(1)),
+            patience: options.driver_patience,
+            driver: Driver::start(options, answers),
+            processors: Processors::new(options),
+            outbox: Outbox::new(events),
+        }
+    }
+
+    fn run(mut self, messages: &Receiver<Message>) -> Vec<SamplerEvent> {
+        let usage = self.until_stopped(messages);
+        self.last_reading(messages, usage);
+        self.outbox.into_unsent()
+    }
+
+    /// Reads at whole periods after the session's start; a late round skips those it missed.
+    fn until_stopped(&mut self, messages: &Receiver<Message>) -> Option<Duration> {
+        let mut next = Duration::ZERO;
+        loop {
+            let now = self.clock.elapsed();
+            if now >= next {
+                self.read();
+                let passed = now.as_nanos() / self.period.as_nanos();
+                next = u32::try_from(passed).map_or(Duration::MAX, |passed| self.period.saturating_mul(passed + 1));
+            }
+            match messages.recv_timeout(next.saturating_sub(self.clock.elapsed())) {
+                Ok(Message::Driver(answer)) => self.hear(answer),
+                Ok(Message::Stop(usage)) => return usage,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        self.driver.give_up_listing(self.clock.elapsed());
+        self.announce();
+        self.processors.read(None);
+        if !self.outbox.is_open() {
+            return;
+        }
+        self.outbox.send(self.processors.take());
+        self.outbox.send(self.driver.order(self.clock.elapsed()));
+        self.outbox.announce(self.processors.newly_opened_accelerators(), Vec::new());
+    }
+
+    /// Tells the devices as soon as it is known which GPUs there are.
+    fn announce(&mut self) {
+        if let Some((gpus, findings)) = self.driver.take_claim() {
+            let devices = std::iter::once(self.processors.device().clone()).chain(gpus).collect();
+            self.outbox.announce(devices, findings);
+        }
+    }
+
+    fn hear(&mut self, answer: Answer) {
+        match answer {
+            Answer::Listed(listing) => {
+                self.driver.listed(listing);
+                self.announce();
+            }
+            Answer::Read(readings) => {
+                self.outbox.send(self.driver.taken(readings, self.clock.elapsed()));
+            }
+        }
+    }
+
+    fn last_reading(&mut self, messages: &Receiver<Message>, usage: Option<Duration>) {
+        let deadline = self.clock.elapsed() + self.patience;
+        self.wait_for_driver(messages, deadline);
+        self.driver.give_up_listing(Duration::MAX);
+        self.announce();
+        self.processors.read(usage);
+        self.outbox.send(self.processors.take());
+        self.outbox.announce(self.processors.newly_opened_accelerators(), Vec::new());
+        self.outbox.send(self.driver.order(self.clock.elapsed()));
+        self.wait_for_driver(messages, deadline);
+        self.outbox.send(self.driver.miss(self.clock.elapsed()));
+    }
+
+    /// Until the driver has answered what it was asked, or the deadline.
+    fn wait_for_driver(&mut self, messages: &Receiver<Message>, deadline: Duration) {
+        while self.driver.is_awaited() {
+            let left = deadline.saturating_sub(self.clock.elapsed());
+            match messages.recv_timeout(left) {
+                Ok(Message::Driver(answer)) => self.hear(answer),
+                Ok(Message::Stop(_)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
