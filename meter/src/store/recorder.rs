@@ -15,7 +15,7 @@ use super::sqlite::Ledger;
 pub const SPOOL_LIMIT_BYTES: u64 = 512 << 20;
 
 /// Kept free in a full spool for findings and for the entries that close the run.
-const RESERVE_BYTES: u64 = 1 << 20;
+pub const SPOOL_RESERVE_BYTES: u64 = 1 << 20;
 
 /// Uncommitted text at which [`RunRecorder::record`] commits by itself, so that memory stays bounded.
 const UNCOMMITTED_LIMIT_BYTES: usize = 32 << 20;
@@ -38,6 +38,7 @@ pub struct RunRecorder {
     spool_limit_bytes: u64,
     dropped: u64,
     untold: Vec<Finding>,
+    unrecorded: Vec<Finding>,
 }
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ impl RunRecorder {
             spool_limit_bytes: SPOOL_LIMIT_BYTES,
             dropped: 0,
             untold: Vec::new(),
+            unrecorded: Vec::new(),
             stream,
         };
         let opened = ledger.and_then(|ledger| ledger.head(&recorder.stream).map(|head| (ledger, head)));
@@ -104,6 +106,16 @@ impl RunRecorder {
             Err(problem) => recorder.leave_ledger(&problem, at),
         }
         recorder
+    }
+
+    /// Lets the spool grow to another size than [`SPOOL_LIMIT_BYTES`].
+    #[must_use]
+    pub fn with_spool_limit(mut self, limit_bytes: u64) -> Self {
+        self.spool_limit_bytes = limit_bytes;
+        if let Target::Spool(spool) = &mut self.target {
+            spool.set_limit(limit_bytes);
+        }
+        self
     }
 
     /// The id of the run.
@@ -146,6 +158,7 @@ impl RunRecorder {
             return self.drop_one("spool-full", &text, at);
         }
         self.chain(at, body.kind(), text);
+        self.chain_findings(at);
         if self.uncommitted_bytes > UNCOMMITTED_LIMIT_BYTES {
             self.bring_to_disk(at);
         }
@@ -228,10 +241,22 @@ impl RunRecorder {
 
     fn find(&mut self, code: &str, text: String, at: DateTime<Utc>) {
         let finding = Finding { code: code.to_owned(), text };
-        if let Ok(text) = Body::Finding(finding.clone()).to_text() {
-            self.chain(at, "finding", text);
+        self.untold.push(finding.clone());
+        self.unrecorded.push(finding);
+        self.chain_findings(at);
+    }
+
+    /// Not before the entry that opens the run, which is the first of every stream.
+    fn chain_findings(&mut self, at: DateTime<Utc>) {
+        if self.head.is_none() {
+            return;
         }
-        self.untold.push(finding);
+        for finding in core::mem::take(&mut self.unrecorded) {
+            let body = Body::Finding(finding);
+            if let Ok(text) = body.to_text() {
+                self.chain(at, body.kind(), text);
+            }
+        }
     }
 
     /// Counts an entry that is not recorded; the first one leaves a finding.
@@ -249,7 +274,7 @@ impl RunRecorder {
         // JSON within JSON: every byte may be escaped, and the other fields take less than 1 KiB.
         let waiting = self.uncommitted_bytes.saturating_add(text.len()).saturating_mul(2);
         let waiting = waiting.saturating_add((self.uncommitted.len() + 1).saturating_mul(1 << 10));
-        let reserve = if closes { 0 } else { RESERVE_BYTES };
+        let reserve = if closes { 0 } else { SPOOL_RESERVE_BYTES };
         spool.has_room(u64::try_from(waiting).unwrap_or(u64::MAX).saturating_add(reserve))
     }
 }

@@ -53,6 +53,11 @@ impl Spool {
         &self.path
     }
 
+    /// Lets it grow to another size.
+    pub const fn set_limit(&mut self, limit_bytes: u64) {
+        self.limit_bytes = limit_bytes;
+    }
+
     /// Whether `bytes` more fit.
     pub const fn has_room(&self, bytes: u64) -> bool {
         self.bytes.saturating_add(bytes) <= self.limit_bytes

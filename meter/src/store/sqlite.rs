@@ -306,3 +306,20 @@ fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connecti
     connection.busy_timeout(patience).map_err(|source| StoreProblem::of_sqlite(path, source))?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_and_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&folder.path().join("l.sqlite")).unwrap();
+        let first = ledger.append("run/a", DateTime::UNIX_EPOCH, "k", "{}").unwrap();
+        // What SQLite reports when a write finds no space, brought about by its own limit.
+        ledger.connection.pragma_update(None, "max_page_count", 20).unwrap();
+        let full = ledger.append("run/a", DateTime::UNIX_EPOCH, "k", &"x".repeat(1 << 20));
+        assert!(matches!(full, Err(StoreProblem::DiskFull { .. })), "{full:?}");
+        assert_eq!(ledger.entries("run/a").unwrap(), [first]);
+    }
+}
