@@ -1,12 +1,14 @@
 //! Sentences: Tera templates in, text with figures out.
 //!
-//! A template file holds one block per sentence. Values reach it in two kinds. *Words* are printed with the few characters
+//! A template file holds one block per sentence, and each is a template of its own: rendering one block of a file would run
+//! the whole file, and so ask for every value that any sentence names. Values reach it in two kinds. *Words* are printed with the few characters
 //! that mean something in running text made harmless. *Figures* are printed as tokens, which become [`Inline::Figure`]
 //! again when the sentence is read back; so a number in a sentence keeps its origin, and no value can forge one.
 //! A sentence may set words `**strong**` and names in `` `fixed pitch` ``.
 
 mod embedded;
 mod inline;
+mod sentences;
 mod values;
 
 use std::io::{self, Write};
@@ -38,12 +40,14 @@ impl Wording {
         let mut tera = Tera::default();
         tera.set_escape_fn(inline::escape);
         tera.autoescape_on([embedded::SUFFIX]);
-        for (name, content) in files {
-            tera.add_raw_template(name, content).map_err(|cause| ReportProblem::Wording {
-                template: (*name).to_owned(),
-                sentence: "(whole file)".to_owned(),
-                cause: one_line(&cause),
-            })?;
+        for (file, content) in files {
+            for (name, sentence) in sentences::split(content) {
+                tera.add_raw_template(&address(file, name), sentence).map_err(|cause| ReportProblem::Wording {
+                    template: (*file).to_owned(),
+                    sentence: name.to_owned(),
+                    cause: one_line(&cause),
+                })?;
+            }
         }
         Ok(Self { language, tera })
     }
@@ -55,12 +59,11 @@ impl Wording {
 
     /// The sentence `name` of `file` with `values`.
     pub fn sentence(&self, file: &str, name: &str, values: &Values) -> Result<Text, ReportProblem> {
-        let template = format!("{file}{}", embedded::SUFFIX);
         // Block names are identifiers; codes are kebab-case.
         let block = name.replace('-', "_");
         let mut raw = Bounded::default();
-        self.tera.render_block_to(&template, &block, values.context(), &mut raw).map_err(|cause| {
-            ReportProblem::Wording { template: template.clone(), sentence: name.to_owned(), cause: one_line(&cause) }
+        self.tera.render_to(&address(file, &block), values.context(), &mut raw).map_err(|cause| {
+            ReportProblem::Wording { template: file.to_owned(), sentence: name.to_owned(), cause: one_line(&cause) }
         })?;
         Ok(inline::read(&raw.into_text(), values.figures()))
     }
@@ -74,6 +77,11 @@ impl Wording {
     pub fn label(&self, file: &str, name: &str) -> Result<Words, ReportProblem> {
         self.sentence(file, name, &Values::default()).map(|text| Words::new(&text.to_plain()))
     }
+}
+
+/// Name under which the engine keeps a sentence.
+fn address(file: &str, block: &str) -> String {
+    format!("{file}/{block}{}", embedded::SUFFIX)
 }
 
 /// A sentence never grows past this, whatever an overridden template loops over.

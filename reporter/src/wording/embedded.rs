@@ -8,7 +8,7 @@ type Files = &'static [(&'static str, &'static str)];
 macro_rules! threshold {
     ($language:literal: $($name:literal)*) => {
         &[$((
-            concat!("threshold/", $name, ".tera"),
+            concat!("threshold/", $name),
             include_str!(concat!("../../../templates/threshold/", $language, "/", $name, ".tera")),
         )),*]
     };
