@@ -19,8 +19,4 @@ pub mod run;
 pub mod sample;
 pub mod shape;
 pub mod tally;
-pub mod ledger;
-pub mod method;
-pub mod run;
-pub mod shape;
 pub mod unit;

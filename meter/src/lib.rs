@@ -11,7 +11,13 @@ pub mod clock;
 pub mod device;
 pub mod hook;
 #[cfg(feature = "machine")]
+pub mod parent;
+#[cfg(feature = "machine")]
+pub mod records;
+#[cfg(feature = "machine")]
 pub mod sampler;
+#[cfg(feature = "machine")]
+pub mod session;
 #[cfg(feature = "machine")]
 pub mod store;
 #[cfg(feature = "machine")]

@@ -3,10 +3,8 @@
 use flopsmeter_core::assess::Origin;
 use flopsmeter_core::registry::Base;
 use flopsmeter_meter::store::Ledger;
-use flopsmeter_reporter::render::Format;
-use flopsmeter_reporter::threshold::{BaseDescription, ThresholdInput, compose};
-use flopsmeter_reporter::wording::Wording;
-use flopsmeter_reporter::write::write;
+use flopsmeter_reporter::Format;
+use flopsmeter_reporter::{BaseDescription, ThresholdInput, Wording, compose, write};
 
 use crate::args::{ReportArguments, ReportCommand};
 use crate::command::modifications::existing;
@@ -33,7 +31,7 @@ fn threshold(arguments: ReportArguments) -> anyhow::Result<ExitStatus> {
         generated: settings::now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let document = compose(&input, &Wording::english()?)?;
+    let document = compose(&input, &Wording::embedded("en")?)?;
     for format in formats {
         let path = write(&document, format, &arguments.out)?;
         output::data(&format!("{}\n", path.display()))?;
