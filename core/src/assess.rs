@@ -7,6 +7,7 @@ mod lines;
 mod outcome;
 mod question;
 mod reasoning;
+mod remarks;
 mod status;
 mod verdict;
 mod yardstick;

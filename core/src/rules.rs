@@ -5,6 +5,7 @@ mod check;
 mod document;
 mod fraction;
 mod problem;
+mod row;
 
 use std::sync::OnceLock;
 
@@ -16,12 +17,12 @@ use crate::ledger::Digest;
 use crate::unit::Flops;
 use document::Document;
 
-pub use document::{
+pub use fraction::{Fraction, FractionProblem};
+pub use problem::RulesProblem;
+pub use row::{
     Cite, Confidence, Counted, Counts, DateRow, Expectation, FigureKey, FigureRow, Instrument, LineKey, LineRow,
     MarginRow, Margins, Measure, ObligationRow, PhaseRow, PolicyRow, SpentKind, StatusRow, Subject, When,
 };
-pub use fraction::{Fraction, FractionProblem};
-pub use problem::RulesProblem;
 
 /// One embedded file and its parsed form, made at first use.
 struct Embedded {

@@ -15,7 +15,8 @@ pub struct Assessment {
     pub verdict: Verdict,
     /// The whole legal question.
     pub status: Status,
-    /// The modification's own operations that directly contribute to parameter updates; `None` if not (fully) counted.
+    /// The modification's own operations that directly contribute to parameter updates; `None` if not (fully) counted, but a
+    /// partial sum where that alone is over the line (finding `operations-incomplete`).
     pub training_compute: Option<Flops>,
     /// The same plus what else the rule set counts as cumulative.
     pub cumulative_compute: Option<Flops>,
@@ -100,11 +101,12 @@ pub enum Basis {
 /// The line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// The line in operations, rounded down; comparisons use the exact third.
+    /// The line in operations of the modification, rounded down; comparisons use the exact fraction. For the result test it is
+    /// what the base leaves of the criterion.
     pub flop: Flops,
-    /// The base's compute (or the fixed figure) of which this is a third.
+    /// The base's compute (or the fixed figure) of which this is a third; for the result test the base's compute too.
     pub base_flop: Flops,
-    /// `1/3`.
+    /// `1/3`; for the result test `1/1`.
     pub multiplier: String,
     /// Which kind of line.
     pub kind: LineKind,

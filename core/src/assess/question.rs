@@ -85,7 +85,7 @@ impl Spent {
         Self { training: Some(training), cumulative: Some(training), complete: true, basis, ..Self::default() }
     }
 
-    /// Adds up runs, each kind of work as the rule set counts it. Recomputation stays out of every sum.
+    /// Adds up runs, each kind of work as the rule set counts it. Recomputation stays out of every sum; no runs spent nothing.
     pub fn of_runs<'r>(rules: &RuleSet, runs: impl IntoIterator<Item = &'r RunSummary>) -> Self {
         let nothing = Self {
             complete: true,
@@ -94,11 +94,13 @@ impl Spent {
             basis: Basis::Operations,
             ..Self::default()
         };
-        let mut sum = runs.into_iter().fold(nothing, |sum, run| sum.plus(rules, run));
-        if sum.training.is_none() {
-            sum.basis = Basis::None;
+        let mut runs = runs.into_iter().peekable();
+        if runs.peek().is_none() {
+            return Self::counted(Flops::ZERO, Basis::Operations);
         }
-        sum
+        let sum = runs.fold(nothing, |sum, run| sum.plus(rules, run));
+        let basis = if sum.training.is_some() { Basis::Operations } else { Basis::None };
+        Self { basis, ..sum }
     }
 
     fn plus(mut self, rules: &RuleSet, run: &RunSummary) -> Self {

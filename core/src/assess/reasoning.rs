@@ -1,13 +1,13 @@
-//! The steps by which a result was reached, what is missing, and what a reader has to know.
+//! The steps by which a result was reached.
 
 use std::collections::BTreeMap;
 
 use super::base_facts::BaseFacts;
-use super::lines::{Case, Lines};
+use super::lines::Lines;
 use super::status::Ruling;
 use super::verdict::Judgement;
 use super::yardstick::{Amounts, Yardstick};
-use super::{AnswerKey, Basis, Citation, Finding, LineKind, Missing, Question, Status, Step, Verdict};
+use super::{Basis, Citation, Question, Step, Verdict};
 use crate::registry::FlopBound;
 use crate::rules::{FigureKey, RuleSet};
 use crate::unit::Flops;
@@ -170,137 +170,5 @@ impl Conclusion<'_, '_> {
         let open = self.ruling.open.iter().map(|key| key.name()).collect::<Vec<_>>().join(", ");
         let citation = rows.last().map(|row| self.rules().citation(&row.cite));
         step("status", [("status", word(self.ruling.status)), ("rows", codes), ("open", open)], citation)
-    }
-
-    /// What is missing, the verdict's needs first.
-    pub(super) fn missing(&self) -> Vec<Missing> {
-        let mut facts: Vec<&str> = Vec::new();
-        if self.question.spent.training.is_none() || !self.question.spent.complete {
-            facts.push("operations");
-        } else if self.judgement.amounts.is_none() && self.lines.needs_cumulative() {
-            facts.push("cumulative-operations");
-        }
-        if self.judgement.verdict == Verdict::Undetermined || matches!(self.lines.case, Case::NoBase | Case::Unknown) {
-            facts.extend(self.lines.deciding);
-        }
-        if self.lines.case == Case::Unknowable && self.base.is_some_and(|base| base.has_systemic_risk.is_none()) {
-            facts.push(AnswerKey::BaseHasSystemicRisk.name());
-        }
-        if self.ruling.status == Status::Open {
-            facts.extend(self.ruling.open.iter().map(|key| key.name()));
-        }
-        let missing = |fact: &str| Missing { fact: fact.to_owned(), next_step: next_step(fact) };
-        facts.into_iter().map(missing).collect()
-    }
-
-    /// What a reader has to know besides the numbers.
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut findings = self.base.map(|base| base.findings.clone()).unwrap_or_default();
-        let mut find = |code: &str, text: String| findings.push(Finding { code: code.to_owned(), text });
-        self.find_about_base(&mut find);
-        self.find_about_spent(&mut find);
-        if self.crosses_presumption {
-            find(
-                "systemic-risk-watch",
-                "Base and modification together are over the compute at which systemic risk is presumed, and the base alone is not: have it reviewed, the time to notify is short.".to_owned(),
-            );
-        }
-        findings
-    }
-
-    fn find_about_base(&self, find: &mut impl FnMut(&str, String)) {
-        let Some(base) = self.base else { return };
-        let name = base.name;
-        let exceeds = self.judgement.verdict == Verdict::Exceeds;
-        if exceeds && self.headline.is_some_and(|line| line.line.kind == LineKind::ThirdOfLowerBound) {
-            find(
-                "lower-bound-line",
-                format!(
-                    "The line is a third of a lower bound of {name}'s compute: have that figure reviewed, for the true line may be higher."
-                ),
-            );
-        }
-        if !self.judgement.raised_by.is_empty() {
-            let by = self.judgement.raised_by.join(", ");
-            find(
-                "readings-disagree",
-                format!(
-                    "The verdict is raised from below to near, because another reading says more than below ({by}): compare the readings before relying on it."
-                ),
-            );
-        }
-        if self.judgement.readings.iter().any(|reading| reading.code == "highest-base-figure") {
-            find(
-                "sources-disagree",
-                format!(
-                    "Sources differ on {name}'s compute so far that the highest figure gives another verdict; it is shown and not followed: settle which figure holds."
-                ),
-            );
-        }
-        if base.flop.is_some() && self.question.answers.value(AnswerKey::BaseUnknowable) == Some(true) {
-            find(
-                "fallback-not-open",
-                format!(
-                    "{name}'s compute is declared to be unknowable, but a figure is known; the fixed line is open only where it can be neither known nor estimated, so the figure is used."
-                ),
-            );
-        }
-        match self.lines.case {
-            Case::Narrow => find(
-                "base-not-gpai",
-                format!(
-                    "{name} is declared to be no general-purpose model, so the rule on modifications does not speak of it; a third of its compute is shown as an indication: have the result's generality reviewed."
-                ),
-            ),
-            Case::Unknown => find(
-                "base-compute-unknown",
-                format!(
-                    "No figure of {name}'s training compute is known; the fixed line opens only once somebody declares that it can be neither learnt nor estimated."
-                ),
-            ),
-            _ => {}
-        }
-    }
-
-    fn find_about_spent(&self, find: &mut impl FnMut(&str, String)) {
-        let spent = &self.question.spent;
-        if spent.training.is_some() && !spent.complete {
-            let text = match self.judgement.verdict {
-                Verdict::Exceeds => {
-                    "Not everything was counted; what was counted is over the line already, so the verdict stands."
-                }
-                Verdict::Below => {
-                    "Not everything was counted; the hardware's ceiling proves that the whole is below the line."
-                }
-                _ => {
-                    "Not everything was counted, so the sum is a lower bound and decides nothing: see which runs are incomplete."
-                }
-            };
-            find("operations-incomplete", text.to_owned());
-        }
-        let above = spent.training.zip(spent.ceiling.filter(|_| spent.ceiling_complete));
-        if let Some((training, ceiling)) = above
-            && training > ceiling
-        {
-            find(
-                "operations-above-ceiling",
-                format!(
-                    "The counted operations ({training}) are above what the hardware could have done ({ceiling}): one of the two is wrong, have both checked."
-                ),
-            );
-        }
-    }
-}
-
-fn next_step(fact: &str) -> String {
-    const BASE_FILE: &str = "a TOML file with name, flop, source, declared_by and date";
-    match fact {
-        "base" => format!("name the base model with --base ID (`flopsmeter models search` finds ids), or declare it with --base FILE, {BASE_FILE}"),
-        "base-compute" => format!("declare the base's training compute with --base FILE, {BASE_FILE}; if its provider was asked, did not tell, and it cannot be estimated, declare `base-unknowable`"),
-        "operations" => "run the whole job under `flopsmeter run`, or count it from its configuration with `flopsmeter plan --config`".to_owned(),
-        "cumulative-operations" => "meter the runs that make data for the training too, with `flopsmeter run --phase`".to_owned(),
-        "base-is-gpai" => "declare whether the base is a general-purpose AI model: `gpai = true` or `false` in the file of --base FILE, or `base-is-gpai` with `flopsmeter modifications answer`".to_owned(),
-        "base-has-systemic-risk" => "declare whether the base has systemic risk: `systemic_risk = true` or `false` in the file of --base FILE, or `base-has-systemic-risk` with `flopsmeter modifications answer`".to_owned(),
-        other => format!("have somebody who may say so declare `{other}` with `flopsmeter modifications answer`"),
     }
 }

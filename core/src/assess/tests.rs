@@ -1,1 +1,282 @@
+//! The decision tables of `tests/law`, written from the law's text, and what must hold of every assessment.
 
+mod properties;
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use serde::Deserialize;
+
+use super::*;
+use crate::registry::{Base, DeclaredBase, Registry};
+use crate::rules::RuleSet;
+use crate::unit::Flops;
+
+const TABLES: [(&str, &str); 4] = [
+    ("edges", include_str!("../../../tests/law/edges.toml")),
+    ("bases", include_str!("../../../tests/law/bases.toml")),
+    ("counting", include_str!("../../../tests/law/counting.toml")),
+    ("status", include_str!("../../../tests/law/status.toml")),
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    rules: Option<String>,
+    as_of: Option<NaiveDate>,
+    base: Option<CaseBase>,
+    spent: CaseSpent,
+    #[serde(default)]
+    answers: BTreeMap<AnswerKey, bool>,
+    expect: Expect,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CaseBase {
+    registry: Option<String>,
+    unresolved: Option<String>,
+    flop: Option<String>,
+    bound: Option<String>,
+    gpai: Option<bool>,
+    systemic_risk: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CaseSpent {
+    training: Option<Flops>,
+    cumulative: Option<Flops>,
+    no_cumulative: bool,
+    complete: bool,
+    debatable: Option<Flops>,
+    ceiling: Option<Flops>,
+    ceiling_complete: bool,
+    other: BTreeMap<String, Flops>,
+}
+
+impl Default for CaseSpent {
+    fn default() -> Self {
+        Self {
+            training: None,
+            cumulative: None,
+            no_cumulative: false,
+            complete: true,
+            debatable: None,
+            ceiling: None,
+            ceiling_complete: false,
+            other: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Expect {
+    verdict: Option<Verdict>,
+    status: Option<Status>,
+    band: Option<Band>,
+    basis: Option<Basis>,
+    kind: Option<LineKind>,
+    rule: Option<String>,
+    place: Option<String>,
+    line_flop: Option<Flops>,
+    base_flop: Option<Flops>,
+    ratio: Option<String>,
+    share: Option<String>,
+    no_line: bool,
+    missing: Vec<String>,
+    findings: Vec<String>,
+    no_findings: Vec<String>,
+    readings: Vec<String>,
+    owed: Vec<String>,
+    conditional: Vec<String>,
+    no_obligations: Vec<String>,
+}
+
+fn day() -> NaiveDate {
+    "2026-11-21".parse().unwrap()
+}
+
+fn declared(base: &CaseBase, flop: &str) -> Base<'static> {
+    let quoted = |key: &str, text: &str| (key.to_owned(), toml::Value::from(text));
+    let mut file: toml::Table = [("name", "acme/base"), ("flop", flop), ("source", "log"), ("declared_by", "me"), ("date", "2026-11-21")]
+        .map(|(key, text)| quoted(key, text))
+        .into_iter()
+        .collect();
+    file.extend(base.gpai.map(|value| ("gpai".to_owned(), value.into())));
+    file.extend(base.systemic_risk.map(|value| ("systemic_risk".to_owned(), value.into())));
+    file.extend(base.bound.as_ref().map(|bound| quoted("flop_bound", bound)));
+    Base::Declared(Box::new(DeclaredBase::parse(&file.to_string(), "base.toml").unwrap()))
+}
+
+fn base(case: &CaseBase) -> Base<'static> {
+    let registry = Registry::embedded().unwrap();
+    match (&case.registry, &case.unresolved, &case.flop) {
+        (Some(id), None, None) => Base::Registry(registry.lookup(id).unwrap()),
+        (None, Some(name), None) => Base::resolve(registry, name),
+        (None, None, Some(flop)) => declared(case, flop),
+        _ => panic!("a base is one of registry, unresolved, flop"),
+    }
+}
+
+fn spent(case: &CaseSpent) -> Spent {
+    let other = |(code, flop): (&String, &Flops)| OtherCount { code: code.clone(), training: *flop };
+    Spent {
+        training: case.training,
+        cumulative: case.cumulative.or(case.training).filter(|_| !case.no_cumulative),
+        complete: case.complete,
+        debatable: case.debatable,
+        ceiling: case.ceiling,
+        ceiling_complete: case.ceiling_complete,
+        basis: if case.training.is_some() { Basis::Operations } else { Basis::None },
+        other_counts: case.other.iter().map(other).collect(),
+    }
+}
+
+fn answers(case: &BTreeMap<AnswerKey, bool>) -> Answers {
+    let answer = |value| Answer { value, by: "Ada".to_owned(), date: day() };
+    case.iter().fold(Answers::default(), |answers, (key, value)| answers.with(*key, answer(*value)))
+}
+
+fn run(case: &Case) -> Assessment {
+    let base = case.base.as_ref().map(base);
+    let rules = RuleSet::embedded(case.rules.as_deref().unwrap_or("eu-gpai-2026-07-27")).unwrap();
+    assess(&Question {
+        spent: spent(&case.spent),
+        base: base.as_ref(),
+        rules,
+        as_of: case.as_of.unwrap_or_else(day),
+        answers: &answers(&case.answers),
+        inputs: Inputs::default(),
+    })
+}
+
+/// What of a case's expectations does not hold.
+fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut same = |what: &str, wanted: Option<String>, is: Option<String>| {
+        if wanted.is_some() && wanted != is {
+            wrong.push(format!("{what}: expected {}, got {is:?}", wanted.unwrap_or_default()));
+        }
+    };
+    let line = got.line.as_ref();
+    let word = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    same("verdict", expect.verdict.map(|v| word(&v)), Some(word(&got.verdict)));
+    same("status", expect.status.map(|v| word(&v)), Some(word(&got.status)));
+    same("band", expect.band.map(|v| word(&v)), got.band.map(|v| word(&v)));
+    same("basis", expect.basis.map(|v| word(&v)), Some(word(&got.basis)));
+    same("kind", expect.kind.map(|v| word(&v)), line.map(|line| word(&line.kind)));
+    same("rule", expect.rule.clone(), line.map(|line| line.rule.clone()));
+    same("place", expect.place.clone(), line.map(|line| line.citation.place.clone()));
+    same("line", expect.line_flop.map(|v| v.to_string()), line.map(|line| line.flop.to_string()));
+    same("base", expect.base_flop.map(|v| v.to_string()), line.map(|line| line.base_flop.to_string()));
+    same("ratio", expect.ratio.clone(), got.ratio.clone());
+    same("share", expect.share.clone(), got.share_of_line_percent.clone());
+    let codes = |list: Vec<&String>| list.into_iter().cloned().collect::<Vec<_>>();
+    let missing = codes(got.missing.iter().map(|missing| &missing.fact).collect());
+    let findings = codes(got.findings.iter().map(|finding| &finding.code).collect());
+    let readings = codes(got.readings.iter().map(|reading| &reading.code).collect());
+    let duties = |conditional| {
+        codes(got.obligations.iter().filter(|duty| duty.conditional == conditional).map(|duty| &duty.code).collect())
+    };
+    for (what, wanted, is) in [
+        ("missing", &expect.missing, missing),
+        ("findings", &expect.findings, findings.clone()),
+        ("readings", &expect.readings, readings),
+        ("owed", &expect.owed, duties(false)),
+        ("conditional", &expect.conditional, duties(true)),
+    ] {
+        if let Some(absent) = wanted.iter().find(|code| !is.contains(code)) {
+            wrong.push(format!("{what}: `{absent}` is not among {is:?}"));
+        }
+    }
+    let all_duties = [duties(false), duties(true)].concat();
+    wrong.extend(expect.no_findings.iter().filter(|code| findings.contains(code)).map(|code| format!("found {code}")));
+    wrong.extend(
+        expect.no_obligations.iter().filter(|code| all_duties.contains(code)).map(|code| format!("owes {code}")),
+    );
+    if expect.no_line && got.line.is_some() {
+        wrong.push(format!("a line was chosen: {line:?}"));
+    }
+    wrong
+}
+
+#[test]
+fn the_decision_tables_hold() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (file, text) in TABLES {
+        let table: Table = toml::from_str(text).unwrap_or_else(|cause| panic!("{file}: {cause}"));
+        for case in &table.case {
+            count += 1;
+            let found = differences(&case.expect, &run(case));
+            wrong.extend(found.into_iter().map(|difference| format!("{file}: {}: {difference}", case.name)));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count >= 100, "only {count} cases");
+}
+
+#[test]
+fn every_missing_fact_says_what_to_do() {
+    for (_, text) in TABLES {
+        for case in toml::from_str::<Table>(text).unwrap().case {
+            let assessment = run(&case);
+            for missing in &assessment.missing {
+                assert!(
+                    missing.next_step.contains("--") || missing.next_step.contains("flopsmeter"),
+                    "{}: {}",
+                    missing.fact,
+                    missing.next_step
+                );
+            }
+            if assessment.verdict == Verdict::Undetermined {
+                assert!(!assessment.missing.is_empty(), "{}: undetermined, and nothing is missing", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn inputs_are_named_by_digest() {
+    let base = Base::resolve(Registry::embedded().unwrap(), "meta-llama/Llama-3.1-8B");
+    let rules = RuleSet::in_force(day()).unwrap();
+    let question = Question {
+        spent: Spent::counted(Flops(1), Basis::Operations),
+        base: Some(&base),
+        rules,
+        as_of: day(),
+        answers: &Answers::default(),
+        inputs: Inputs::default(),
+    };
+    let inputs = assess(&question).inputs;
+    assert_eq!(inputs.rules.map(|input| input.digest), Some(rules.digest().to_string()));
+    assert_eq!(inputs.base_model.map(|input| (input.name, input.digest.len())), Some((base.name().to_owned(), 64)));
+}
+
+#[test]
+fn newer_rules_change_the_citation_and_not_the_verdict() {
+    let base = Base::resolve(Registry::embedded().unwrap(), "meta-llama/Llama-3.1-8B");
+    let mut places = Vec::new();
+    for id in RuleSet::ids() {
+        let assessment = assess(&Question {
+            spent: Spent::counted("2.5e23".parse().unwrap(), Basis::Operations),
+            base: Some(&base),
+            rules: RuleSet::embedded(id).unwrap(),
+            as_of: day(),
+            answers: &Answers::default(),
+            inputs: Inputs::default(),
+        });
+        assert_eq!((assessment.verdict, assessment.rules.as_str()), (Verdict::Exceeds, id));
+        places.extend(assessment.line.map(|line| line.citation.place));
+    }
+    assert_eq!(places.len(), 3);
+    assert_ne!(places[0], places[1]);
+}

@@ -1,8 +1,9 @@
 //! What a rule set has to satisfy beyond its form.
 
-use super::document::{Cite, Document, FigureKey, LineKey, LineRow, Margins};
+use super::document::Document;
 use super::fraction::Fraction;
 use super::problem::RulesProblem;
+use super::row::{Cite, FigureKey, LineKey, LineRow, Margins, When};
 
 /// Checks every row's citation, and that edges follow from multiplier and margin.
 pub(super) fn check(document: &Document) -> Result<(), RulesProblem> {
@@ -23,7 +24,7 @@ pub(super) fn check(document: &Document) -> Result<(), RulesProblem> {
         seen.push(&phase.name);
     }
     match document.status.last() {
-        Some(last) if last.when == super::When::default() => Ok(()),
+        Some(last) if last.when == When::default() => Ok(()),
         _ => Err(RulesProblem::row("status", "the last row must apply always (`when = {}`)")),
     }
 }
