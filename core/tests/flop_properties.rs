@@ -198,7 +198,7 @@ fn names_that_fit_nothing_are_listed_and_the_rest_is_counted() {
     };
     let (network, findings) = Network::from_facts(&shape, &facts);
     let codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
-    assert_eq!(codes, ["unplaced-copies", "unplaced-parameters", "unplaced-adapters"]);
+    assert_eq!(codes, ["unplaced-copies", "unplaced-parameters", "unplaced-adapters", "dora-dropout-not-counted"]);
     assert!(
         findings[1].text.contains("score.weight") && findings[1].text.contains("up_proj.bias"),
         "{}",

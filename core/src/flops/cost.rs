@@ -198,3 +198,29 @@ impl Cost {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs counted one by one.
+    fn counted(mask: Mask, length: u64, cached: u64) -> u128 {
+        let seen = |position: u64| match mask {
+            Mask::Causal => position + 1,
+            Mask::Sliding(window) => (position + 1).min(window),
+            Mask::Bidirectional => cached + length,
+        };
+        (cached..cached + length).map(|position| u128::from(seen(position))).sum()
+    }
+
+    #[test]
+    fn visible_pairs_are_those_that_one_counts() {
+        for (length, cached) in (0..12).flat_map(|length| (0..12).map(move |cached| (length, cached))) {
+            let sliding = (1..16).map(Mask::Sliding);
+            for mask in sliding.chain([Mask::Causal, Mask::Bidirectional]) {
+                let pairs = Attention::Visible.pairs(mask, length, cached);
+                assert_eq!(pairs, counted(mask, length, cached), "{mask:?}, {length} positions after {cached}");
+            }
+        }
+    }
+}

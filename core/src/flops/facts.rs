@@ -25,6 +25,7 @@ impl Network {
         network.place_adapters(facts, &mut findings);
         network.settle();
         network.note_cut_gradients(&mut findings);
+        note_dora(facts, &mut findings);
         (network, findings)
     }
 
@@ -104,6 +105,18 @@ impl Network {
                         .to_owned(),
             });
         }
+    }
+}
+
+/// With dropout DoRA multiplies with the frozen weight a second time, and no fact tells of dropout.
+fn note_dora(facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+    if facts.adapters.iter().any(|adapter| adapter.kind == AdapterKind::Dora) {
+        findings.push(Finding {
+            code: "dora-dropout-not-counted".to_owned(),
+            text: "DoRA is counted without dropout; with lora_dropout above 0 every adapted module repeats its own product \
+                   in each training pass, so compare the count with a traced step before you rely on it"
+                .to_owned(),
+        });
     }
 }
 
