@@ -7,7 +7,9 @@ mod text;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub use block::{Align, Bar, Bars, Block, Cell, Column, Fact, Gauge, GaugeBand, GaugeLabels, Item, Row, Table, Tone};
+pub use block::{
+    Align, Bar, Bars, Block, Cell, Column, Fact, Gauge, GaugeBand, GaugeLabels, Item, Row, RowKind, Table, Tone,
+};
 pub(crate) use figure::per;
 pub use figure::{Figure, Mark};
 pub use text::{Inline, Text, Words};

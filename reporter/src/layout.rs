@@ -12,6 +12,7 @@ mod shape;
 mod table;
 mod wrap;
 
+pub(crate) use chart::{fraction, scale_end};
 pub use measure::{Face, Fonts};
 pub use set::set;
 pub use shape::{Color, Page, Pages, Shape};

@@ -1,5 +1,6 @@
 //! Formats: one file each behind one trait.
 
+mod html;
 mod json;
 mod markdown;
 mod pdf;
@@ -62,7 +63,7 @@ impl Format {
     fn renderer(self) -> &'static dyn Renderer {
         match self {
             Self::Pdf => &pdf::Pdf,
-            Self::Html => &markdown::Markdown,
+            Self::Html => &html::Html,
             Self::Markdown => &markdown::Markdown,
             Self::Json => &json::Json,
         }

@@ -113,7 +113,7 @@ pub struct Table {
     pub caption: Words,
     /// Columns.
     pub columns: Vec<Column>,
-    /// Rows; each has as many cells as there are columns.
+    /// Rows.
     pub rows: Vec<Row>,
 }
 
@@ -139,10 +139,39 @@ pub enum Align {
 /// A row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Cells.
+    /// What it does in the table.
+    pub kind: RowKind,
+    /// Cells: one for each column; a single one that spans all for [`RowKind::Group`].
     pub cells: Vec<Cell>,
-    /// Whether it sums up or heads the rows around it.
-    pub strong: bool,
+}
+
+impl Row {
+    /// An ordinary row.
+    pub const fn plain(cells: Vec<Cell>) -> Self {
+        Self { kind: RowKind::Plain, cells }
+    }
+
+    /// A row that sums up.
+    pub const fn sum(cells: Vec<Cell>) -> Self {
+        Self { kind: RowKind::Sum, cells }
+    }
+
+    /// A row that heads the rows below it.
+    pub fn group(text: Text) -> Self {
+        Self { kind: RowKind::Group, cells: vec![text.into()] }
+    }
+}
+
+/// What a row does in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RowKind {
+    /// States something.
+    Plain,
+    /// Sums up the rows above it.
+    Sum,
+    /// Heads the rows below it.
+    Group,
 }
 
 /// A cell: paragraphs under each other.

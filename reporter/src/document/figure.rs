@@ -36,10 +36,10 @@ impl Figure {
         Self { text: typeset(&flops.scientific(SIGNIFICANT)), exact: Some(exact), origin }
     }
 
-    /// Operations per second.
+    /// Operations per second, rounded: the table of devices has the whole number.
     pub fn rate(flops: Flops, origin: Origin) -> Self {
         let plain = Self::flops(flops, origin);
-        Self { text: format!("{}/s", plain.text), exact: plain.exact.map(|exact| format!("{exact}/s")), ..plain }
+        Self { text: format!("{}/s", plain.text), exact: None, ..plain }
     }
 
     /// A whole number.

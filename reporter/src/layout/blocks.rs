@@ -8,7 +8,7 @@ use super::set::TEXT;
 use super::shape::Color;
 use super::table::{CellText, PADDING, SetRow, column_widths, offset, text_height};
 use super::wrap::wrap;
-use crate::document::{Block, Cell, Fact, Inline, Item, Table, Text, Tone, Words};
+use crate::document::{Align, Block, Cell, Fact, Inline, Item, RowKind, Table, Text, Tone, Words};
 
 /// Size of a table's text, and of whole numbers below rounded ones.
 const CELL: f32 = 8.2;
@@ -106,7 +106,7 @@ fn facts(flow: &mut Flow, facts: &[Fact], fonts: &Fonts) {
         );
         let cells = [CellText { paragraphs: vec![name] }, CellText { paragraphs: value }];
         let widths = [NAME, MEASURE - NAME];
-        row(flow, SetRow::new(&cells, &widths, false, fonts), &widths, &[], None);
+        row(flow, SetRow::new(&cells, &widths, RowKind::Plain, fonts), &widths, &[], None);
     }
     flow.y += 10.0;
 }
@@ -120,8 +120,8 @@ fn paragraphs(text: &Text, style: Style, fonts: &Fonts) -> Vec<Vec<Run>> {
     all
 }
 
-fn cell_text(cell: &Cell, strong: bool, fonts: &Fonts) -> CellText {
-    let style = if strong { Style::bold(CELL) } else { Style::plain(CELL) };
+fn cell_text(cell: &Cell, kind: RowKind, fonts: &Fonts) -> CellText {
+    let style = if kind == RowKind::Sum { Style::bold(CELL) } else { Style::plain(CELL) };
     let set = |(index, text): (usize, &Text)| {
         // What stands below the first paragraph of a cell explains it.
         let style = if index == 0 { style } else { Style::plain(CELL * 0.9).colored(Color::QUIET) };
@@ -142,39 +142,53 @@ fn table(flow: &mut Flow, table: &Table, fonts: &Fonts) {
             )]],
         })
         .collect();
-    let cells: Vec<Vec<CellText>> = table
-        .rows
-        .iter()
-        .map(|row| row.cells.iter().map(|cell| cell_text(cell, row.strong, fonts)).collect())
-        .collect();
-    let all: Vec<Vec<CellText>> = std::iter::once(header.clone()).chain(cells.iter().cloned()).collect();
-    let widths = column_widths(&all, table.columns.len(), MEASURE, fonts);
+    let cells: Vec<Vec<CellText>> =
+        table.rows.iter().map(|row| row.cells.iter().map(|cell| cell_text(cell, row.kind, fonts)).collect()).collect();
+    let spans = |row: &&Vec<CellText>| row.len() == table.columns.len();
+    let all: Vec<&Vec<CellText>> = std::iter::once(&header).chain(cells.iter().filter(spans)).collect();
     let aligns: Vec<_> = table.columns.iter().map(|column| column.align).collect();
-    let head = SetRow::new(&header, &widths, true, fonts);
+    let widths = column_widths(&all, &aligns, MEASURE, fonts);
+    let head = SetRow::new(&header, &widths, RowKind::Plain, fonts);
 
     let caption = Run::new(table.caption.as_str(), Style::bold(CELL + 0.3), fonts);
     let caption = wrap(&[caption], MEASURE, fonts);
     flow.skip(4.0);
-    let first = cells.first().map_or(0.0, |cells| SetRow::new(cells, &widths, false, fonts).height().min(120.0));
+    let first =
+        cells.first().map_or(0.0, |cells| SetRow::new(cells, &widths, RowKind::Plain, fonts).height().min(120.0));
     flow.need(text_height(&caption) + head.height() + first + 4.0);
     flow.paragraph(&caption, LEFT);
     flow.y += 3.0;
     draw_head(flow, &head, &widths, &aligns);
     for (source, cells) in table.rows.iter().zip(&cells) {
-        row(flow, SetRow::new(cells, &widths, source.strong, fonts), &widths, &aligns, Some(&head));
+        if source.kind == RowKind::Group {
+            let whole = [MEASURE];
+            let set = SetRow::new(cells, &whole, RowKind::Group, fonts);
+            // A heading within the table stays with what it heads.
+            if flow.room() < set.height() + 40.0 {
+                flow.turn();
+                draw_head(flow, &head, &widths, &aligns);
+            }
+            row(flow, set, &whole, &[], Some((&head, &widths, &aligns)));
+        } else {
+            let set = SetRow::new(cells, &widths, source.kind, fonts);
+            row(flow, set, &widths, &aligns, Some((&head, &widths, &aligns)));
+        }
     }
     flow.y += 12.0;
 }
 
-fn draw_head(flow: &mut Flow, head: &SetRow, widths: &[f32], aligns: &[crate::document::Align]) {
+fn draw_head(flow: &mut Flow, head: &SetRow, widths: &[f32], aligns: &[Align]) {
     let (y, height) = (flow.y, head.height());
     flow.rectangle((LEFT, y), (MEASURE, height), Color::FILL);
     draw(flow, head, widths, aligns);
     flow.rule((LEFT, y + height), (LEFT + MEASURE, y + height), 0.8, Color::ACCENT);
 }
 
+/// A table's header row with its columns.
+type Head<'a> = (&'a SetRow, &'a [f32], &'a [Align]);
+
 /// Draws a row; one that does not fit goes to the next page, and one that fits no page is split.
-fn row(flow: &mut Flow, row: SetRow, widths: &[f32], aligns: &[crate::document::Align], head: Option<&SetRow>) {
+fn row(flow: &mut Flow, row: SetRow, widths: &[f32], aligns: &[Align], head: Option<Head<'_>>) {
     let mut rest = row;
     loop {
         let height = rest.height();
@@ -195,18 +209,21 @@ fn row(flow: &mut Flow, row: SetRow, widths: &[f32], aligns: &[crate::document::
             }
         }
         flow.turn();
-        if let Some(head) = head {
+        if let Some((head, widths, aligns)) = head {
             draw_head(flow, head, widths, aligns);
         }
     }
 }
 
-fn draw(flow: &mut Flow, row: &SetRow, widths: &[f32], aligns: &[crate::document::Align]) {
+fn draw(flow: &mut Flow, row: &SetRow, widths: &[f32], aligns: &[Align]) {
     let height = row.height();
     let top = flow.y;
     let mut x = LEFT;
+    if row.kind == RowKind::Group {
+        flow.rectangle((LEFT, top), (MEASURE, height), Color::PALE);
+    }
     for (index, (lines, width)) in row.cells.iter().zip(widths).enumerate() {
-        let align = aligns.get(index).copied().unwrap_or(crate::document::Align::Left);
+        let align = aligns.get(index).copied().unwrap_or(Align::Left);
         let mut y = top + PADDING;
         for line in lines {
             flow.line(line, x + offset(align, line.width, *width), y);
@@ -215,7 +232,7 @@ fn draw(flow: &mut Flow, row: &SetRow, widths: &[f32], aligns: &[crate::document
         x += width;
     }
     flow.y += height;
-    let (thickness, color) = if row.strong { (0.7, Color::QUIET) } else { (0.5, Color::RULE) };
+    let (thickness, color) = if row.kind == RowKind::Sum { (0.7, Color::QUIET) } else { (0.5, Color::RULE) };
     flow.rule((LEFT, flow.y), (LEFT + MEASURE, flow.y), thickness, color);
 }
 

@@ -88,6 +88,12 @@ impl Flow {
                 let (width, height) = (piece.width, line.height);
                 self.push(Shape::Link { x: x + piece.x, y, width, height, url: url.clone() });
             }
+            if let Some(ground) = piece.style.tag {
+                // The capitals' height and a little more on each side.
+                let (margin, tall) = (piece.style.size * 0.22, piece.style.size * 1.16);
+                let upper = baseline - piece.style.rise - piece.style.size * 0.94;
+                self.rectangle((x + piece.x - margin, upper), (piece.width + 2.0 * margin, tall), ground);
+            }
             self.push(Shape::Text {
                 x: x + piece.x,
                 y: baseline - piece.style.rise,

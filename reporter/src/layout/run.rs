@@ -14,15 +14,21 @@ pub(super) struct Style {
     pub(super) color: Color,
     /// Height of the baseline above the line's.
     pub(super) rise: f32,
+    /// Drawn as a tag: on a tinted ground of its own.
+    pub(super) tag: Option<Color>,
 }
 
 impl Style {
     pub(super) const fn plain(size: f32) -> Self {
-        Self { face: Face::Regular, size, color: Color::INK, rise: 0.0 }
+        Self { face: Face::Regular, size, color: Color::INK, rise: 0.0, tag: None }
     }
 
     pub(super) const fn bold(size: f32) -> Self {
         Self { face: Face::Bold, ..Self::plain(size) }
+    }
+
+    const fn untagged(self) -> Self {
+        Self { tag: None, ..self }
     }
 
     pub(super) const fn colored(self, color: Color) -> Self {
@@ -111,16 +117,14 @@ pub(super) fn runs(text: &Text, style: Style, fonts: &Fonts) -> Vec<Run> {
     runs
 }
 
-/// A figure and its raised mark.
-fn figure_runs(figure: &Figure, style: Style, fonts: &Fonts) -> [Run; 2] {
-    let mark =
-        Style { face: Face::Bold, size: style.size * 0.6, color: mark_color(figure.mark()), rise: style.size * 0.32 };
-    // The space before the letter keeps it apart when the text is copied.
-    let letter = format!(" {}", figure.mark().letter());
-    [
-        Run { glued: true, ..Run::new(figure.text(), style, fonts) },
-        Run { glued: true, ..Run::new(&letter, mark, fonts) },
-    ]
+/// A figure and its mark: a letter in a tag, so that nobody reads it as a unit or an exponent.
+fn figure_runs(figure: &Figure, style: Style, fonts: &Fonts) -> [Run; 3] {
+    let (color, ground) = mark_colors(figure.mark());
+    let size = style.size * 0.62;
+    let mark = Style { face: Face::Bold, size, color, rise: style.size * 0.06, tag: Some(ground) };
+    let glued = |text: &str, style: Style| Run { glued: true, ..Run::new(text, style, fonts) };
+    // The space keeps figure and letter apart when the text is copied; its width is the tag's margin.
+    [glued(figure.text(), style), glued(" ", mark.untagged()), glued(figure.mark().letter(), mark)]
 }
 
 /// Runs of the whole number below a rounded figure.
@@ -128,13 +132,14 @@ pub(super) fn exact(figure: &Figure, size: f32, fonts: &Fonts) -> Option<Run> {
     figure.exact().map(|exact| Run::new(exact, Style::plain(size).colored(Color::QUIET), fonts))
 }
 
-pub(super) const fn mark_color(mark: Mark) -> Color {
+/// Letter and ground of a mark's tag.
+pub(super) const fn mark_colors(mark: Mark) -> (Color, Color) {
     match mark {
-        Mark::Measured => Color(0x1c, 0x6e, 0x46),
-        Mark::Computed => Color(0x2a, 0x5a, 0x9a),
-        Mark::Registry => Color(0x6a, 0x3d, 0x9a),
-        Mark::Declared => Color(0x98, 0x5b, 0x00),
-        Mark::Missing => Color(0xb3, 0x26, 0x1e),
+        Mark::Measured => (Color(0x1c, 0x6e, 0x46), Color(0xdf, 0xf0, 0xe6)),
+        Mark::Computed => (Color(0x2a, 0x5a, 0x9a), Color(0xe2, 0xeb, 0xf7)),
+        Mark::Registry => (Color(0x6a, 0x3d, 0x9a), Color(0xec, 0xe4, 0xf5)),
+        Mark::Declared => (Color(0x7d, 0x4a, 0x00), Color(0xfb, 0xec, 0xcf)),
+        Mark::Missing => (Color(0xb3, 0x26, 0x1e), Color(0xfb, 0xe1, 0xdf)),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::blocks;
 use super::measure::Fonts;
 use super::page::{FLOOR, Flow, MEASURE, TOP};
-use super::run::{Run, Style, mark_color};
+use super::run::{Run, Style, mark_colors};
 use super::shape::{Color, Pages};
 use super::wrap::{Line, wrap};
 use crate::document::{Align, Document, Words};
@@ -68,7 +68,8 @@ fn legend(flow: &mut Flow, document: &Document, fonts: &Fonts) {
     let mut runs = vec![Run::new(&format!("{} ", document.furniture.legend), style, fonts)];
     let last = document.furniture.origins.len().saturating_sub(1);
     for (index, (mark, name)) in document.furniture.origins.iter().enumerate() {
-        let letter = Style::bold(SMALL).colored(mark_color(*mark));
+        let (color, ground) = mark_colors(*mark);
+        let letter = Style { tag: Some(ground), ..Style::bold(SMALL * 0.9).colored(color) };
         runs.push(Run::new(mark.letter(), letter, fonts));
         let end = if index == last { "." } else { ", " };
         runs.push(Run::new(&format!(" {name}{end}"), style, fonts));

@@ -17,6 +17,8 @@ impl Color {
     pub const RULE: Self = Self(0xd0, 0xd6, 0xde);
     /// Table heads and panels.
     pub const FILL: Self = Self(0xf2, 0xf4, 0xf7);
+    /// Headings within tables.
+    pub const PALE: Self = Self(0xf8, 0xf9, 0xfb);
     /// Paper.
     pub const WHITE: Self = Self(0xff, 0xff, 0xff);
 }

@@ -3,10 +3,10 @@
 use super::measure::Fonts;
 use super::run::Run;
 use super::wrap::{Line, natural_and_least, wrap};
-use crate::document::Align;
+use crate::document::{Align, RowKind};
 
 /// Space between a cell's text and its edges.
-pub(super) const PADDING: f32 = 4.0;
+pub(super) const PADDING: f32 = 3.6;
 /// A column that must be broken within words is left at least this wide, if all can be.
 const LEAST_BROKEN: f32 = 78.0;
 
@@ -26,20 +26,20 @@ impl CellText {
 }
 
 /// A row ready to be drawn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct SetRow {
     pub(super) cells: Vec<Vec<Line>>,
-    pub(super) strong: bool,
+    pub(super) kind: RowKind,
 }
 
 impl SetRow {
     /// Breaks each cell into its column.
-    pub(super) fn new(cells: &[CellText], widths: &[f32], strong: bool, fonts: &Fonts) -> Self {
+    pub(super) fn new(cells: &[CellText], widths: &[f32], kind: RowKind, fonts: &Fonts) -> Self {
         let set = |(cell, width): (&CellText, &f32)| {
             let room = (width - 2.0 * PADDING).max(1.0);
             cell.paragraphs.iter().flat_map(|runs| wrap(runs, room, fonts)).collect()
         };
-        Self { cells: cells.iter().zip(widths).map(set).collect(), strong }
+        Self { cells: cells.iter().zip(widths).map(set).collect(), kind }
     }
 
     /// Height with padding.
@@ -50,7 +50,7 @@ impl SetRow {
 
     /// Splits off what does not fit into `room`; `None` if not even one line of each cell does.
     pub(super) fn split(mut self, room: f32) -> Option<(Self, Self)> {
-        let mut rest = Self { cells: Vec::new(), strong: self.strong };
+        let mut rest = Self { cells: Vec::new(), kind: self.kind };
         let mut took = false;
         for lines in &mut self.cells {
             let mut used = 2.0 * PADDING;
@@ -86,39 +86,56 @@ pub(super) fn offset(align: Align, width: f32, column: f32) -> f32 {
 }
 
 /// Shares `available` among the columns of `rows`; the widths add up to it.
-pub(super) fn column_widths(rows: &[Vec<CellText>], columns: usize, available: f32, fonts: &Fonts) -> Vec<f32> {
-    let mut natural = vec![0.0_f32; columns];
-    let mut least = vec![0.0_f32; columns];
+pub(super) fn column_widths(rows: &[&Vec<CellText>], aligns: &[Align], available: f32, fonts: &Fonts) -> Vec<f32> {
+    let mut wants = vec![Want::default(); aligns.len()];
     for row in rows {
-        for (index, cell) in row.iter().enumerate().take(columns) {
-            let (wide, narrow) = cell.natural_and_least(fonts);
-            natural[index] = natural[index].max(wide + 2.0 * PADDING + 0.5);
-            least[index] = least[index].max(narrow.min(wide) + 2.0 * PADDING + 0.5);
+        for ((cell, want), align) in row.iter().zip(&mut wants).zip(aligns) {
+            let (natural, least) = cell.natural_and_least(fonts);
+            // Half a point more, so that rounding never breaks a line.
+            let edges = 2.0 * PADDING + 0.5;
+            want.natural = want.natural.max(natural + edges);
+            // Names may be broken within if that lets other columns breathe; numbers only if nothing else helps.
+            let least = least.min(natural) + edges;
+            want.whole_words = want.whole_words.max(least);
+            want.least = want.least.max(if *align == Align::Right { least } else { least.min(LEAST_BROKEN) });
         }
     }
-    share(&natural, &least, available)
+    share(&wants, available)
 }
 
-/// Natural widths if they fit; else the least ones and what is left in proportion to what more each wants.
-fn share(natural: &[f32], least: &[f32], available: f32) -> Vec<f32> {
-    let wanted: f32 = natural.iter().sum();
-    if wanted <= available {
-        return spread(natural, natural, available - wanted);
+/// What a column would like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Want {
+    /// No line broken.
+    natural: f32,
+    /// No word broken.
+    whole_words: f32,
+    /// Words broken that may be.
+    least: f32,
+}
+
+/// The first of these that fits, and what is left in proportion to what more each wants: nothing broken, no word broken,
+/// long names broken, everything broken.
+fn share(wants: &[Want], available: f32) -> Vec<f32> {
+    let natural: Vec<f32> = wants.iter().map(|want| want.natural).collect();
+    let more = |widths: &[f32]| -> Vec<f32> {
+        natural.iter().zip(widths).map(|(natural, width)| (natural - width).max(0.0)).collect()
+    };
+    let room = |widths: &[f32]| available - widths.iter().sum::<f32>();
+    if room(&natural) >= 0.0 {
+        return spread(&natural, &natural, room(&natural));
     }
-    let mut least = least.to_vec();
-    if least.iter().sum::<f32>() > available {
-        // Words must be broken: cap the columns that can stand it.
-        for width in &mut least {
-            *width = width.min(LEAST_BROKEN);
-        }
+    let whole: Vec<f32> = wants.iter().map(|want| want.whole_words).collect();
+    // Where whole words leave hardly anything for the rest, sentences would stand in slivers.
+    if room(&whole) >= available * 0.25 {
+        return spread(&whole, &more(&whole), room(&whole));
     }
-    let needed: f32 = least.iter().sum();
-    if needed > available {
-        let scale = available / needed;
-        return least.iter().map(|width| width * scale).collect();
+    let least: Vec<f32> = wants.iter().map(|want| want.least).collect();
+    if room(&least) >= 0.0 {
+        return spread(&least, &more(&least), room(&least));
     }
-    let more: Vec<f32> = natural.iter().zip(&least).map(|(natural, least)| (natural - least).max(0.0)).collect();
-    spread(&least, &more, available - needed)
+    let scale = available / least.iter().sum::<f32>();
+    least.iter().map(|width| width * scale).collect()
 }
 
 /// Adds `room` to `widths` in proportion to `weights`.
@@ -150,7 +167,9 @@ mod tests {
             let fonts = Fonts::embedded().unwrap();
             let rows: Vec<Vec<CellText>> =
                 texts.iter().map(|row| row.iter().map(|text| cell(text, &fonts)).collect()).collect();
-            let widths = column_widths(&rows, 4, available, &fonts);
+            let rows: Vec<&Vec<CellText>> = rows.iter().collect();
+            let aligns = [Align::Left, Align::Right, Align::Left, Align::Left];
+            let widths = column_widths(&rows, &aligns, available, &fonts);
             prop_assert!((widths.iter().sum::<f32>() - available).abs() < 0.1);
             prop_assert!(widths.iter().all(|width| *width > 0.0));
         }
@@ -160,7 +179,7 @@ mod tests {
     fn a_row_split_over_pages_loses_no_line() {
         let fonts = Fonts::embedded().unwrap();
         let cells = [cell(&"word ".repeat(200), &fonts), cell("short", &fonts)];
-        let row = SetRow::new(&cells, &[100.0, 100.0], false, &fonts);
+        let row = SetRow::new(&cells, &[100.0, 100.0], RowKind::Plain, &fonts);
         let all = row.cells[0].len();
         let (head, rest) = row.split(100.0).unwrap();
         assert!(head.height() <= 100.0);

@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use super::Renderer;
 use crate::document::{
-    Align, Bars, Block, Cell, Document, Fact, Figure, Gauge, Inline, Item, Mark, Section, Table, Text, Words,
+    Align, Bars, Block, Cell, Document, Fact, Figure, Gauge, Inline, Item, Mark, RowKind, Section, Table, Text, Words,
 };
 use crate::problem::ReportProblem;
 
@@ -88,17 +88,19 @@ fn table(table: &Table) -> String {
     for row in &table.rows {
         lines.push('|');
         for cell in &row.cells {
-            let _ = write!(lines, " {} |", self::cell(cell, row.strong));
+            let _ = write!(lines, " {} |", self::cell(cell, row.kind));
         }
+        // A row with fewer cells spans the table.
+        lines.push_str(&" |".repeat(table.columns.len().saturating_sub(row.cells.len())));
         lines.push('\n');
     }
     lines
 }
 
-fn cell(cell: &Cell, strong: bool) -> String {
+fn cell(cell: &Cell, kind: RowKind) -> String {
     let paragraphs: Vec<String> = cell.0.iter().filter(|text| !text.is_empty()).map(inline).collect();
     match paragraphs.split_first() {
-        Some((first, rest)) if strong && !first.contains("**") => {
+        Some((first, rest)) if kind == RowKind::Sum && !first.is_empty() && !first.contains("**") => {
             [vec![format!("**{first}**")], rest.to_vec()].concat().join("<br>")
         }
         _ => paragraphs.join("<br>"),

@@ -9,7 +9,7 @@ use flopsmeter_core::unit::Flops;
 use super::composer::Composer;
 use super::law::in_words;
 use super::verdict;
-use crate::document::{Align, Bar, Bars, Block, Cell, Figure, Inline, Row, Section, Text, Words, per};
+use crate::document::{Align, Bar, Bars, Block, Cell, Figure, Inline, Row, RowKind, Section, Text, Words, per};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
 
@@ -53,7 +53,7 @@ fn quantities(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
                 figure.into(),
                 utilisation(composer, flops)?,
             ],
-            strong: false,
+            kind: RowKind::Plain,
         })
     };
     let rows = vec![
@@ -88,7 +88,7 @@ fn run_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
                 sum(totals.backward)?,
                 sum(totals.counted)?,
             ],
-            strong: true,
+            kind: RowKind::Sum,
         });
     }
     let columns = [
@@ -111,7 +111,7 @@ fn run_row(composer: &Composer<'_>, run: &RunSummary) -> Result<Row, ReportProbl
             figure(run.flops.map(|flops| flops.backward))?,
             figure(run.flops.map(|flops| flops.training))?,
         ],
-        strong: false,
+        kind: RowKind::Plain,
     })
 }
 
@@ -141,20 +141,13 @@ fn when(composer: &Composer<'_>, run: &RunSummary) -> Result<Text, ReportProblem
 fn phase_table(composer: &Composer<'_>, run: &RunSummary) -> Result<Block, ReportProblem> {
     let mut rows = Vec::new();
     for phase in &run.phases {
-        rows.push(phase_row(composer, phase)?);
+        rows.push(Row::group(phase_heading(composer, phase)?));
         for term in &phase.terms {
-            let figure = |flops| counted(composer, flops);
-            rows.push(Row {
-                cells: vec![
-                    term_name(composer, &term.name).as_str().into(),
-                    figure(term.forward)?,
-                    figure(term.backward)?,
-                    counted(composer, term.forward + term.backward)?,
-                    figure(term.recompute)?,
-                ],
-                strong: false,
-            });
+            let name = Cell::from(term_name(composer, &term.name).as_str());
+            rows.push(Row::plain(counts(composer, name, (term.forward, term.backward, term.recompute))?));
         }
+        let sum = Cell::from(composer.label("sum")?.as_str());
+        rows.push(Row::sum(counts(composer, sum, (phase.forward, phase.backward, phase.recompute))?));
     }
     let columns = [
         ("col_part", Align::Left),
@@ -166,34 +159,31 @@ fn phase_table(composer: &Composer<'_>, run: &RunSummary) -> Result<Block, Repor
     let table = composer.table("table_phases", &columns, rows)?;
     let Block::Table(mut table) = table else { return Ok(table) };
     if composer.input.runs.len() > 1 {
-        table.caption = Words::new(&format!("{} · {}", table.caption, run.run));
+        table.caption = Words::new(&format!("{} · {} {}", table.caption, composer.label("run")?, run.run));
     }
     Ok(Block::Table(table))
 }
 
-fn phase_row(composer: &Composer<'_>, phase: &PhaseSummary) -> Result<Row, ReportProblem> {
+/// Kind of work and what was fed in it.
+fn phase_heading(composer: &Composer<'_>, phase: &PhaseSummary) -> Result<Text, ReportProblem> {
+    let hook = || composer.measured("by_hook");
     let values = Values::default()
         .words("phase", phase.phase.name())
-        .flag("trains", phase.phase == Phase::Training)
-        .figure("passes", Figure::count(phase.passes, composer.measured("by_hook")?))
-        .figure("fed", Figure::tokens(phase.tokens.fed, composer.measured("by_hook")?))
+        .figure("passes", Figure::count(phase.passes, hook()?))
+        .figure("fed", Figure::tokens(phase.tokens.fed, hook()?))
         .flag("has_real", phase.tokens.real.is_some())
-        .figure("real", Figure::tokens(phase.tokens.real.unwrap_or_default(), composer.measured("by_hook")?));
-    let remark = composer.say("arithmetic", "phase-tokens", &values)?;
-    let figure = |flops| counted(composer, flops);
-    Ok(Row {
-        cells: vec![
-            Cell(vec![
-                Text::strong(composer.say("arithmetic", "phase", &values)?.to_plain().as_str()),
-                Text(vec![Inline::Quiet(Words::new(&remark.to_plain()))]),
-            ]),
-            figure(phase.forward)?,
-            figure(phase.backward)?,
-            figure(phase.forward + phase.backward)?,
-            figure(phase.recompute)?,
-        ],
-        strong: true,
-    })
+        .figure("real", Figure::tokens(phase.tokens.real.unwrap_or_default(), hook()?));
+    composer.say("arithmetic", "phase", &values)
+}
+
+/// Forward, backward, their sum, and recomputation.
+fn counts(
+    composer: &Composer<'_>,
+    name: Cell,
+    (forward, backward, recompute): (Flops, Flops, Flops),
+) -> Result<Vec<Cell>, ReportProblem> {
+    let sum = Figure::flops(forward + backward, composer.computed("from_passes")?);
+    Ok(vec![name, counted(composer, forward)?, counted(composer, backward)?, sum.into(), counted(composer, recompute)?])
 }
 
 fn counted(composer: &Composer<'_>, flops: Flops) -> Result<Cell, ReportProblem> {
@@ -242,7 +232,7 @@ fn model_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
                 Figure::count(model.parameters_trainable, hook()?).into(),
                 model.gradient_checkpointing.as_str().into(),
             ],
-            strong: false,
+            kind: RowKind::Plain,
         };
         if !rows.contains(&row) {
             rows.push(row);

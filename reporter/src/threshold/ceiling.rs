@@ -5,7 +5,7 @@ use flopsmeter_core::run::{DeviceCeiling, Gap, RunSummary};
 
 use super::composer::Composer;
 use super::verdict;
-use crate::document::{Align, Block, Cell, Figure, Item, Row, Section, Text, Words};
+use crate::document::{Align, Block, Cell, Figure, Item, Row, RowKind, Section, Text, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
 
@@ -27,6 +27,7 @@ pub(super) fn section(composer: &Composer<'_>) -> Result<Section, ReportProblem>
     }
     blocks.push(composer.paragraph("ceiling", "result", &values)?);
     blocks.push(device_table(composer)?);
+    blocks.extend(layer_table(composer)?);
     blocks.extend(assumptions(composer)?);
     if composer.totals.gaps > 0 {
         blocks.push(composer.paragraph("ceiling", "gaps", &values)?);
@@ -44,8 +45,11 @@ fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
     let several = composer.input.runs.len() > 1;
     let mut rows = Vec::new();
     for run in &composer.input.runs {
+        if several {
+            rows.push(Row::group(composer.say("ceiling", "run", &Values::default().words("run", &run.run))?));
+        }
         for device in &run.ceiling.devices {
-            rows.push(device_row(composer, run, device, several)?);
+            rows.push(device_row(composer, run, device)?);
         }
     }
     rows.push(Row {
@@ -57,7 +61,7 @@ fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
             Cell::default(),
             composer.flops(composer.totals.ceiling, composer.computed("from_ceilings")?, "next_ceiling")?.into(),
         ],
-        strong: true,
+        kind: RowKind::Sum,
     });
     let columns = [
         ("col_device", Align::Left),
@@ -70,16 +74,8 @@ fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
     composer.table("table_ceiling", &columns, rows)
 }
 
-fn device_row(
-    composer: &Composer<'_>,
-    run: &RunSummary,
-    device: &DeviceCeiling,
-    several: bool,
-) -> Result<Row, ReportProblem> {
-    let mut name = vec![Text::plain(&device.name), Text::code(&device.device)];
-    if several {
-        name.push(Text::quiet(&format!("{} {}", composer.label("run")?, run.run)));
-    }
+fn device_row(composer: &Composer<'_>, run: &RunSummary, device: &DeviceCeiling) -> Result<Row, ReportProblem> {
+    let name = vec![Text::plain(&device.name), Text::code(&device.device)];
     let layer = device.layer.as_deref();
     let layer_words = match layer {
         Some(layer) => composer
@@ -102,7 +98,7 @@ fn device_row(
             charged(composer, run, &device.device)?,
             composer.flops(device.flop, ceiling_origin, "next_ceiling")?.into(),
         ],
-        strong: false,
+        kind: RowKind::Plain,
     })
 }
 
@@ -146,6 +142,33 @@ fn charged(composer: &Composer<'_>, run: &RunSummary, device: &str) -> Result<Ce
     Ok(composer.flops(sum, composer.computed("from_gaps")?, "next_ceiling")?.into())
 }
 
+/// Every bound that was formed or tried, where there is more than the one that was taken.
+fn layer_table(composer: &Composer<'_>) -> Result<Option<Block>, ReportProblem> {
+    let devices = || composer.input.runs.iter().flat_map(|run| &run.ceiling.devices);
+    if devices().all(|device| device.layers.len() < 2) {
+        return Ok(None);
+    }
+    let mut rows = Vec::new();
+    for device in devices() {
+        for layer in &device.layers {
+            let origin = Origin::Computed { from: format!("{} {}", composer.label("from_layer")?, layer.layer) };
+            rows.push(Row::plain(vec![
+                Cell(vec![Text::plain(&device.name), Text::code(&device.device)]),
+                layer.layer.as_str().into(),
+                composer.flops(layer.flop, origin, "next_ceiling")?.into(),
+                layer.note.as_str().into(),
+            ]));
+        }
+    }
+    let columns = [
+        ("col_device", Align::Left),
+        ("col_layer", Align::Left),
+        ("col_ceiling", Align::Right),
+        ("col_note", Align::Left),
+    ];
+    composer.table("table_layers", &columns, rows).map(Some)
+}
+
 /// What was assumed for each device, said once.
 fn assumptions(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProblem> {
     let mut items: Vec<Item> = Vec::new();
@@ -177,7 +200,7 @@ fn gap_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
                     gap.reason.as_str().into(),
                     composer.flops(gap.charged, composer.computed("from_gaps")?, "next_ceiling")?.into(),
                 ],
-                strong: false,
+                kind: RowKind::Plain,
             })
         })
         .collect::<Result<Vec<_>, ReportProblem>>()?;

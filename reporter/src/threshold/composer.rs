@@ -5,7 +5,9 @@ use flopsmeter_core::unit::Flops;
 
 use super::ThresholdInput;
 use super::totals::Totals;
-use crate::document::{Align, Block, Cell, Column, Figure, Furniture, Inline, Mark, Row, Section, Table, Text, Words};
+use crate::document::{
+    Align, Block, Cell, Column, Figure, Furniture, Inline, Mark, Row, RowKind, Section, Table, Text, Words,
+};
 use crate::problem::ReportProblem;
 use crate::wording::{Values, Wording};
 
@@ -74,7 +76,7 @@ impl<'a> Composer<'a> {
         if let Some(first) = cells.first_mut() {
             *first = self.say("labels", "rows_cut", &Values::default().figure("count", figure))?.into();
         }
-        rows.push(Row { cells, strong: true });
+        rows.push(Row { cells, kind: RowKind::Sum });
         Ok(rows)
     }
 

@@ -4,7 +4,7 @@ use flopsmeter_core::assess::{InputDigest, Origin};
 
 use super::composer::Composer;
 use super::verdict;
-use crate::document::{Align, Block, Cell, Figure, Inline, Row, Section, Text, Tone, Words};
+use crate::document::{Align, Block, Cell, Figure, Inline, Row, RowKind, Section, Text, Tone, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
 
@@ -19,7 +19,7 @@ pub(super) fn origins(composer: &Composer<'_>) -> Result<Section, ReportProblem>
             let detail = detail(composer, figure.origin())?;
             Ok(Row {
                 cells: vec![composer.label(name)?.as_str().into(), kind.as_str().into(), figure.into(), detail.into()],
-                strong: false,
+                kind: RowKind::Plain,
             })
         })
         .collect::<Result<Vec<_>, ReportProblem>>()?;
@@ -117,7 +117,7 @@ fn input_row(composer: &Composer<'_>, name: &str, input: Option<&InputDigest>) -
         None => [composer.label("not_used")?.as_str().into(), composer.label("none")?.as_str().into()],
     };
     let [shown, digest] = cells;
-    Ok(Row { cells: vec![composer.label(name)?.as_str().into(), shown, digest], strong: false })
+    Ok(Row { cells: vec![composer.label(name)?.as_str().into(), shown, digest], kind: RowKind::Plain })
 }
 
 /// The method in short.

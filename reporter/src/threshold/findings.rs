@@ -5,7 +5,7 @@ use flopsmeter_core::run::Finding;
 use super::composer::Composer;
 use super::law::in_words;
 use super::verdict;
-use crate::document::{Align, Block, Figure, Item, Row, Section, Text, Words};
+use crate::document::{Align, Block, Figure, Item, Row, RowKind, Section, Text, Words};
 use crate::problem::ReportProblem;
 
 /// Facts that are missing, each with the way to supply it.
@@ -21,7 +21,7 @@ pub(super) fn missing(composer: &Composer<'_>) -> Result<Option<Section>, Report
             let fact = composer
                 .by_code("missing", &missing.fact, &values)
                 .unwrap_or_else(|| Text::plain(&in_words(&missing.fact)));
-            Row { cells: vec![fact.into(), missing.next_step.as_str().into()], strong: false }
+            Row { cells: vec![fact.into(), missing.next_step.as_str().into()], kind: RowKind::Plain }
         })
         .collect();
     let columns = [("col_missing", Align::Left), ("col_next_step", Align::Left)];
@@ -74,7 +74,7 @@ fn alerts(composer: &Composer<'_>) -> Result<Option<Block>, ReportProblem> {
                     in_words(&alert.verdict).as_str().into(),
                     alert.text.as_str().into(),
                 ],
-                strong: false,
+                kind: RowKind::Plain,
             });
         }
     }

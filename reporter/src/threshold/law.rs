@@ -7,7 +7,7 @@ use flopsmeter_core::unit::Flops;
 
 use super::composer::Composer;
 use super::verdict;
-use crate::document::{Align, Block, Cell, Figure, Inline, Row, Section, Text, Words};
+use crate::document::{Align, Block, Cell, Figure, Inline, Row, RowKind, Section, Text, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
 
@@ -27,7 +27,7 @@ pub(super) fn line(composer: &Composer<'_>) -> Result<Section, ReportProblem> {
                     sentence(composer, step)?.into(),
                     composer.citation(step.citation.as_ref())?,
                 ],
-                strong: false,
+                kind: RowKind::Plain,
             })
         })
         .collect::<Result<Vec<_>, ReportProblem>>()?;
@@ -59,12 +59,31 @@ fn step_values(composer: &Composer<'_>, values: &BTreeMap<String, String>) -> Re
     for (name, value) in values {
         let name = name.replace(['-', '.', ' '], "_");
         all = all.words(&format!("raw_{name}"), value);
-        all = match figure(composer, &name, value)? {
-            Some(figure) => all.figure(&name, figure),
-            None => all.words(&name, value),
+        all = match (figure(composer, &name, value)?, list(composer, &name, value)) {
+            (Some(figure), _) => all.figure(&name, figure),
+            (None, Some(list)) => all.words(&name, &list),
+            (None, None) => all.words(&name, value),
         };
     }
     Ok(all)
+}
+
+/// A value that lists codes, in words.
+fn list(composer: &Composer<'_>, name: &str, value: &str) -> Option<String> {
+    let (file, prefix) = match name {
+        "rows" => ("status", "row-"),
+        "open" => ("missing", ""),
+        "readings" => ("readings", ""),
+        _ => return None,
+    };
+    let shared = Values::default().words("base", &composer.base_name().unwrap_or_default());
+    let word = |code: &str| {
+        composer
+            .by_code(file, &format!("{prefix}{code}"), &shared)
+            .map_or_else(|| in_words(code), |text| text.to_plain())
+    };
+    let codes = value.split(", ").filter(|code| !code.is_empty());
+    Some(codes.map(word).collect::<Vec<_>>().join("; "))
 }
 
 /// A value that is a number becomes a figure; the base's and the spent operations keep their own origins.
@@ -85,8 +104,8 @@ fn figure(composer: &Composer<'_>, name: &str, value: &str) -> Result<Option<Fig
 fn origin_of(composer: &Composer<'_>, name: &str) -> Result<Origin, ReportProblem> {
     let assessment = &composer.input.assessment;
     match (name, &assessment.line) {
-        ("base" | "base_flop" | "flop", Some(line)) => Ok(line.origin.clone()),
-        ("spent" | "training_compute", _) => Ok(verdict::spent(composer)?.origin().clone()),
+        ("base_flop" | "flop", Some(line)) => Ok(line.origin.clone()),
+        ("spent" | "training" | "cumulative", _) => Ok(verdict::spent(composer)?.origin().clone()),
         _ => Ok(Origin::Computed { from: format!("{} {}", composer.label("from_rules")?, assessment.rules) }),
     }
 }
@@ -105,14 +124,22 @@ fn generic(composer: &Composer<'_>, code: &str, values: &BTreeMap<String, String
     Ok(Text(text))
 }
 
-/// `some-code` as `Some code`.
+/// Abbreviations that codes write small.
+const ABBREVIATIONS: [&str; 6] = ["gpu", "cpu", "gpai", "nvml", "json", "flop"];
+
+/// `gpu-lost` as `GPU lost`.
 pub(super) fn in_words(code: &str) -> String {
-    let spaced = code.replace(['-', '_'], " ");
-    let mut characters = spaced.chars();
-    match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => String::new(),
-    }
+    let words = code.split(['-', '_']).enumerate().map(|(index, word)| {
+        if ABBREVIATIONS.contains(&word) {
+            return word.to_uppercase();
+        }
+        let mut characters = word.chars();
+        match characters.next() {
+            Some(first) if index == 0 => first.to_uppercase().chain(characters).collect(),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Other readings of the same facts, where there are any.
@@ -156,7 +183,7 @@ fn reading_row(composer: &Composer<'_>, reading: &Reading) -> Result<Row, Report
             verdict::word(composer, reading.verdict)?.as_str().into(),
             composer.citation(reading.citation.as_ref())?,
         ],
-        strong: false,
+        kind: RowKind::Plain,
     })
 }
 
@@ -183,7 +210,7 @@ pub(super) fn status(composer: &Composer<'_>) -> Result<Section, ReportProblem> 
                     composer.label(applies)?.as_str().into(),
                     composer.citation(Some(&obligation.citation))?,
                 ],
-                strong: false,
+                kind: RowKind::Plain,
             })
         })
         .collect::<Result<Vec<_>, ReportProblem>>()?;
