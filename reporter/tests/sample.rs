@@ -176,23 +176,103 @@ fn line(kind: LineKind, base_flop: u128) -> Line {
     }
 }
 
-fn steps(spent: Option<u128>, share: &str) -> Vec<Step> {
-    let spent = spent.map(|spent| spent.to_string()).unwrap_or_default();
-    let base = BASE.to_string();
-    let near = (BASE * 7 / 39).to_string();
-    let upper = (BASE * 13 / 21).to_string();
+fn steps(spent: Option<u128>, verdict: &str) -> Vec<Step> {
+    let text = |flops: u128| flops.to_string();
+    let amount = spent.map_or_else(|| "missing".to_owned(), text);
+    let tripled = spent.map_or_else(|| "missing".to_owned(), |spent| text(spent * 3));
+    let exceeds = spent.is_some_and(|spent| spent * 3 > BASE).to_string();
+    let (base, line) = (text(BASE), text(BASE / 3));
+    let (near, upper, criterion) = (text(BASE * 7 / 39), text(BASE * 13 / 21), text(10_u128.pow(23)));
+    let one_third = || Some(citation("paragraph 60 (63 as printed in C(2025) 5045)", "secondary source"));
     vec![
-        step("base-figure", &[("base_flop", &base)], Some(citation("paragraph 60", "primary text"))),
-        step("line-chosen", &[("kind", "third-of-base")], Some(citation("paragraph 60", "primary text"))),
-        step("spent", &[("spent", &spent)], Some(citation("paragraph 115", "secondary source"))),
-        step("comparison", &[("share_percent", share)], None),
-        step("margin", &[("near_edge", &near), ("upper_edge", &upper)], Some(citation("paragraph 120", "our reading"))),
-        step("verdict", &[], None),
-        step("status", &[], Some(act("Article 3(3), (9), (10) and (63)"))),
+        step(
+            "rule-set",
+            &[
+                ("rules", "eu-gpai-2026-07-27"),
+                (
+                    "title",
+                    "EU AI Act, general-purpose AI models: Guidelines of 19 November 2025, Act as consolidated on 27 July 2026",
+                ),
+                ("as_of", "2026-11-21"),
+                ("in_force", "true"),
+            ],
+            None,
+        ),
+        step(
+            "base-figure",
+            &[
+                ("base", "meta-llama/Llama-3.1-8B"),
+                ("flop", &base),
+                ("bound", "point"),
+                ("lowest_flop", "650000000000000000000000"),
+                ("over_gpai_criterion", "yes"),
+                ("gpai_criterion", &criterion),
+            ],
+            Some(citation("paragraph 17", "secondary source")),
+        ),
+        step(
+            "line-chosen",
+            &[
+                ("rule", "third-of-base"),
+                ("kind", "third-of-base"),
+                ("multiplier", "1/3"),
+                ("base_flop", &base),
+                ("line_flop", &line),
+                ("measure_flop", &base),
+            ],
+            one_third(),
+        ),
+        step(
+            "spent",
+            &[
+                ("training", &amount),
+                ("cumulative", &amount),
+                ("debatable", "0"),
+                ("complete", if spent.is_some() { "true" } else { "false" }),
+                ("basis", "operations"),
+            ],
+            Some(citation("paragraph 115 (118 as printed in C(2025) 5045)", "our reading")),
+        ),
+        step(
+            "comparison",
+            &[
+                ("spent", &amount),
+                ("sum", "training"),
+                ("factor", "3"),
+                ("left", &tripled),
+                ("right", &base),
+                ("exceeds", &exceeds),
+            ],
+            one_third(),
+        ),
+        step(
+            "margin",
+            &[("margin", "3/10"), ("near", "7/39"), ("upper", "13/21"), ("near_edge", &near), ("upper_edge", &upper)],
+            Some(citation("paragraph 120 (123 as printed in C(2025) 5045)", "secondary source")),
+        ),
+        step("verdict", &[("verdict", verdict), ("basis", "operations")], one_third()),
+        step(
+            "status",
+            &[
+                ("status", if verdict == "exceeds" { "provider" } else { "open" }),
+                (
+                    "rows",
+                    if verdict == "exceeds" { "over-the-line" } else { "not-placed-on-union-market, not-settled" },
+                ),
+                ("open", if verdict == "exceeds" { "" } else { "placed-on-union-market" }),
+            ],
+            Some(act("Article 3(3), (9), (10)")),
+        ),
     ]
 }
 
 fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
+    let name = match verdict {
+        Verdict::Below => "below",
+        Verdict::Near => "near",
+        Verdict::Exceeds => "exceeds",
+        Verdict::Undetermined => "undetermined",
+    };
     let share = spent.map(|spent| {
         let hundredths = spent / (BASE / 3 / 10_000);
         format!("{}.{:02}", hundredths / 100, hundredths % 100)
@@ -205,7 +285,7 @@ fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
         cumulative_compute: spent.map(Flops),
         line: Some(line(LineKind::ThirdOfBase, BASE)),
         ratio,
-        share_of_line_percent: share.clone(),
+        share_of_line_percent: share,
         band: spent.map(|_| if verdict == Verdict::Near { Band::Inside } else { Band::Outside }),
         basis: if spent.is_some() { Basis::Operations } else { Basis::None },
         missing: vec![Missing {
@@ -237,7 +317,7 @@ fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
                 citation: None,
             },
         ],
-        steps: steps(spent, share.as_deref().unwrap_or_default()),
+        steps: steps(spent, name),
         rules: "eu-gpai-2026-07-27".to_owned(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 21).unwrap(),
         inputs: Inputs {
@@ -369,6 +449,7 @@ pub fn undetermined() -> ThresholdInput {
     assessment.obligations.clear();
     assessment.readings.clear();
     assessment.steps.truncate(1);
+    assessment.steps.push(step("base-not-named", &[], None));
     assessment.steps.push(step("some-new-step", &[("what", "a value"), ("flop", "12345678901234")], None));
     assessment.inputs.base_model = None;
     assessment.missing = vec![

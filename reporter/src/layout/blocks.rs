@@ -159,7 +159,7 @@ fn table(flow: &mut Flow, table: &Table, fonts: &Fonts) {
     flow.paragraph(&caption, LEFT);
     flow.y += 3.0;
     draw_head(flow, &head, &widths, &aligns);
-    for (source, cells) in table.rows.iter().zip(&cells) {
+    for (index, (source, cells)) in table.rows.iter().zip(&cells).enumerate() {
         if source.kind == RowKind::Group {
             let whole = [MEASURE];
             let set = SetRow::new(cells, &whole, RowKind::Group, fonts);
@@ -171,6 +171,13 @@ fn table(flow: &mut Flow, table: &Table, fonts: &Fonts) {
             row(flow, set, &whole, &[], Some((&head, &widths, &aligns)));
         } else {
             let set = SetRow::new(cells, &widths, source.kind, fonts);
+            // A sum is not torn from the last of what it sums up.
+            let sum = table.rows.get(index + 1).filter(|next| next.kind == RowKind::Sum);
+            let below = sum.map_or(0.0, |_| set.height());
+            if set.height() + below > flow.room() && set.height() < flow.room() {
+                flow.turn();
+                draw_head(flow, &head, &widths, &aligns);
+            }
             row(flow, set, &widths, &aligns, Some((&head, &widths, &aligns)));
         }
     }

@@ -27,10 +27,6 @@ impl Style {
         Self { face: Face::Bold, ..Self::plain(size) }
     }
 
-    const fn untagged(self) -> Self {
-        Self { tag: None, ..self }
-    }
-
     pub(super) const fn colored(self, color: Color) -> Self {
         Self { color, ..self }
     }
@@ -123,8 +119,8 @@ fn figure_runs(figure: &Figure, style: Style, fonts: &Fonts) -> [Run; 3] {
     let size = style.size * 0.62;
     let mark = Style { face: Face::Bold, size, color, rise: style.size * 0.06, tag: Some(ground) };
     let glued = |text: &str, style: Style| Run { glued: true, ..Run::new(text, style, fonts) };
-    // The space keeps figure and letter apart when the text is copied; its width is the tag's margin.
-    [glued(figure.text(), style), glued(" ", mark.untagged()), glued(figure.mark().letter(), mark)]
+    // The space keeps figure and letter apart when the text is copied.
+    [glued(figure.text(), style), glued(" ", Style { rise: 0.0, ..style }), glued(figure.mark().letter(), mark)]
 }
 
 /// Runs of the whole number below a rounded figure.

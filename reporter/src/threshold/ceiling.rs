@@ -46,7 +46,7 @@ fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
     let mut rows = Vec::new();
     for run in &composer.input.runs {
         if several {
-            rows.push(Row::group(composer.say("ceiling", "run", &Values::default().words("run", &run.run))?));
+            rows.push(run_heading(composer, run)?);
         }
         for device in &run.ceiling.devices {
             rows.push(device_row(composer, run, device)?);
@@ -72,6 +72,10 @@ fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
         ("col_ceiling", Align::Right),
     ];
     composer.table("table_ceiling", &columns, rows)
+}
+
+fn run_heading(composer: &Composer<'_>, run: &RunSummary) -> Result<Row, ReportProblem> {
+    Ok(Row::group(composer.say("ceiling", "run", &Values::default().words("run", &run.run))?))
 }
 
 fn device_row(composer: &Composer<'_>, run: &RunSummary, device: &DeviceCeiling) -> Result<Row, ReportProblem> {
@@ -149,7 +153,12 @@ fn layer_table(composer: &Composer<'_>) -> Result<Option<Block>, ReportProblem> 
         return Ok(None);
     }
     let mut rows = Vec::new();
-    for device in devices() {
+    for (run, device) in
+        composer.input.runs.iter().flat_map(|run| run.ceiling.devices.iter().map(move |device| (run, device)))
+    {
+        if composer.input.runs.len() > 1 && run.ceiling.devices.first() == Some(device) {
+            rows.push(run_heading(composer, run)?);
+        }
         for layer in &device.layers {
             let origin = Origin::Computed { from: format!("{} {}", composer.label("from_layer")?, layer.layer) };
             rows.push(Row::plain(vec![

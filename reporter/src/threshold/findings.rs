@@ -20,14 +20,19 @@ pub(super) fn missing(composer: &Composer<'_>) -> Result<Option<Section>, Report
         .map(|missing| {
             let fact = composer
                 .by_code("missing", &missing.fact, &values)
-                .unwrap_or_else(|| Text::plain(&in_words(&missing.fact)));
-            Row { cells: vec![fact.into(), missing.next_step.as_str().into()], kind: RowKind::Plain }
+                .map_or_else(|| in_words(&missing.fact), |text| capitalised(&text.to_plain()));
+            Row { cells: vec![fact.as_str().into(), missing.next_step.as_str().into()], kind: RowKind::Plain }
         })
         .collect();
     let columns = [("col_missing", Align::Left), ("col_next_step", Align::Left)];
     let blocks =
         vec![composer.paragraph("missing", "intro", &values)?, composer.table("table_missing", &columns, rows)?];
     composer.section("missing", "section_missing", blocks).map(Some)
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// Findings of the assessment and of the runs, and alerts that were raised.

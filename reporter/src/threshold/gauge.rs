@@ -20,10 +20,10 @@ pub(super) fn gauge(composer: &Composer<'_>) -> Result<Option<Block>, ReportProb
     let assessment = &composer.input.assessment;
     let Some(line) = &assessment.line else { return Ok(None) };
     let values = verdict::values(composer)?;
-    let position = assessment.training_compute.and_then(|spent| position(spent, line.flop));
+    let position = verdict::compared(composer).0.and_then(|spent| position(spent, line.flop));
     Ok(Some(Block::Gauge(Gauge {
         description: crate::document::Words::new(&composer.say("summary", "gauge", &values)?.to_plain()),
-        spent: verdict::spent(composer)?,
+        spent: verdict::compared_figure(composer)?,
         position,
         line: verdict::line(composer)?,
         labels: GaugeLabels {

@@ -1,6 +1,7 @@
 //! The first page: the verdict in one sentence, the gauge, and the facts it rests on.
 
-use flopsmeter_core::assess::{Band, Basis, LineKind, Origin, Status, Verdict};
+use flopsmeter_core::assess::{Band, Basis, Citation, LineKind, Origin, Status, Verdict};
+use flopsmeter_core::unit::Flops;
 
 use super::composer::Composer;
 use super::gauge;
@@ -74,6 +75,24 @@ pub(super) fn spent(composer: &Composer<'_>) -> Result<Figure, ReportProblem> {
     composer.flops(assessment.training_compute, spent_origin(composer)?, "next_operations")
 }
 
+/// The sum that is held against the line, and its name: the assessment's own step says which.
+pub(super) fn compared(composer: &Composer<'_>) -> (Option<Flops>, &'static str) {
+    let assessment = &composer.input.assessment;
+    let comparison = assessment.steps.iter().find(|step| step.code == "comparison");
+    match comparison.and_then(|step| step.values.get("sum")).map(String::as_str) {
+        Some("cumulative") => (assessment.cumulative_compute, "cumulative"),
+        _ => (assessment.training_compute, "training"),
+    }
+}
+
+/// That sum as a figure.
+pub(super) fn compared_figure(composer: &Composer<'_>) -> Result<Figure, ReportProblem> {
+    match compared(composer) {
+        (flops, "cumulative") => composer.flops(flops, composer.computed("from_cumulation")?, "next_operations"),
+        _ => spent(composer),
+    }
+}
+
 fn spent_origin(composer: &Composer<'_>) -> Result<Origin, ReportProblem> {
     match composer.input.assessment.basis {
         Basis::Parameters => composer.computed("from_parameters"),
@@ -121,9 +140,10 @@ pub(super) fn values(composer: &Composer<'_>) -> Result<Values, ReportProblem> {
         .words("status", status_name(assessment.status))
         .words("verdict", name(assessment.verdict))
         .words("band", band_name(assessment.band))
+        .words("citation", &line.map(|line| citation(&line.citation, &line.citation.place)).unwrap_or_default())
         .words(
             "source",
-            &line.map(|line| source(line.citation.instrument.as_str(), &line.citation.place)).unwrap_or_default(),
+            &line.map(|line| citation(&line.citation, first_place(&line.citation.place))).unwrap_or_default(),
         )
         .words("rules", &assessment.rules)
         .flag("has_line", line.is_some())
@@ -134,6 +154,9 @@ pub(super) fn values(composer: &Composer<'_>) -> Result<Values, ReportProblem> {
         .number("runs", input.runs.len())
         .number("missing", assessment.missing.len())
         .figure("spent", spent(composer)?)
+        .figure("compared", compared_figure(composer)?)
+        .words("sum", compared(composer).1)
+        .flag("complete", composer.input.runs.is_empty() || composer.totals.counting_complete)
         .figure("counted", Figure::flops(composer.totals.counted, composer.computed("from_runs")?))
         .figure(
             "ceiling",
@@ -157,8 +180,15 @@ const fn band_name(band: Option<Band>) -> &'static str {
     }
 }
 
-fn source(instrument: &str, place: &str) -> String {
-    format!("{instrument}, {place}")
+fn citation(citation: &Citation, place: &str) -> String {
+    format!("{}, {place}", citation.instrument)
+}
+
+/// A place without its number in another print, which the first sentence can do without.
+fn first_place(place: &str) -> &str {
+    let other_print =
+        place.find(" as printed in ").and_then(|at| place.get(..at)).and_then(|before| before.rfind(" ("));
+    other_print.and_then(|at| place.get(..at)).unwrap_or(place)
 }
 
 fn facts(composer: &Composer<'_>, values: &Values) -> Result<Vec<Fact>, ReportProblem> {
@@ -211,4 +241,15 @@ fn drop_empty_remark(fact: Fact) -> Fact {
 /// A verdict in a word.
 pub(super) fn word(composer: &Composer<'_>, verdict: Verdict) -> Result<Words, ReportProblem> {
     composer.label(&format!("verdict_{}", name(verdict)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_print_is_left_to_the_table() {
+        assert_eq!(first_place("paragraph 60 (63 as printed in C(2025) 5045)"), "paragraph 60");
+        assert_eq!(first_place("Article 3(3), (9), (10)"), "Article 3(3), (9), (10)");
+    }
 }
