@@ -4,6 +4,7 @@ pub(crate) mod assess;
 pub(crate) mod completions;
 pub(crate) mod models;
 pub(crate) mod modifications;
+pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -32,6 +32,7 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Run(arguments) => command::run::execute(arguments),
         Command::Session(arguments) => command::session::execute(arguments),
+        Command::Plan(arguments) => command::plan::execute(&arguments),
         Command::Assess(arguments) => command::assess::execute(arguments),
         Command::Report(command) => command::report::execute(command),
         Command::Runs(command) => command::runs::execute(command),

@@ -1,0 +1,143 @@
+//! `flopsmeter plan`: what a job will cost and where that puts it, before it runs.
+
+mod answer;
+mod size;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use flopsmeter_core::assess::{Basis, OtherCount, Spent};
+use flopsmeter_core::estimate::six_parameters_tokens;
+use flopsmeter_core::facts::Checkpointing;
+use flopsmeter_core::flops::{Attention, Network};
+use flopsmeter_core::method::{Method, Targets, TrainingOptions};
+use flopsmeter_core::registry::Base;
+use flopsmeter_core::shape::Shape;
+use flopsmeter_core::unit::Flops;
+
+use crate::args::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
+use crate::exit::{ExitStatus, UsageProblem};
+use crate::{base, judgement, output, settings};
+use answer::{Answer, PlannedFlops, PlannedParameters};
+use size::JobSize;
+
+/// A `config.json` is some kilobytes; more than this is no configuration.
+const MAXIMUM_CONFIG_BYTES: u64 = 10 << 20;
+
+pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
+    let size = JobSize::of(arguments)?;
+    let base = arguments.base.as_deref().map(base::resolve).transpose()?.map(|resolved| resolved.base);
+    let method = method(arguments)?;
+    let mut answer = match &arguments.config {
+        Some(path) => from_shape(arguments, &read_shape(path)?, &method, &size)?,
+        None => from_parameters(arguments, base.as_ref(), &size)?,
+    };
+    let judge = judgement::judge(base, "eu-gpai", settings::as_of(arguments.as_of))?;
+    answer.assessment = Some(judge.assess_spent(answer.spent.clone(), Vec::new()));
+    if arguments.json {
+        output::json(&answer)?;
+    } else {
+        output::data(&answer.words())?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn method(arguments: &PlanArguments) -> anyhow::Result<Method> {
+    let contradiction = |text: &str| Err(UsageProblem(text.to_owned()).into());
+    if arguments.train_last.is_some() != (arguments.method == MethodChoice::LastLayers) {
+        return contradiction("--train-last N and --method last-layers belong together; give both or neither");
+    }
+    if !arguments.frozen.is_empty() && arguments.method != MethodChoice::Full {
+        return contradiction("--frozen belongs to --method full; the other methods freeze by themselves");
+    }
+    let is_lora = matches!(arguments.method, MethodChoice::Lora | MethodChoice::Qlora);
+    if !arguments.modules_to_save.is_empty() && !is_lora {
+        return contradiction("--modules-to-save belongs to --method lora or qlora");
+    }
+    Ok(match arguments.method {
+        MethodChoice::Full => Method::Full { frozen: arguments.frozen.clone() },
+        MethodChoice::Lora | MethodChoice::Qlora => Method::Lora {
+            kind: flopsmeter_core::facts::AdapterKind::Lora,
+            rank: arguments.lora_r,
+            targets: match arguments.lora_targets.as_slice() {
+                [only] if only == "all-linear" => Targets::AllLinear,
+                names => Targets::Named(names.to_vec()),
+            },
+            modules_to_save: arguments.modules_to_save.clone(),
+        },
+        MethodChoice::LastLayers => Method::LastLayers { layers: arguments.train_last.unwrap_or(0) },
+        MethodChoice::HeadOnly => Method::HeadOnly,
+    })
+}
+
+fn read_shape(path: &Path) -> anyhow::Result<Shape> {
+    let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
+    let length = fs_err::metadata(&file)?.len();
+    if length > MAXIMUM_CONFIG_BYTES {
+        anyhow::bail!("{} has {length} bytes, which is no model configuration; name a config.json", file.display());
+    }
+    let text = fs_err::read_to_string(&file)?;
+    let not_json = || format!("{} is no JSON; name a config.json of the Hugging Face form", file.display());
+    let config: serde_json::Value = serde_json::from_str(&text).with_context(not_json)?;
+    Shape::from_config(&config).with_context(|| format!("{} cannot be counted", file.display()))
+}
+
+/// Counts every product of the network.
+fn from_shape(arguments: &PlanArguments, shape: &Shape, method: &Method, size: &JobSize) -> anyhow::Result<Answer> {
+    let gradient_checkpointing = arguments.gradient_checkpointing.map(|kind| match kind {
+        CheckpointingChoice::NonReentrant => Checkpointing::NonReentrant,
+        CheckpointingChoice::Reentrant => Checkpointing::Reentrant,
+    });
+    let options = TrainingOptions { gradient_checkpointing, input_require_grads: arguments.input_require_grads };
+    let network = Network::from_method(shape, method, &options)?;
+    let attention = attention(arguments);
+    let count = size.count(&network.cost().with_attention(attention));
+    let spent = Spent::counted(count.training(), Basis::Operations);
+    Ok(Answer {
+        params: PlannedParameters { total: network.parameters_total(), trainable: Some(network.parameters_trainable()) },
+        flops: PlannedFlops {
+            forward: Some(count.forward),
+            backward: Some(count.backward),
+            recompute: Some(count.recompute),
+            training: count.training(),
+            lowest: None,
+        },
+        terms: count.terms,
+        ..Answer::new(arguments, attention, size, spent)
+    })
+}
+
+fn attention(arguments: &PlanArguments) -> Attention {
+    match arguments.attention {
+        AttentionChoice::Full => Attention::Full,
+        AttentionChoice::Visible => Attention::Visible,
+    }
+}
+
+/// Without a shape: 6 P D, exact for nothing and near for large dense models that are trained in full.
+fn from_parameters(arguments: &PlanArguments, base: Option<&Base<'_>>, size: &JobSize) -> anyhow::Result<Answer> {
+    let base = base.context("plan needs --config or --base")?;
+    let (total, active) = match base {
+        Base::Registry(model) => (model.total_parameters, model.active_parameters),
+        Base::Declared(declared) => (declared.total_parameters, declared.active_parameters),
+        Base::Unresolved { .. } => (None, None),
+    };
+    let parameters = active.or(total).with_context(|| {
+        format!("the parameters of {} are not on record; give the model's shape with --config config.json", base.name())
+    })?;
+    let too_large = || format!("{parameters} parameters times {} tokens leave 128 bits; give fewer --tokens", size.tokens());
+    let full = six_parameters_tokens(parameters, size.tokens()).with_context(too_large)?;
+    // A forward pass is a third of it and happens with every method; what of the rest is saved depends on the shape.
+    let lowest = (arguments.method != MethodChoice::Full).then_some(Flops(full.0 / 3));
+    let mut spent = Spent::counted(lowest.unwrap_or(full), Basis::Parameters);
+    if lowest.is_some() {
+        spent.other_counts.push(OtherCount { code: "six-parameters-tokens".to_owned(), training: full });
+    }
+    let total = u64::try_from(total.unwrap_or(parameters)).unwrap_or(u64::MAX);
+    let trainable = (arguments.method == MethodChoice::Full).then_some(total);
+    Ok(Answer {
+        params: PlannedParameters { total, trainable },
+        flops: PlannedFlops { training: full, lowest, ..PlannedFlops::default() },
+        ..Answer::new(arguments, attention(arguments), size, spent)
+    })
+}
