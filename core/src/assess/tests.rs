@@ -107,10 +107,11 @@ fn day() -> NaiveDate {
 
 fn declared(base: &CaseBase, flop: &str) -> Base<'static> {
     let quoted = |key: &str, text: &str| (key.to_owned(), toml::Value::from(text));
-    let mut file: toml::Table = [("name", "acme/base"), ("flop", flop), ("source", "log"), ("declared_by", "me"), ("date", "2026-11-21")]
-        .map(|(key, text)| quoted(key, text))
-        .into_iter()
-        .collect();
+    let mut file: toml::Table =
+        [("name", "acme/base"), ("flop", flop), ("source", "log"), ("declared_by", "me"), ("date", "2026-11-21")]
+            .map(|(key, text)| quoted(key, text))
+            .into_iter()
+            .collect();
     file.extend(base.gpai.map(|value| ("gpai".to_owned(), value.into())));
     file.extend(base.systemic_risk.map(|value| ("systemic_risk".to_owned(), value.into())));
     file.extend(base.bound.as_ref().map(|bound| quoted("flop_bound", bound)));
