@@ -65,8 +65,10 @@ impl WatchedGpu {
                     let shares: Vec<Buffered> = shares.collect();
                     return Ok(Some(self.buffer.take(shares)));
                 }
-                // Nothing new since the last turn.
-                Err(NvmlError::NotFound | NvmlError::NoData) => return Ok(Some(Vec::new())),
+                // Nothing new since the last turn, or more than the driver had just counted: the next turn has it.
+                Err(NvmlError::NotFound | NvmlError::NoData | NvmlError::InsufficientSize(_)) => {
+                    return Ok(Some(Vec::new()));
+                }
                 Err(problem) => self.buffered = supported::<()>(Err(problem))?.is_some(),
             }
         }

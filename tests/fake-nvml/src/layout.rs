@@ -1,0 +1,131 @@
+//! The C structs and codes of `nvml.h`, written down a second time: a test compares their layout with the client's bindings.
+
+/// `nvmlReturn_t`
+pub type Return = u32;
+/// The call did what it says.
+pub const SUCCESS: Return = 0;
+/// `nvmlInit` was not called.
+pub const UNINITIALIZED: Return = 1;
+/// A null pointer, or an index out of range.
+pub const INVALID_ARGUMENT: Return = 2;
+/// Not on this GPU.
+pub const NOT_SUPPORTED: Return = 3;
+/// Nothing there.
+pub const NOT_FOUND: Return = 6;
+/// The caller's buffer is too small.
+pub const INSUFFICIENT_SIZE: Return = 7;
+/// The GPU has fallen off the bus.
+pub const GPU_IS_LOST: Return = 15;
+
+/// `NVML_GPU_UTILIZATION_SAMPLES`
+pub const GPU_UTILIZATION_SAMPLES: u32 = 1;
+/// `NVML_PROCESSOR_CLK_SAMPLES`
+pub const PROCESSOR_CLOCK_SAMPLES: u32 = 5;
+/// `NVML_VALUE_TYPE_UNSIGNED_INT`
+pub const VALUE_UNSIGNED_INT: u32 = 1;
+/// `NVML_CLOCK_MEM`
+pub const CLOCK_MEMORY: u32 = 2;
+
+/// `nvmlPciInfo_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PciInfo {
+    /// `busIdLegacy`
+    pub bus_id_legacy: [u8; 16],
+    /// `domain`
+    pub domain: u32,
+    /// `bus`
+    pub bus: u32,
+    /// `device`
+    pub device: u32,
+    /// `pciDeviceId`
+    pub pci_device_id: u32,
+    /// `pciSubSystemId`
+    pub pci_subsystem_id: u32,
+    /// `busId`
+    pub bus_id: [u8; 32],
+}
+
+/// `nvmlUtilization_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Utilization {
+    /// `gpu`
+    pub gpu: u32,
+    /// `memory`
+    pub memory: u32,
+}
+
+/// `nvmlSample_t`; the value is a union of eight bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sample {
+    /// `timeStamp`, microseconds
+    pub timestamp: u64,
+    /// `sampleValue`, as `ullVal`
+    pub value: u64,
+}
+
+/// `nvmlFieldValue_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FieldValue {
+    /// `fieldId`
+    pub field_id: u32,
+    /// `scopeId`
+    pub scope_id: u32,
+    /// `timestamp`
+    pub timestamp: i64,
+    /// `latencyUsec`
+    pub latency_usec: i64,
+    /// `valueType`
+    pub value_type: u32,
+    /// `nvmlReturn`
+    pub nvml_return: Return,
+    /// `value`
+    pub value: u64,
+}
+
+/// `nvmlProcessInfo_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ProcessInfo {
+    /// `pid`
+    pub pid: u32,
+    /// `usedGpuMemory`
+    pub used_gpu_memory: u64,
+    /// `gpuInstanceId`
+    pub gpu_instance_id: u32,
+    /// `computeInstanceId`
+    pub compute_instance_id: u32,
+}
+
+/// `nvmlProcessUtilizationSample_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ProcessUtilization {
+    /// `pid`
+    pub pid: u32,
+    /// `timeStamp`
+    pub timestamp: u64,
+    /// `smUtil`
+    pub sm: u32,
+    /// `memUtil`
+    pub memory: u32,
+    /// `encUtil`
+    pub encoder: u32,
+    /// `decUtil`
+    pub decoder: u32,
+}
+
+/// `nvmlDeviceAttributes_t`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct DeviceAttributes {
+    /// `multiprocessorCount`
+    pub multiprocessors: u32,
+    /// `sharedCopyEngineCount` to `computeInstanceSliceCount`
+    pub shared: [u32; 7],
+    /// `memorySizeMB`
+    pub memory_mb: u64,
+}

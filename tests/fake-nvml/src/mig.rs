@@ -1,0 +1,58 @@
+//! Calls about GPUs that are cut into instances.
+
+use crate::layout::{DeviceAttributes, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, Return};
+use crate::state::{Handle, code, handle, instance_handle, target};
+use crate::write;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetMigMode(device: Handle, current: *mut u32, pending: *mut u32) -> Return {
+    code(target(device, "nvmlDeviceGetMigMode").and_then(|target| {
+        let mode = u32::from(!target.device.mig.is_empty());
+        // SAFETY: as `nvml.h` asks of the caller.
+        unsafe { write::value(current, mode).and_then(|()| write::value(pending, mode)) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetMaxMigDeviceCount(device: Handle, count: *mut u32) -> Return {
+    // Hardware that can be cut has room for seven.
+    let found = target(device, "nvmlDeviceGetMaxMigDeviceCount");
+    // SAFETY: as `nvml.h` asks of the caller.
+    code(found.and_then(|target| unsafe { write::value(count, if target.device.mig.is_empty() { 0 } else { 7 }) }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(device: Handle, index: u32, instance: *mut Handle) -> Return {
+    code(target(device, "nvmlDeviceGetMigDeviceHandleByIndex").and_then(|target| {
+        let number = usize::try_from(index).map_err(|_| INVALID_ARGUMENT)?;
+        target.device.mig.get(number).ok_or(NOT_FOUND)?;
+        // SAFETY: as `nvml.h` asks of the caller.
+        unsafe { write::value(instance, instance_handle(target.index, number)) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance: Handle, device: *mut Handle) -> Return {
+    code(target(instance, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle").and_then(|target| {
+        target.instance.ok_or(INVALID_ARGUMENT)?;
+        // SAFETY: as `nvml.h` asks of the caller.
+        unsafe { write::value(device, handle(target.index)) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceIsMigDeviceHandle(device: Handle, is_instance: *mut u32) -> Return {
+    let found = target(device, "nvmlDeviceIsMigDeviceHandle");
+    // SAFETY: as `nvml.h` asks of the caller.
+    code(found.and_then(|target| unsafe { write::value(is_instance, u32::from(target.instance.is_some())) }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetAttributes_v2(device: Handle, attributes: *mut DeviceAttributes) -> Return {
+    code(target(device, "nvmlDeviceGetAttributes_v2").and_then(|target| {
+        let instance = target.instance.ok_or(NOT_SUPPORTED)?;
+        let answer = DeviceAttributes { multiprocessors: instance.multiprocessors, ..DeviceAttributes::default() };
+        // SAFETY: as `nvml.h` asks of the caller.
+        unsafe { write::value(attributes, answer) }
+    }))
+}
