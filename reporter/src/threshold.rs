@@ -74,7 +74,7 @@ struct InputData<'a> {
 ///
 /// Fails only where the wording lacks a fixed sentence; codes it does not know are said generically.
 pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, ReportProblem> {
-    let composer = Composer::new(input, wording)?;
+    let composer = Composer::new(input, wording);
     let mut sections = vec![verdict::section(&composer)?];
     sections.push(law::line(&composer)?);
     sections.extend(law::readings(&composer)?);
@@ -91,8 +91,8 @@ pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, Re
         kind: Kind::Threshold,
         language: wording.language().to_owned(),
         title: composer.label("title")?,
-        subject: Words::new(&input.modification),
-        organisation: input.organisation.as_deref().map(Words::new),
+        subject: Words::brief(&input.modification, composer::LONGEST_NAME),
+        organisation: input.organisation.as_deref().map(|name| Words::brief(name, composer::LONGEST_NAME)),
         generated: input.generated,
         generator: Words::new(&format!("flopsmeter {}", input.version)),
         furniture: composer.furniture()?,

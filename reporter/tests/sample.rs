@@ -17,7 +17,7 @@ use flopsmeter_reporter::{BaseDescription, ThresholdInput};
 
 const BASE: u128 = 722_700_000_000_000_000_000_000;
 
-pub fn at(minutes: i64) -> DateTime<Utc> {
+pub(crate) fn at(minutes: i64) -> DateTime<Utc> {
     let start = DateTime::parse_from_rfc3339("2026-11-20T08:15:00Z").unwrap().to_utc();
     start + TimeDelta::minutes(minutes)
 }
@@ -96,7 +96,7 @@ fn term(name: &str, forward: u128, backward: u128, recompute: u128) -> Term {
 }
 
 /// A run whose training took `units` of 10^18 operations in all, in round parts.
-pub fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
+pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
     let unit = units * 1_000_000_000_000_000_000;
     let terms = vec![
         term("attention-projections", unit / 100 * 9, unit / 100 * 10, unit / 100 * 9),
@@ -361,14 +361,14 @@ const FIRST: &str = "0193f5a2-7c1e-7d30-b8a4-2f6f0f1f3a10";
 const SECOND: &str = "0193f5a9-11aa-7b02-9c1d-5e7710aa42cc";
 
 /// One LoRA run, about a third of the line.
-pub fn below() -> ThresholdInput {
+pub(crate) fn below() -> ThresholdInput {
     let runs = vec![run(FIRST, 82_000, 2_587)];
     let assessment = assessment(Verdict::Below, Some(spent(&runs)));
     input(runs, assessment)
 }
 
 /// Two runs within the margins; a GPU was lost in the second.
-pub fn near() -> ThresholdInput {
+pub(crate) fn near() -> ThresholdInput {
     let mut second = run(SECOND, 90_000, 2_800);
     second.started = at(3_000);
     second.ended = Some(at(5_800));
@@ -398,7 +398,7 @@ pub fn near() -> ThresholdInput {
 }
 
 /// Over the line, provider.
-pub fn exceeds() -> ThresholdInput {
+pub(crate) fn exceeds() -> ThresholdInput {
     let runs = vec![run(FIRST, 310_000, 9_000)];
     let mut assessment = assessment(Verdict::Exceeds, Some(spent(&runs)));
     assessment.status = Status::Provider;
@@ -410,7 +410,7 @@ pub fn exceeds() -> ThresholdInput {
 }
 
 /// Nothing known: no base, no hook, no device, no end.
-pub fn undetermined() -> ThresholdInput {
+pub(crate) fn undetermined() -> ThresholdInput {
     let mut only = run(FIRST, 1, 10);
     only.flops = None;
     only.complete = false;
@@ -469,15 +469,33 @@ pub fn undetermined() -> ThresholdInput {
 }
 
 /// No run at all.
-pub fn no_runs() -> ThresholdInput {
+pub(crate) fn no_runs() -> ThresholdInput {
     let mut input = undetermined();
     input.runs.clear();
     input.assessment.inputs.runs.clear();
     input
 }
 
+/// Not all counted, but the hardware could not have crossed the line.
+pub(crate) fn proven_by_ceiling() -> ThresholdInput {
+    let mut input = below();
+    for run in &mut input.runs {
+        run.complete = false;
+        run.ceiling.flop = Some(Flops(90_000_000_000_000_000_000_000));
+    }
+    let assessment = &mut input.assessment;
+    assessment.training_compute = None;
+    assessment.cumulative_compute = None;
+    assessment.share_of_line_percent = None;
+    assessment.ratio = None;
+    assessment.band = None;
+    assessment.basis = Basis::Ceiling;
+    assessment.steps.push(step("ceiling-proof", &[("ceiling", "90000000000000000000000")], None));
+    input
+}
+
 /// Every string is hostile.
-pub fn hostile() -> ThresholdInput {
+pub(crate) fn hostile() -> ThresholdInput {
     let evil = "<script>alert(1)</script> | **x** `y` \u{202e}drow\u{202c} 🦀 שלום \u{0}\u{7}\n# h \\ {{ 7*7 }} {% if %} &amp; \u{e000}0\u{e001}";
     let long = "x".repeat(10_000);
     let mut input = near();

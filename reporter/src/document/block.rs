@@ -39,7 +39,7 @@ pub enum Block {
     /// A table.
     Table(Table),
     /// The share of the line, drawn.
-    Gauge(Gauge),
+    Gauge(Box<Gauge>),
     /// A bar chart.
     Bars(Bars),
     /// A paragraph that must not be overlooked.

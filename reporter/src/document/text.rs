@@ -1,6 +1,6 @@
 //! Running text whose numbers are figures and whose foreign words are harmless.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use serde::Serialize;
 
@@ -24,14 +24,20 @@ pub struct Words(String);
 impl Words {
     /// Cleans `text`.
     pub fn new(text: &str) -> Self {
-        let mut clean = String::with_capacity(text.len());
+        Self::brief(text, LONGEST)
+    }
+
+    /// The same for a title: `longest` characters at most.
+    pub fn brief(text: &str, longest: usize) -> Self {
+        let mut clean = String::with_capacity(text.len().min(longest));
         let mut characters = text.chars();
-        for character in characters.by_ref().take(LONGEST) {
+        for character in characters.by_ref().take(longest) {
             push_clean(&mut clean, character);
         }
         let cut = characters.count();
         if cut > 0 {
-            clean.push_str(&format!("… [{cut} more characters]"));
+            // Writing to a string cannot fail.
+            let _ = write!(clean, "… [{cut} more characters]");
         }
         Self(clean)
     }
@@ -57,7 +63,9 @@ impl Words {
 fn push_clean(clean: &mut String, character: char) {
     match character {
         '\n' | '\r' | '\t' => clean.push(' '),
-        _ if steers(character) => clean.push_str(&format!("[U+{:04X}]", u32::from(character))),
+        _ if steers(character) => {
+            let _ = write!(clean, "[U+{:04X}]", u32::from(character));
+        }
         _ => clean.push(character),
     }
 }

@@ -90,7 +90,7 @@ impl Flow {
             }
             if let Some(ground) = piece.style.tag {
                 // The capitals' height and a little more on each side.
-                let (margin, tall) = (piece.style.size * 0.22, piece.style.size * 1.16);
+                let (margin, tall) = (piece.style.size * 0.17, piece.style.size * 1.16);
                 let upper = baseline - piece.style.rise - piece.style.size * 0.94;
                 self.rectangle((x + piece.x - margin, upper), (piece.width + 2.0 * margin, tall), ground);
             }

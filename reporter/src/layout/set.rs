@@ -71,7 +71,7 @@ fn legend(flow: &mut Flow, document: &Document, fonts: &Fonts) {
         let (color, ground) = mark_colors(*mark);
         let letter = Style { tag: Some(ground), ..Style::bold(SMALL * 0.9).colored(color) };
         runs.push(Run::new(mark.letter(), letter, fonts));
-        let end = if index == last { "." } else { ", " };
+        let end = if index == last { "." } else { ",  " };
         runs.push(Run::new(&format!("  {name}{end}"), style, fonts));
     }
     flow.skip(4.0);

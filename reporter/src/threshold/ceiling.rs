@@ -17,7 +17,7 @@ pub(super) fn section(composer: &Composer<'_>) -> Result<Section, ReportProblem>
         .flag("complete", composer.totals.ceiling_complete)
         .flag("has_ceiling", composer.totals.ceiling.is_some())
         .flag("has_gaps", composer.totals.gaps > 0)
-        .figure("gaps", gap_count(composer)?)
+        .number("gaps", composer.totals.gaps)
         .figure("charged", Figure::flops(composer.totals.charged, composer.computed("from_gaps")?));
     let mut blocks = vec![composer.paragraph("ceiling", "intro", &values)?];
     let runs = &composer.input.runs;
@@ -34,11 +34,6 @@ pub(super) fn section(composer: &Composer<'_>) -> Result<Section, ReportProblem>
         blocks.push(gap_table(composer)?);
     }
     composer.section("ceiling", "section_ceiling", blocks)
-}
-
-fn gap_count(composer: &Composer<'_>) -> Result<Figure, ReportProblem> {
-    let count = u64::try_from(composer.totals.gaps).unwrap_or(u64::MAX);
-    Ok(Figure::count(count, composer.measured("by_meter")?))
 }
 
 fn device_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {

@@ -11,6 +11,8 @@ use crate::document::{
 use crate::problem::ReportProblem;
 use crate::wording::{Values, Wording};
 
+/// Names in titles and sentences are cut here, so that nothing pushes the verdict off the first page.
+pub(super) const LONGEST_NAME: usize = 160;
 /// Rows of one table; what is left out is said, and the JSON form has it.
 const MOST_ROWS: usize = 500;
 
@@ -21,9 +23,8 @@ pub(super) struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(input: &'a ThresholdInput, wording: &'a Wording) -> Result<Self, ReportProblem> {
-        let totals = Totals::of(&input.runs);
-        Ok(Self { input, totals, wording })
+    pub(super) fn new(input: &'a ThresholdInput, wording: &'a Wording) -> Self {
+        Self { input, totals: Totals::of(&input.runs), wording }
     }
 
     /// Fixed words of the memo.
@@ -103,7 +104,7 @@ impl<'a> Composer<'a> {
     /// Name of the modification's base, or a word for not knowing it.
     pub(super) fn base_name(&self) -> Result<String, ReportProblem> {
         match &self.input.base {
-            Some(base) => Ok(base.name.clone()),
+            Some(base) => Ok(Words::brief(&base.name, LONGEST_NAME).to_string()),
             None => Ok(self.label("unknown_base")?.to_string()),
         }
     }

@@ -50,25 +50,27 @@ fn figures(composer: &Composer<'_>) -> Result<Vec<(&'static str, Figure)>, Repor
     let executed = composer.flops(totals.executed, composer.computed("from_phases")?, "next_operations")?;
     let ceiling = composer.flops(totals.ceiling, composer.computed("from_ceilings")?, "next_ceiling")?;
     figures.extend([("fact_executed", executed), ("fact_ceiling", ceiling)]);
-    if input.runs.is_empty() {
-        return Ok(figures);
+    let counted = input.runs.iter().any(|run| run.flops.is_some());
+    if counted {
+        figures.push(("fact_recompute", Figure::flops(totals.recompute, composer.measured("by_hook")?)));
+        figures.push(("fact_tokens_fed", Figure::tokens(totals.tokens_fed, composer.measured("by_hook")?)));
+        figures.push((
+            "fact_tokens_real",
+            match totals.tokens_real {
+                Some(tokens) => Figure::tokens(tokens, composer.measured("by_mask")?),
+                None => composer.missing("next_tokens")?,
+            },
+        ));
     }
-    figures.push(("fact_recompute", Figure::flops(totals.recompute, composer.measured("by_hook")?)));
-    figures.push(("fact_tokens_fed", Figure::tokens(totals.tokens_fed, composer.measured("by_hook")?)));
-    figures.push((
-        "fact_tokens_real",
-        match totals.tokens_real {
-            Some(tokens) => Figure::tokens(tokens, composer.measured("by_mask")?),
-            None => composer.missing("next_tokens")?,
-        },
-    ));
-    figures.push((
-        "fact_energy",
-        match totals.energy {
-            Some(energy) => Figure::energy(energy, composer.measured("by_energy")?),
-            None => composer.missing("next_energy")?,
-        },
-    ));
+    if !input.runs.is_empty() {
+        figures.push((
+            "fact_energy",
+            match totals.energy {
+                Some(energy) => Figure::energy(energy, composer.measured("by_energy")?),
+                None => composer.missing("next_energy")?,
+            },
+        ));
+    }
     Ok(figures)
 }
 

@@ -21,7 +21,7 @@ pub(super) fn gauge(composer: &Composer<'_>) -> Result<Option<Block>, ReportProb
     let Some(line) = &assessment.line else { return Ok(None) };
     let values = verdict::values(composer)?;
     let position = verdict::compared(composer).0.and_then(|spent| position(spent, line.flop));
-    Ok(Some(Block::Gauge(Gauge {
+    Ok(Some(Block::Gauge(Box::new(Gauge {
         description: crate::document::Words::new(&composer.say("summary", "gauge", &values)?.to_plain()),
         spent: verdict::compared_figure(composer)?,
         position,
@@ -33,7 +33,7 @@ pub(super) fn gauge(composer: &Composer<'_>) -> Result<Option<Block>, ReportProb
         },
         band: band(composer, line.flop)?,
         tone: verdict::tone(assessment.verdict),
-    })))
+    }))))
 }
 
 fn position(flops: Flops, line: Flops) -> Option<u32> {

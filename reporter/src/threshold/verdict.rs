@@ -3,7 +3,7 @@
 use flopsmeter_core::assess::{Band, Basis, Citation, LineKind, Origin, Status, Verdict};
 use flopsmeter_core::unit::Flops;
 
-use super::composer::Composer;
+use super::composer::{Composer, LONGEST_NAME};
 use super::gauge;
 use crate::document::{Block, Fact, Figure, Section, Text, Tone, Words};
 use crate::problem::ReportProblem;
@@ -131,7 +131,7 @@ pub(super) fn values(composer: &Composer<'_>) -> Result<Values, ReportProblem> {
         None => String::new(),
     };
     Ok(Values::default()
-        .words("modification", &input.modification)
+        .words("modification", Words::brief(&input.modification, LONGEST_NAME).as_str())
         .words("base", &base)
         .flag("base_known", input.base.is_some())
         .words("kind", kind.unwrap_or("none"))
@@ -165,11 +165,7 @@ pub(super) fn values(composer: &Composer<'_>) -> Result<Values, ReportProblem> {
         .figure("line", self::line(composer)?)
         .figure("base_flop", base_flop)
         .figure("share", decimal(assessment.share_of_line_percent.as_ref(), true)?)
-        .figure("ratio", decimal(assessment.ratio.as_ref(), false)?)
-        .figure(
-            "facts_missing",
-            Figure::count(u64::try_from(assessment.missing.len()).unwrap_or(u64::MAX), computed()?),
-        ))
+        .figure("ratio", decimal(assessment.ratio.as_ref(), false)?))
 }
 
 const fn band_name(band: Option<Band>) -> &'static str {
@@ -198,7 +194,7 @@ fn facts(composer: &Composer<'_>, values: &Values) -> Result<Vec<Fact>, ReportPr
         facts.push(Fact { name: composer.label(name)?, value, remark });
         Ok(())
     };
-    push("fact_modification", Text::strong(&input.modification), None)?;
+    push("fact_modification", Text::strong(Words::brief(&input.modification, LONGEST_NAME).as_str()), None)?;
     if let Some(organisation) = &input.organisation {
         push("fact_organisation", Text::plain(organisation), None)?;
     }

@@ -3,7 +3,7 @@
 use flopsmeter_core::assess::Origin;
 
 use super::escape::Page;
-use crate::document::{Figure, Inline, Text};
+use crate::document::{Figure, Inline, Text, Words};
 
 pub(super) fn text(page: &mut Page, text: &Text) {
     for inline in &text.0 {
@@ -35,7 +35,7 @@ fn figure<'a>(page: &'a mut Page, figure: &Figure) -> &'a mut Page {
     page.raw("<span class=\"figure\">");
     raised(page, figure.text());
     let mark = figure.mark();
-    page.raw("<abbr class=\"mark ").text(mark.name()).raw("\" title=\"").text(&origin(figure.origin())).raw("\">");
+    page.raw("<abbr class=\"mark ").text(mark.name()).raw("\" title=\"").text(Words::new(&origin(figure.origin())).as_str()).raw("\">");
     page.text(mark.letter()).raw("</abbr></span>")
 }
 
