@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use flopsmeter_core::assess::AnswerKey;
 use flopsmeter_core::unit::Tokens;
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.
@@ -351,6 +352,22 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
+    /// Record somebody's answer to a legal question; a later answer replaces it, and both stay on record
+    Answer {
+        /// The modification
+        modification: String,
+        /// The question, for example `base-is-gpai`
+        #[arg(value_parser = question)]
+        question: AnswerKey,
+        /// `yes` or `no`
+        #[arg(value_enum)]
+        answer: YesOrNo,
+        /// Who declares it: name and role
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        #[command(flatten)]
+        ledger: LedgerArguments,
+    },
     /// Take a run out
     Unassign {
         /// The modification
@@ -360,6 +377,12 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum YesOrNo {
+    Yes,
+    No,
 }
 
 #[derive(Debug, Subcommand)]
@@ -400,6 +423,12 @@ fn slug(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a modification's name has 1 to 64 of a-z, 0-9, `-`, `_`, `.`, and starts with a letter or digit".to_owned())
+}
+
+fn question(text: &str) -> Result<AnswerKey, String> {
+    let known = || AnswerKey::ALL.map(AnswerKey::name).join(", ");
+    let found = AnswerKey::ALL.into_iter().find(|key| key.name() == text);
+    found.ok_or_else(|| format!("there is no such question; the questions are {}", known()))
 }
 
 /// `500ms`, `10s`, `5m`, `1h`, or a bare number of seconds.

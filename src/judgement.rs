@@ -15,7 +15,7 @@ use crate::base;
 use crate::settings;
 
 /// Name that stands for the rule set in force.
-const IN_FORCE: &str = "eu-gpai";
+pub(crate) const IN_FORCE: &str = "eu-gpai";
 
 /// A modification with its runs and where the law puts it.
 pub(crate) struct Judgement {
@@ -25,15 +25,20 @@ pub(crate) struct Judgement {
 }
 
 /// A judge for a day.
-pub(crate) fn judge(base: Option<Base<'static>>, rules: &str, as_of: NaiveDate) -> anyhow::Result<Judge> {
+pub(crate) fn judge(
+    base: Option<Base<'static>>,
+    answers: Answers,
+    rules: &str,
+    as_of: NaiveDate,
+) -> anyhow::Result<Judge> {
     let rules = if rules == IN_FORCE { RuleSet::in_force(as_of)? } else { RuleSet::embedded(rules)? };
-    Ok(Judge { base, rules, as_of, answers: Answers::default() })
+    Ok(Judge { base, rules, as_of, answers })
 }
 
 /// One run by itself.
 pub(crate) fn of_run(record: &RunRecord, as_of: NaiveDate) -> anyhow::Result<Assessment> {
     let base = record.base.as_ref().map(base::recorded).transpose()?;
-    Ok(judge(base, IN_FORCE, as_of)?.assess([&record.summary], heads([record])))
+    Ok(judge(base, Answers::default(), IN_FORCE, as_of)?.assess([&record.summary], heads([record])))
 }
 
 /// All runs of a modification together.
@@ -47,7 +52,7 @@ pub(crate) fn of_modification(
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
     let reference = base_of(modification, &runs);
     let base = reference.map(base::recorded).transpose()?;
-    let judge = judge(base.clone(), &rules.rules, settings::as_of(rules.as_of))?;
+    let judge = judge(base.clone(), modification.answers.clone(), &rules.rules, settings::as_of(rules.as_of))?;
     let assessment = judge.assess(runs.iter().map(|record| &record.summary), heads(&runs));
     Ok(Judgement { base, runs, assessment })
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flopsmeter_core::assess::Answers;
 use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
@@ -69,7 +70,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         },
         findings,
         others: membership.others,
-        judge: judgement::judge(base_model, "eu-gpai", settings::as_of(None))?,
+        judge: judgement::judge(base_model, membership.answers, judgement::IN_FORCE, settings::as_of(None))?,
         progress_period: job.progress_period,
     };
     Ok(Prepared { start, recorder })
@@ -94,6 +95,7 @@ struct Membership {
     joined: bool,
     base: Option<BaseReference>,
     others: Vec<RunSummary>,
+    answers: Answers,
     findings: Vec<Finding>,
 }
 
@@ -129,7 +131,8 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
     let others = read_others(ledger, &modification, run)?;
     let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
     ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
-    Ok(Membership { joined: true, base: modification.base, others, findings: Vec::new() })
+    let Modification { base, answers, .. } = modification;
+    Ok(Membership { joined: true, base, others, answers, findings: Vec::new() })
 }
 
 fn read_others(ledger: &Ledger, modification: &Modification, run: &str) -> Result<Vec<RunSummary>, StoreProblem> {

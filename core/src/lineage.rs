@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::assess::Answers;
 use crate::ledger::body::Body;
 use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
@@ -79,6 +80,8 @@ pub struct Modification {
     pub base: Option<BaseReference>,
     /// Ids of its runs, in the order they were assigned.
     pub runs: Vec<String>,
+    /// What people declared about it.
+    pub answers: Answers,
 }
 
 impl Modification {
@@ -89,10 +92,13 @@ impl Modification {
             match (body, &mut modification) {
                 (Body::ModificationCreated(created), empty @ None) => {
                     let (slug, base) = (created.slug.clone(), created.base.clone());
-                    *empty = Some(Self { slug, created: at, base, runs: Vec::new() });
+                    *empty = Some(Self { slug, created: at, base, runs: Vec::new(), answers: Answers::default() });
                 }
                 (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
                     known.runs.push(assigned.run.clone());
+                }
+                (Body::Answered(answered), Some(known)) => {
+                    known.answers.declare(answered.question, answered.answer.clone());
                 }
                 (Body::RunUnassigned(unassigned), Some(known)) => known.runs.retain(|run| *run != unassigned.run),
                 _ => {}

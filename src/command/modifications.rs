@@ -1,13 +1,14 @@
 //! `flopsmeter modifications`: which runs make which model.
 
 use anyhow::{Context as _, bail};
-use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunUnassigned};
+use flopsmeter_core::assess::{Answer, AnswerKey};
+use flopsmeter_core::ledger::body::{Answered, ModificationCreated, RunAssigned, RunUnassigned};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::Modification;
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::{LedgerArguments, ModificationsCommand};
+use crate::args::{LedgerArguments, ModificationsCommand, YesOrNo};
 use crate::base;
 use crate::exit::ExitStatus;
 use crate::output::{self, TextTable};
@@ -19,6 +20,10 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
         ModificationsCommand::Show { modification, ledger, json } => show(&modification, ledger, json),
         ModificationsCommand::Create { modification, base, ledger } => create(&modification, &base, ledger),
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
+        ModificationsCommand::Answer { modification, question, answer, by, ledger } => {
+            let answer = Answer { value: answer == YesOrNo::Yes, by, date: settings::now().date_naive() };
+            declare(&modification, question, answer, ledger)
+        }
         ModificationsCommand::Unassign { modification, run, ledger } => unassign(&modification, &run, ledger),
     }
 }
@@ -57,6 +62,10 @@ fn show(slug: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitS
     let mut text = format!("modification  {slug}\nbase model    {}\n", base_name(&modification));
     for run in &modification.runs {
         text.push_str(&format!("run           {run}\n"));
+    }
+    for (question, answer) in modification.answers.iter() {
+        let value = if answer.value { "yes" } else { "no" };
+        text.push_str(&format!("answer        {}: {value}, {}, {}\n", question.name(), answer.by, answer.date));
     }
     output::data(&text)?;
     Ok(ExitStatus::Done)
@@ -114,6 +123,20 @@ fn unassign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<Ex
     }
     append(&mut ledger, slug, &Body::RunUnassigned(RunUnassigned { run: run.clone() }))?;
     output::data(&format!("run {run} no longer counts to {slug}\n"))?;
+    Ok(ExitStatus::Done)
+}
+
+fn declare(slug: &str, question: AnswerKey, answer: Answer, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
+    let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
+    existing(&ledger, slug)?;
+    let words = format!(
+        "{slug}: {} is answered {} by {}\n",
+        question.name(),
+        if answer.value { "yes" } else { "no" },
+        answer.by
+    );
+    append(&mut ledger, slug, &Body::Answered(Answered { question, answer }))?;
+    output::data(&words)?;
     Ok(ExitStatus::Done)
 }
 

@@ -6,7 +6,7 @@ mod size;
 use std::path::Path;
 
 use anyhow::Context as _;
-use flopsmeter_core::assess::{Basis, OtherCount, Spent};
+use flopsmeter_core::assess::{Answers, Basis, OtherCount, Spent};
 use flopsmeter_core::estimate::six_parameters_tokens;
 use flopsmeter_core::facts::Checkpointing;
 use flopsmeter_core::flops::{Attention, Network};
@@ -32,7 +32,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         Some(path) => from_shape(arguments, &read_shape(path)?, &method, &size)?,
         None => from_parameters(arguments, base.as_ref(), &size)?,
     };
-    let judge = judgement::judge(base, "eu-gpai", settings::as_of(arguments.as_of))?;
+    let judge = judgement::judge(base, Answers::default(), judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
     answer.assessment = Some(judge.assess_spent(answer.spent.clone(), Vec::new()));
     if arguments.json {
         output::json(&answer)?;

@@ -31,6 +31,19 @@ pub enum AnswerKey {
 }
 
 impl AnswerKey {
+    /// All questions.
+    pub const ALL: [Self; 9] = [
+        Self::BaseIsGpai,
+        Self::BaseUnknowable,
+        Self::BaseHasSystemicRisk,
+        Self::ActsForOriginalProvider,
+        Self::NonProfessionalOrResearch,
+        Self::PlacedOnUnionMarket,
+        Self::ChangedSignificantly,
+        Self::EstablishedInUnion,
+        Self::OpenSourceConditionsMet,
+    ];
+
     /// The name used in files, JSON and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -76,8 +89,13 @@ impl Answers {
     /// The same with one more answer, which replaces an earlier one to the same question.
     #[must_use]
     pub fn with(mut self, key: AnswerKey, answer: Answer) -> Self {
-        self.0.insert(key, answer);
+        self.declare(key, answer);
         self
+    }
+
+    /// Adds an answer, which replaces an earlier one to the same question.
+    pub fn declare(&mut self, key: AnswerKey, answer: Answer) {
+        self.0.insert(key, answer);
     }
 
     /// The answer with who gave it.

@@ -6,6 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
 use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding};
@@ -49,6 +50,8 @@ pub enum Body {
     RunAssigned(RunAssigned),
     /// A run is no longer counted to the modification.
     RunUnassigned(RunUnassigned),
+    /// Somebody answered a legal question about the modification.
+    Answered(Answered),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -175,6 +178,15 @@ pub struct RunUnassigned {
     pub run: String,
 }
 
+/// See [`Body::Answered`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The question.
+    pub question: AnswerKey,
+    /// The answer, by whom and when; it replaces an earlier one to the same question.
+    pub answer: Answer,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -230,6 +242,7 @@ kinds! {
     "modification-created" => ModificationCreated,
     "run-assigned" => RunAssigned,
     "run-unassigned" => RunUnassigned,
+    "answered" => Answered,
 }
 
 fn canonical<T: Serialize>(body: &T) -> serde_json::Result<String> {

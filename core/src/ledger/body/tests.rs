@@ -27,6 +27,7 @@ fn one_of_each() -> Vec<Body> {
         duration_nanoseconds: u64::MAX,
         reading: Reading::Missing { reason: "t".to_owned() },
     };
+    let answer = Answer { value: true, by: "Ada".to_owned(), date: chrono::NaiveDate::MIN };
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned() };
     vec![
         Body::RunOpened(RunOpened { run: "a".to_owned(), command: vec!["true".to_owned()], ..RunOpened::default() }),
@@ -47,6 +48,7 @@ fn one_of_each() -> Vec<Body> {
             left_running: false,
         }),
         Body::RunClosed(RunClosed {}),
+        Body::Answered(Answered { question: AnswerKey::BaseIsGpai, answer }),
         Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: Some(base) }),
         Body::RunAssigned(RunAssigned { run: "a".to_owned() }),
         Body::RunUnassigned(RunUnassigned { run: "a".to_owned() }),
