@@ -147,10 +147,17 @@ fn signals_to_the_wrapper_alone_are_passed_on_once() {
         Signal::SIGUSR1,
         Signal::SIGALRM,
         Signal::SIGWINCH,
+        Signal::SIGABRT,
+        Signal::SIGPIPE,
     ] {
         job.send(signal);
         assert_eq!(job.next_line(), signal.as_str());
     }
+    // SAFETY: a plain system call; `nix` has no real-time signals.
+    unsafe {
+        libc::sigqueue(job.wrapper_pid().as_raw(), libc::SIGRTMIN(), libc::sigval { sival_ptr: std::ptr::null_mut() })
+    };
+    assert_eq!(job.next_line(), "SIGRTMIN");
     assert_eq!(job.rest(), ["SIGUSR2"]);
 }
 
@@ -389,4 +396,28 @@ fn keys_on_a_terminal_reach_the_job_once() {
 fn a_shell_can_stop_and_continue_the_job() {
     let said = on_terminal("line ready,type 26,stopped,fg,line SIGCONT,type 26,stopped,fg,line SIGCONT,kill SIGUSR2");
     assert_eq!(said, ["SIGCONT", "SIGCONT", "SIGUSR2", "exit 0"]);
+}
+
+#[test]
+fn a_terminal_that_hangs_up_is_seen_by_the_job() {
+    // The job as leader of the terminal's session, bare and wrapped.
+    let wrapper = wrapper();
+    let said = [vec![], vec![wrapper.to_str().unwrap()]].map(|before| {
+        let mut command = Command::new("python3");
+        command.arg(file("hangup.py")).args(before).args(["python3", &file("job.py")]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    });
+    assert_eq!(said[0], said[1]);
+    assert_eq!(said[0], "SIGHUP\nSIGCONT\nSIGUSR2\n");
+}
+
+#[test]
+fn the_witness_is_not_found_by_the_wrapper_s_name() {
+    let job = Job::start();
+    let group = job.wrapper_pid();
+    let witness = processes_of_group(group).into_iter().find(|pid| *pid != group && *pid != job.pid).unwrap();
+    let words = fs_err::read_to_string(format!("/proc/{witness}/cmdline")).unwrap();
+    assert_eq!(words.trim_matches('\0'), "");
+    assert_eq!(fs_err::read_to_string(format!("/proc/{witness}/comm")).unwrap(), "signal-witness\n");
+    job.rest();
 }

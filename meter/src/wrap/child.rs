@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use flopsmeter_core::run::Exit;
 use libc::{c_int, pid_t};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::caller;
 use super::end;
@@ -232,6 +234,10 @@ impl Shared {
     }
 }
 
+fn leads_session() -> bool {
+    nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
+}
+
 /// The thread that takes signals and waits for children.
 struct Guard {
     shared: Arc<Shared>,
@@ -242,24 +248,44 @@ impl Guard {
     fn run(mut self, start: &mpsc::Receiver<pid_t>) {
         // Signals that come before wait in the signalfd.
         let Ok(pid) = start.recv() else { return self.signals.witness.map_or((), Witness::dismiss) };
-        loop {
-            match self.signals.incoming.read_signal() {
-                Ok(Some(info)) if c_int::try_from(info.ssi_signo) == Ok(libc::SIGCHLD) => {
-                    if self.see_children(pid) {
-                        break;
-                    }
-                }
-                Ok(Some(info)) => self.pass_on(&info),
-                Ok(None) | Err(nix::Error::EINTR) => {}
-                Err(_) => {
-                    // Cannot happen with an open signalfd; the job's end must be seen all the same.
-                    let exit = reap::wait_for(pid);
-                    self.conclude(exit.unwrap_or(Exit::Code(1)));
-                    return;
-                }
+        while !self.take_next(pid) {}
+        self.see_out();
+    }
+
+    /// Waits for the next signal and deals with it. Returns whether the command has ended.
+    fn take_next(&mut self, pid: pid_t) -> bool {
+        self.listen_to_witness();
+        match self.signals.incoming.read_signal() {
+            Ok(Some(info)) if c_int::try_from(info.ssi_signo) == Ok(libc::SIGCHLD) => self.see_children(pid),
+            Ok(Some(info)) => {
+                self.pass_on(&info);
+                false
+            }
+            Ok(None) | Err(nix::Error::EINTR) => false,
+            Err(_) => {
+                // Cannot happen with an open signalfd; the job's end must be seen all the same.
+                let exit = reap::wait_for(pid);
+                self.conclude(exit.unwrap_or(Exit::Code(1)));
+                true
             }
         }
-        self.see_out();
+    }
+
+    /// Until there is a signal of our own, so that what the witness says is heard when it is said.
+    fn listen_to_witness(&mut self) {
+        while let Some(witness) = &mut self.signals.witness {
+            let own = PollFd::new(self.signals.incoming.as_fd(), PollFlags::POLLIN);
+            let mut ready = [own, PollFd::new(witness.channel(), PollFlags::POLLIN)];
+            let polled = poll(&mut ready, PollTimeout::NONE);
+            let [own, said] = ready.map(|ready| ready.any().unwrap_or(true));
+            if polled.is_ok() && said && witness.listen().is_err() {
+                // Killed, or never able to work: SIGCHLD follows, but a gone witness would be heard again and again.
+                self.signals.witness.take().map_or((), Witness::dismiss);
+            }
+            if own {
+                return;
+            }
+        }
     }
 
     /// Whether the command has ended.
@@ -281,10 +307,7 @@ impl Guard {
     /// The shell that looks after us must see that its job stopped.
     fn stop_too(&self, signal: c_int) {
         // By then the signal that stopped the command has reached us as well, if it went to the whole group.
-        match &self.signals.witness {
-            Some(witness) => witness.forget(),
-            None => std::thread::sleep(ALL_REACHED),
-        }
+        std::thread::sleep(ALL_REACHED);
         end::stop_by(signal);
     }
 
@@ -310,15 +333,15 @@ impl Guard {
         self.shared.changed.notify_all();
     }
 
-    fn pass_on(&self, info: &libc::signalfd_siginfo) {
+    fn pass_on(&mut self, info: &libc::signalfd_siginfo) {
         let Ok(signal) = c_int::try_from(info.ssi_signo) else { return };
-        let witness = self.signals.witness.as_ref();
-        // From the terminal's driver, or about our own limits: never for the command alone.
-        if info.ssi_code == libc::SI_KERNEL {
-            witness.inspect(|witness| witness.forget());
-            return;
-        }
-        if witness.is_some_and(|witness| witness.has_seen(signal)) {
+        let witness = self.signals.witness.as_mut();
+        let witnessed = witness.map(|witness| witness.has_seen(signal));
+        // The kernel's own: keys go to the whole group; limits and timers are about this very process. Only a terminal that hangs
+        // up tells the leader of its session alone.
+        let from_kernel = matches!(info.ssi_code, libc::SI_KERNEL | libc::SI_TIMER);
+        let hangs_up = matches!(signal, libc::SIGHUP | libc::SIGCONT) && leads_session();
+        if witnessed == Some(true) || (from_kernel && !hangs_up) {
             return;
         }
         let value = (info.ssi_code == libc::SI_QUEUE).then(|| libc::sigval {

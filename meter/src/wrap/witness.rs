@@ -1,40 +1,57 @@
 //! Telling a signal to the whole process group from a signal to the wrapper alone.
 //!
 //! Both look the same to the receiver: `SI_USER` and the sender's id. But the group's signals also reach a third process that is in
-//! the group for nothing else. The witness is a fork of the wrapper that holds no files, blocks all signals, and when asked says
-//! which ones have come since. If it is gone, a signal from another process counts as meant for the wrapper alone.
+//! the group for nothing else. The witness is a fork of the wrapper that holds no files, blocks all signals, and sends the number
+//! of each one that it gets. If it is gone, a signal from another process counts as meant for the wrapper alone.
+//!
+//! A signal counts as the group's if the witness had the same one at about the same time. (Counting one by one would not do: the
+//! kernel merges equal signals that are waiting, and may merge them for one process and not for another.)
+//!
+//! The witness goes by another name, and without arguments: `pkill -f flopsmeter` must not reach it as well as the wrapper, which
+//! would look as if it had reached the job, too.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::time::Duration;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
 use super::reap;
+use crate::clock;
 
-/// `kill` reaches the members of a group one by one; by then it has reached the last one.
-pub(super) const ALL_REACHED: Duration = Duration::from_millis(10);
+/// `kill` reaches the members of a group one by one; by then it has reached the last one, and the witness has said so.
+pub(super) const ALL_REACHED: Duration = Duration::from_millis(25);
 
-/// A witness that does not answer for so long is stopped or gone.
-const ANSWER_MILLISECONDS: u8 = 100;
+/// A signal that the witness had so long ago or less is taken to be the one that the wrapper has.
+const SAME: Duration = Duration::from_millis(100);
+
+/// Signals have numbers from 1 to 64.
+const SIGNALS: usize = 65;
+
+/// Files that an old kernel is asked to close one by one at most.
+const MOST_FILES: c_int = 1 << 16;
 
 /// The other process.
 #[derive(Debug)]
 pub(super) struct Witness {
     pid: pid_t,
     channel: OwnedFd,
+    /// When it last had each signal.
+    seen: [Option<Instant>; SIGNALS],
 }
 
 impl Witness {
     /// Starts one; `None` if the system has no room for it.
     pub(super) fn start() -> Option<Self> {
         let (channel, far) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).ok()?;
+        let arguments = arguments_in_memory();
         // SAFETY: the child makes system calls alone, none of which allocates or takes a lock, and never returns.
         match unsafe { libc::fork() } {
-            0 => testify(far.as_raw_fd()),
+            0 => testify(far.as_raw_fd(), arguments),
             -1 => None,
-            pid => Some(Self { pid, channel }),
+            pid => Some(Self { pid, channel, seen: [None; SIGNALS] }),
         }
     }
 
@@ -43,33 +60,45 @@ impl Witness {
         self.pid == pid
     }
 
-    /// Whether `signal` has reached the group since the last call. Forgets all others as well.
-    pub(super) fn has_seen(&self, signal: c_int) -> bool {
-        if self.ask(signal) {
-            return true;
-        }
-        std::thread::sleep(ALL_REACHED);
-        self.ask(signal)
+    /// Can be read when the witness has had a signal; then [`Witness::listen`].
+    pub(super) fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 
-    /// Forgets what has come, for signals of which it is known otherwise that the whole group had them.
-    pub(super) fn forget(&self) {
-        std::thread::sleep(ALL_REACHED);
-        self.ask(0);
-    }
-
-    fn ask(&self, signal: c_int) -> bool {
-        let answer = || -> nix::Result<u64> {
-            send(self.channel.as_raw_fd(), &[0], MsgFlags::MSG_NOSIGNAL)?;
-            let mut ready = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut ready, PollTimeout::from(ANSWER_MILLISECONDS))? == 0 {
-                return Err(nix::Error::ETIMEDOUT);
+    /// Takes what the witness has said. An error means that it is gone.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        loop {
+            let mut signal = [0_u8];
+            match recv(self.channel.as_raw_fd(), &mut signal, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {
+                    if let Some(seen) = self.seen.get_mut(usize::from(signal[0])) {
+                        *seen = Some(clock::monotonic());
+                    }
+                }
+                Err(nix::Error::EAGAIN) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(problem) => return Err(problem.into()),
             }
-            let mut seen = [0; 8];
-            recv(self.channel.as_raw_fd(), &mut seen, MsgFlags::MSG_DONTWAIT)?;
-            Ok(u64::from_ne_bytes(seen))
-        };
-        answer().is_ok_and(|seen| seen & bit(signal) != 0)
+        }
+    }
+
+    /// Whether `signal`, which the wrapper has just had, has reached the group.
+    pub(super) fn has_seen(&mut self, signal: c_int) -> bool {
+        let ends = clock::monotonic() + ALL_REACHED;
+        loop {
+            let gone = self.listen().is_err();
+            let last = usize::try_from(signal).ok().and_then(|signal| *self.seen.get(signal)?);
+            let now = clock::monotonic();
+            if last.is_some_and(|last| now.saturating_duration_since(last) <= SAME) {
+                return true;
+            }
+            if gone || now >= ends {
+                return false;
+            }
+            let left = PollTimeout::try_from(ends - now).unwrap_or(PollTimeout::ZERO);
+            let _looked_at_above = poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], left);
+        }
     }
 
     /// Ends it.
@@ -80,37 +109,63 @@ impl Witness {
     }
 }
 
-const fn bit(signal: c_int) -> u64 {
-    if signal < 1 || signal > 64 { 0 } else { 1 << (signal - 1) }
+/// Where the kernel laid this process's arguments, as start and length: fields 48 and 49 of `/proc/self/stat`, see proc(5).
+fn arguments_in_memory() -> Option<(usize, usize)> {
+    let stat = fs_err::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(48 - 3);
+    let start: usize = fields.next()?.parse().ok()?;
+    let end: usize = fields.next()?.trim().parse().ok()?;
+    // Zero where the kernel does not tell us; the limit is the kernel's own for all arguments together.
+    (start != 0 && (1..6 << 20).contains(&end.checked_sub(start)?)).then(|| (start, end - start))
 }
 
 /// The witness's life. Ends when the wrapper's end of the channel is closed, by whatever death.
-fn testify(channel: c_int) -> ! {
-    // SAFETY: system calls on memory of this stack; no allocation, no lock, no return.
+fn testify(channel: c_int, arguments: Option<(usize, usize)>) -> ! {
+    // SAFETY: system calls on memory of this stack; no allocation, no lock, no return. The arguments lie where the kernel says, in
+    // writable memory at the end of the stack, and this copy of the process reads them no more.
     unsafe {
-        // No file of the job's may be held open by us.
-        if libc::dup2(channel, 0) == -1 || libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == -1 {
-            libc::_exit(1);
-        }
-        libc::prctl(libc::PR_SET_NAME, c"flopsmeter-sig".as_ptr());
         let mut all: libc::sigset_t = core::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, core::ptr::null_mut());
-        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut question = 0_u8;
-        while libc::read(0, (&raw mut question).cast(), 1) == 1 {
-            let mut seen = 0_u64;
-            loop {
-                let signal = libc::sigtimedwait(&raw const all, core::ptr::null_mut(), &raw const at_once);
-                if signal < 1 {
-                    break;
-                }
-                seen |= bit(signal);
+        hold_nothing_but(channel);
+        libc::prctl(libc::PR_SET_NAME, c"signal-witness".as_ptr());
+        if let Some((start, bytes)) = arguments {
+            core::ptr::with_exposed_provenance_mut::<u8>(start).write_bytes(0, bytes);
+        }
+        let signals = libc::signalfd(-1, &raw const all, 0);
+        let mut ready = [0, signals].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        while libc::poll(ready.as_mut_ptr(), 2, -1) >= 0 && ready[0].revents == 0 {
+            let mut info: libc::signalfd_siginfo = core::mem::zeroed();
+            let bytes = size_of::<libc::signalfd_siginfo>();
+            if libc::read(signals, (&raw mut info).cast(), bytes) < 1 {
+                break;
             }
-            if libc::write(0, (&raw const seen).cast(), 8) != 8 {
+            let signal = info.ssi_signo.to_le_bytes()[0];
+            if libc::write(0, (&raw const signal).cast(), 1) != 1 {
                 break;
             }
         }
         libc::_exit(0)
+    }
+}
+
+/// No file of the job's may be kept open by the witness; its channel becomes file 0.
+///
+/// # Safety
+///
+/// For a process of its own that uses no file but these.
+unsafe fn hold_nothing_but(channel: c_int) {
+    // SAFETY: plain system calls, by the promise above.
+    unsafe {
+        if libc::dup2(channel, 0) == -1 {
+            libc::_exit(1);
+        }
+        if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == -1 {
+            // Kernels before 5.9.
+            let most = c_int::try_from(libc::sysconf(libc::_SC_OPEN_MAX)).unwrap_or(MOST_FILES);
+            for file in 1..most.min(MOST_FILES) {
+                libc::close(file);
+            }
+        }
     }
 }
