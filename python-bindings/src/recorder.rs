@@ -105,6 +105,13 @@ impl Recorder {
         py.detach(|| self.with(|client| client.close(patience)));
     }
 
+    /// Drops a forked child's copy of the socket, so that the meter sees its parent's end; sends nothing.
+    fn abandon(&self) {
+        if let Ok(mut client) = self.client.try_lock() {
+            client.abandon();
+        }
+    }
+
     /// Why the connection was lost, the first time this is asked after the loss.
     fn take_loss(&self) -> Option<String> {
         self.with(HookClient::take_loss)

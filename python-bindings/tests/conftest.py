@@ -21,9 +21,6 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiv
     meter = Receiver(tmp_path)
     monkeypatch.setenv("FLOPSMETER_SOCKET", meter.path)
     yield meter
-    for watch in list(_watch._watches.values()):
-        watch.remove()
-    _watch._watches.clear()
     _watch._connection.close()
-    _watch._connection.forget()
+    _watch._start_anew()
     meter.kill()

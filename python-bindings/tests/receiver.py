@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -65,9 +66,11 @@ class Receiver:
     def kill(self) -> None:
         """Ends without a word, as a killed meter does."""
         self._listener.close()
-        for connection in self.connections:
-            connection.stream.shutdown(socket.SHUT_RDWR)
-            connection.stream.close()
+        while self.connections:
+            stream = self.connections.pop().stream
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+            stream.close()
 
     def wait(self, processes: int = 1, seconds: float = 20.0) -> None:
         """Until so many processes have connected and all have hung up."""

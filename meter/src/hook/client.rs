@@ -132,10 +132,10 @@ impl HookClient {
 
     /// Hands over what was recorded since the last time, as far as the socket takes it without waiting.
     pub fn flush(&mut self) {
-        let Link::Open(outbox) = &mut self.link else { return };
-        if self.pid != std::process::id() {
+        if !self.is_open() {
             return;
         }
+        let Link::Open(outbox) = &mut self.link else { return };
         if let Err(problem) = outbox.write_without_waiting() {
             self.lose(&problem.to_string());
             return;
@@ -158,6 +158,12 @@ impl HookClient {
             Ok(()) => self.link = Link::Closed,
             Err(problem) => self.lose(&problem.to_string()),
         }
+    }
+
+    /// Closes this process's copy of the socket without a word: what a forked child does with its parent's connection,
+    /// which would otherwise not end before the child does.
+    pub fn abandon(&mut self) {
+        self.link = Link::Closed;
     }
 
     fn is_in_fork(&self) -> bool {

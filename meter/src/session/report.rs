@@ -47,8 +47,14 @@ impl ProgressReport {
 /// The sentence of an alert.
 pub(super) fn crossing(assessment: &Assessment) -> String {
     let share = assessment.share_of_line_percent.as_deref().unwrap_or("?");
-    let line = assessment.line.as_ref().map_or_else(|| "the line".to_owned(), |line| format!("the line of {} FLOP", line.flop.scientific(3)));
-    let place = assessment.line.as_ref().map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place));
+    let line = assessment
+        .line
+        .as_ref()
+        .map_or_else(|| "the line".to_owned(), |line| format!("the line of {} FLOP", line.flop.scientific(3)));
+    let place = assessment
+        .line
+        .as_ref()
+        .map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place));
     match assessment.verdict {
         Verdict::Exceeds => format!("EXCEEDS {line}: {share} % of it is spent{place}"),
         _ => format!("NEAR {line}: {share} % of it is spent{place}"),

@@ -64,9 +64,11 @@ class Connection:
         if loss is not None:
             self.warn(f"this process is not metered any more: {loss}")
 
-    def forget(self) -> None:
-        """In a forked child: the connection is the parent's, a loop of the child's own opens another."""
-        self.__init__()  # type: ignore[misc]
+    def abandon(self) -> None:
+        """Drops this process's copy of a connection that belongs to its parent."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            recorder.abandon()
 
     def _close_at_exit(self) -> None:
         """Also in a process that ``multiprocessing`` started, which ends without running ``atexit``."""

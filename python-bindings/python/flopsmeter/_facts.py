@@ -82,7 +82,7 @@ def read(model: Module, number: int) -> Facts:
         "model": number,
         "class_name": type(plain).__name__,
         "name_or_path": getattr(config, "name_or_path", None) or getattr(config, "_name_or_path", None) or None,
-        "config": config.to_dict() if hasattr(config, "to_dict") else None,
+        "config": _configuration(plain),
         "parameters_total": sum(map(_elements, parameters)),
         "parameters_trainable": sum(_elements(parameter) for parameter in parameters if parameter.requires_grad),
         "training": {
@@ -96,6 +96,16 @@ def read(model: Module, number: int) -> Facts:
         "libraries": dict(_library_versions()),
     }
     return Facts(message, findings)
+
+
+def _configuration(plain: Module) -> dict[str, Any] | None:
+    """As the configuration gives it, but with the live class: `architectures` says what the checkpoint was saved from."""
+    config = getattr(plain, "config", None)
+    if not hasattr(config, "to_dict"):
+        return None
+    values: dict[str, Any] = config.to_dict()
+    live = next((base for base in type(plain).__mro__ if base.__module__.startswith("transformers.models.")), type(plain))
+    return {**values, "architectures": [live.__name__]}
 
 
 def signature(model: Module) -> tuple[object, ...]:

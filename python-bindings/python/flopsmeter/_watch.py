@@ -171,7 +171,7 @@ def _real_tokens(mask: Any, sequences: int, length: int) -> int | None:
     """Without a mask the model attends to every position. A mask on a device is not read: that would wait for it."""
     if mask is None:
         return sequences * length
-    if not isinstance(mask, torch.Tensor) or mask.device.type != "cpu" or mask.dim() != 2 or mask.shape[1] < length:
+    if not isinstance(mask, torch.Tensor) or not mask.is_cpu or mask.dim() != 2 or mask.shape[1] < length:
         return None
     own = mask if mask.shape[1] == length else mask[:, -length:]
     return int(own.sum())
@@ -219,11 +219,14 @@ def detach(watch: Watch, owner: Hashable) -> None:
         _connection.close()
 
 
-def _forget_in_child() -> None:
+def _start_anew() -> None:
+    """In a forked child nothing is watched until the child itself asks for it, over a connection of its own."""
+    global _connection
     for watch in _watches.values():
         watch.remove()
     _watches.clear()
-    _connection.forget()
+    _connection.abandon()
+    _connection = Connection()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(after_in_child=_start_anew)

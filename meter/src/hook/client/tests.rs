@@ -190,6 +190,17 @@ fn a_forked_child_sends_nothing() {
 }
 
 #[test]
+fn an_abandoned_connection_ends_without_goodbye() {
+    let meter = Meter::new();
+    let (mut client, stream) = meter.connect();
+    let reading = read_all(stream);
+    client.record(pass(8));
+    client.abandon();
+    assert_eq!(reading.join().unwrap(), [HookMessage::Hello { protocol: PROTOCOL, process: process() }]);
+    assert_eq!(client.take_loss(), None);
+}
+
+#[test]
 fn a_finding_is_told_once() {
     let meter = Meter::new();
     let (mut client, stream) = meter.connect();

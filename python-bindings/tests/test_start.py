@@ -1,0 +1,93 @@
+"""Under `flopsmeter run` a script that does not know us is metered; elsewhere our start-up line does nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from jobs import EXAMPLES, python, script
+from receiver import Receiver
+
+from flopsmeter import _start
+
+TRAIN = """
+    from models import llama, trainer
+    job = trainer(llama(), sys.argv[1], [4] * 4)
+    job.train()
+    assert job.state.global_step == 2
+"""
+
+
+def test_the_example_is_metered(receiver: Receiver, tmp_path: Path) -> None:
+    done = python(str(EXAMPLES / "lora_trainer.py"), "--max-steps", "2", "--output", str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait()
+    (facts,) = receiver.models()
+    assert facts["class_name"] == "LlamaForCausalLM"
+    assert len(facts["training"]["adapters"]) == 12
+    assert sum(count for form, count in receiver.passes().items() if form[0] == "training") == 4
+    assert "flopsmeter" not in done.stderr + done.stdout
+
+
+def test_isolated_mode(receiver: Receiver, tmp_path: Path) -> None:
+    done = python("-I", script(tmp_path, TRAIN), str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 2}
+
+
+@pytest.mark.parametrize("first", ["import transformers.trainer", "from transformers import Trainer", "import transformers"])
+def test_whatever_way_the_trainer_is_imported(receiver: Receiver, tmp_path: Path, first: str) -> None:
+    done = python(script(tmp_path, f"{first}\n{TRAIN}".replace("\n    ", "\n")), str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 2}
+
+
+def test_a_callback_of_the_user_s_own_changes_nothing(receiver: Receiver, tmp_path: Path) -> None:
+    code = TRAIN.replace("[4] * 4)", "[4] * 4, [flopsmeter.FlopsMeterCallback()])")
+    done = python(script(tmp_path, f"    import flopsmeter\n{code}"), str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 2}
+    assert "already" not in done.stderr
+
+
+def test_ranks_of_torchrun_count_once_each(receiver: Receiver, tmp_path: Path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    done = python(*launcher, script(tmp_path, TRAIN.replace("== 2", "== 1")), str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait(processes=2)
+    assert receiver.passes() == {("training", True, 2, 4, 0): 2}
+    speakers = sorted((hello["process"]["rank"], hello["process"]["world_size"]) for hello in receiver.messages("hello"))
+    assert speakers == [(0, 2), (1, 2)]
+
+
+def test_without_the_wrapper_nothing_is_loaded(tmp_path: Path) -> None:
+    code = "import sys; print([name for name in sys.modules if 'flopsmeter' in name], sys.meta_path)"
+    done = python("-c", code, socket=None)
+    assert done.stdout.startswith("[] ")
+    assert "flopsmeter" not in done.stdout
+
+
+def test_importing_us_imports_neither_torch_nor_transformers() -> None:
+    code = "import flopsmeter, sys; flopsmeter.__version__; print({'torch', 'transformers', 'peft'} & set(sys.modules))"
+    assert python("-c", code, socket=None).stdout == "set()\n"
+
+
+def test_waiting_for_the_trainer_imports_only_the_standard_library(receiver: Receiver) -> None:
+    code = "import sys; print(sorted(name for name in sys.modules if 'flopsmeter' in name or 'torch' in name))"
+    assert python("-c", code, socket=receiver.path).stdout == "['flopsmeter', 'flopsmeter._start']\n"
+
+
+def test_the_source_of_the_trainer_can_still_be_read(receiver: Receiver) -> None:
+    code = "import inspect, transformers.trainer as t; print(len(inspect.getsource(t)) > 1000, type(t.__loader__).__name__)"
+    assert python("-c", code, socket=receiver.path).stdout == "True SourceFileLoader\n"
+
+
+def test_an_import_never_fails_because_of_us(capsys: pytest.CaptureFixture[str]) -> None:
+    _start._instrument(SimpleNamespace())
+    told = capsys.readouterr().err
+    assert told.startswith("flopsmeter: this process is not metered: ")
+    assert told.count("\n") == 1
