@@ -187,6 +187,8 @@ impl Round {
             Answer::Listed(listing) => {
                 self.driver.listed(listing);
                 self.announce();
+                // At once: counters are differences from the first reading.
+                self.outbox.send(self.driver.order(self.clock.elapsed()));
             }
             Answer::Read(readings) => {
                 self.outbox.send(self.driver.taken(readings, self.clock.elapsed()));

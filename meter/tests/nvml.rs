@@ -14,7 +14,7 @@ use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::sampler::SamplerOptions;
 use serde_json::json;
 
-use scene::{H200_PEAK, Scene, gpu_readings};
+use scene::{H200_PEAK, LATE, Scene, gpu_readings};
 
 /// Long enough for a loaded machine: these tests check what is read, not when.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,10 +94,10 @@ fn a_call_that_hangs_stops_nothing() {
         options.driver_patience = Duration::from_millis(200);
     });
     assert!(record.stopping < Duration::from_secs(10), "stopping took {:?}", record.stopping);
-    assert!(record.missing("GPU-aa").iter().all(|reason| *reason == "the NVIDIA driver did not answer in time"));
+    assert!(record.missing("GPU-aa").iter().all(|reason| *reason == LATE));
     assert!(!record.missing("GPU-aa").is_empty());
     let processors = record.samples.iter().filter(|sample| sample.device.starts_with("cpu:"));
-    assert!(processors.count() > 5, "the processors are read on");
+    assert!(processors.count() > 2, "the processors are read on");
     // A second of silence is charged in full although the GPU was idle.
     assert!(record.ceiling().devices[1].flop.unwrap() >= Flops(H200_PEAK));
 }
@@ -132,7 +132,7 @@ fn each_optional_counter_is_lost_alone() {
             assert_eq!(reading.power_milliwatts.is_none(), figure == "power");
             assert!(reading.busy.is_some());
         }
-        assert!(record.missing("GPU-aa").is_empty(), "{call}");
+        assert!(record.faults("GPU-aa").is_empty(), "{call}");
     }
 }
 
@@ -180,7 +180,7 @@ fn a_counter_that_starts_again_is_summed_and_said() {
     let record = scene.sample(Duration::from_millis(1400), |_| {});
     let device = &record.ceiling().devices[1];
     let energy = device.energy_joules.unwrap().millijoules();
-    assert!(energy > 0 && energy < 1_000_000, "{energy}");
+    assert!(energy > 0 && energy < 1_000_000_000, "{energy}");
     assert!(device.assumptions.iter().any(|said| said.contains("counter fell")), "{:?}", device.assumptions);
 }
 
@@ -246,7 +246,7 @@ fn an_instance_is_charged_its_share() {
     });
     let device = &record.ceiling().devices[1];
     assert_eq!((device.layer.as_deref(), device.strict_peak), (Some("L0"), Some(Flops(16 * 8192 * 1_980_000_000))));
-    assert!(record.missing("MIG-1").is_empty(), "{:?}", record.missing("MIG-1"));
+    assert!(record.faults("MIG-1").is_empty(), "{:?}", record.faults("MIG-1"));
     let record = scene.sample(Duration::from_millis(400), |_| {});
     assert_eq!(record.ceiling().devices[1].strict_peak, Some(Flops(H200_PEAK)));
 }

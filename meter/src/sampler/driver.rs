@@ -20,6 +20,8 @@ pub(super) struct Driver {
     gpus: GpuRequest,
     environment: GpuEnvironment,
     listing_patience: Duration,
+    period: Duration,
+    ordered_at: Duration,
     thread: Option<DriverThread>,
     state: State,
     /// UUIDs in the order of readings.
@@ -48,6 +50,8 @@ impl Driver {
             gpus: options.gpus.clone(),
             environment: options.environment.clone(),
             listing_patience: options.listing_patience,
+            period: options.period,
+            ordered_at: Duration::ZERO,
             thread: None,
             state: State::Listing,
             watched: Vec::new(),
@@ -128,17 +132,19 @@ impl Driver {
         matches!(self.state, State::Listing | State::Reading)
     }
 
-    /// Orders a reading. Where the one before has not come, that time is missing.
+    /// Orders a reading. Where one that was ordered a round before has not come, that time is missing.
     pub(super) fn order(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
             State::Idle if self.thread.as_ref().is_some_and(DriverThread::read) => {
                 self.state = State::Reading;
+                self.ordered_at = now;
                 Vec::new()
             }
             State::Idle => {
                 self.state = State::Over;
                 self.miss_because(now, "the thread that asks the NVIDIA driver has ended")
             }
+            State::Reading if now.saturating_sub(self.ordered_at) < self.period / 2 => Vec::new(),
             State::Reading => self.miss(now),
             State::Over => self.miss_because(now, "the NVIDIA driver is not asked any more"),
             State::Listing | State::Claimed(_) => Vec::new(),

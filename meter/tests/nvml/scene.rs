@@ -16,6 +16,9 @@ use serde_json::Value;
 /// Strict peak of an H200: 132 multiprocessors × 8192 FLOP per clock × 1980 MHz.
 pub(crate) const H200_PEAK: u128 = 132 * 8192 * 1_980_000_000;
 
+/// Why a reading is missing on a machine that has no time for the driver's thread.
+pub(crate) const LATE: &str = "the NVIDIA driver did not answer in time";
+
 pub(crate) struct Scene {
     folder: tempfile::TempDir,
     scenario: String,
@@ -107,6 +110,11 @@ impl Record {
 
     pub(crate) fn gaps(&self, device: &str) -> Vec<Gap> {
         self.meter().gaps().into_iter().filter(|gap| gap.device == device).collect()
+    }
+
+    /// Reasons of the missing readings of a device, but that it was late.
+    pub(crate) fn faults(&self, device: &str) -> Vec<&str> {
+        self.missing(device).into_iter().filter(|reason| *reason != LATE).collect()
     }
 
     /// Reasons of the missing readings of a device.

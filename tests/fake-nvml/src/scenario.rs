@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 /// How many samples a GPU's buffer holds.
 const BUFFERED_SAMPLES: u64 = 120;
+/// What the energy counter shows at the start: the driver was loaded before.
+const DRIVER_LOADED_MILLIJOULES: u64 = 1_000_000_000_000;
 /// The energy counter moves in steps of this length.
 const ENERGY_STEP_MS: u64 = 100;
 
@@ -116,7 +118,7 @@ impl Device {
     pub fn energy_millijoules(&self, now: u64) -> u64 {
         let now = now - now % ENERGY_STEP_MS;
         let since = self.energy_restarts_ms.filter(|&restart| restart <= now).unwrap_or(0);
-        let before = if since == 0 { 1_000_000 } else { 0 };
+        let before = if since == 0 { DRIVER_LOADED_MILLIJOULES } else { 0 };
         // Milliwatts times milliseconds are microjoules.
         before + integral(&self.power_milliwatts, since, now) / 1000
     }

@@ -27,6 +27,8 @@ pub(super) fn load(path: Option<&Path>) -> Result<&'static Nvml, String> {
     for name in names {
         match Nvml::builder().lib_path(OsStr::new(&name)).init() {
             Ok(nvml) => return Ok(Box::leak(Box::new(nvml))),
+            // This one names the file itself.
+            Err(NvmlError::LibloadingError(problem)) => reasons.push(problem.to_string()),
             Err(problem) => reasons.push(format!("{}: {problem}", name.display())),
         }
     }
