@@ -40,15 +40,15 @@ impl Wording {
         let mut tera = Tera::default();
         tera.set_escape_fn(inline::escape);
         tera.autoescape_on([embedded::SUFFIX]);
-        for (file, content) in files {
-            for (name, sentence) in sentences::split(content) {
-                tera.add_raw_template(&address(file, name), sentence).map_err(|cause| ReportProblem::Wording {
-                    template: (*file).to_owned(),
-                    sentence: name.to_owned(),
-                    cause: one_line(&cause),
-                })?;
-            }
-        }
+        let sentences = files.iter().flat_map(|(file, content)| {
+            sentences::split(content).into_iter().map(|(name, sentence)| (address(file, name), sentence))
+        });
+        // All at once: the engine goes over everything it holds after each addition.
+        tera.add_raw_templates(sentences).map_err(|cause| ReportProblem::Wording {
+            template: language.to_owned(),
+            sentence: "(all)".to_owned(),
+            cause: one_line(&cause),
+        })?;
         Ok(Self { language, tera })
     }
 

@@ -35,7 +35,11 @@ fn figure<'a>(page: &'a mut Page, figure: &Figure) -> &'a mut Page {
     page.raw("<span class=\"figure\">");
     raised(page, figure.text());
     let mark = figure.mark();
-    page.raw("<abbr class=\"mark ").text(mark.name()).raw("\" title=\"").text(Words::new(&origin(figure.origin())).as_str()).raw("\">");
+    page.raw("<abbr class=\"mark ")
+        .text(mark.name())
+        .raw("\" title=\"")
+        .text(Words::new(&origin(figure.origin())).as_str())
+        .raw("\">");
     page.text(mark.letter()).raw("</abbr></span>")
 }
 
