@@ -16,7 +16,7 @@ use flopsmeter_core::run::RunSummary;
 use flopsmeter_core::unit::Flops;
 use serde::Serialize;
 
-use crate::document::{Document, Kind, Words};
+use crate::document::{Document, Kind, Section, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Wording;
 use composer::Composer;
@@ -87,6 +87,7 @@ pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, Re
     sections.push(evidence::inputs(&composer)?);
     sections.push(evidence::method(&composer)?);
     sections.push(evidence::closing(&composer)?);
+    number(&mut sections);
     Ok(Document {
         kind: Kind::Threshold,
         language: wording.language().to_owned(),
@@ -99,6 +100,14 @@ pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, Re
         sections,
         data: data(input)?,
     })
+}
+
+/// Numbers the titled sections, so that people can point at them.
+fn number(sections: &mut [Section]) {
+    let titles = sections.iter_mut().filter_map(|section| section.title.as_mut());
+    for (title, number) in titles.zip(1_u32..) {
+        *title = Words::new(&format!("{number}. {title}"));
+    }
 }
 
 fn data(input: &ThresholdInput) -> Result<serde_json::Value, ReportProblem> {

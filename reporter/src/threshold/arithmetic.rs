@@ -87,6 +87,7 @@ fn run_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
                 sum(totals.forward)?,
                 sum(totals.backward)?,
                 sum(totals.counted)?,
+                of_line(composer, Some(totals.counted))?,
             ],
             kind: RowKind::Sum,
         });
@@ -96,6 +97,7 @@ fn run_table(composer: &Composer<'_>) -> Result<Block, ReportProblem> {
         ("col_forward", Align::Right),
         ("col_backward", Align::Right),
         ("col_training", Align::Right),
+        ("col_share", Align::Right),
     ];
     composer.table("table_runs", &columns, rows)
 }
@@ -110,9 +112,20 @@ fn run_row(composer: &Composer<'_>, run: &RunSummary) -> Result<Row, ReportProbl
             figure(run.flops.map(|flops| flops.forward))?,
             figure(run.flops.map(|flops| flops.backward))?,
             figure(run.flops.map(|flops| flops.training))?,
+            of_line(composer, run.flops.map(|flops| flops.training))?,
         ],
         kind: RowKind::Plain,
     })
+}
+
+/// Share of the line: the verdict is on the sum, what each run took of it stands beside.
+fn of_line(composer: &Composer<'_>, flops: Option<Flops>) -> Result<Cell, ReportProblem> {
+    let line = composer.input.assessment.line.as_ref();
+    let origin = composer.computed("from_comparison")?;
+    match flops.zip(line).and_then(|(flops, line)| Figure::share(flops, line.flop, origin)) {
+        Some(share) => Ok(share.into()),
+        None => Ok(composer.label("none")?.as_str().into()),
+    }
 }
 
 /// From when to when, and how it ended.

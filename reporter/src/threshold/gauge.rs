@@ -1,6 +1,6 @@
 //! The drawing of the share of the line.
 
-use flopsmeter_core::assess::Origin;
+use flopsmeter_core::assess::{Basis, Origin};
 use flopsmeter_core::unit::Flops;
 
 use super::composer::Composer;
@@ -20,20 +20,39 @@ pub(super) fn gauge(composer: &Composer<'_>) -> Result<Option<Block>, ReportProb
     let assessment = &composer.input.assessment;
     let Some(line) = &assessment.line else { return Ok(None) };
     let values = verdict::values(composer)?;
-    let position = verdict::compared(composer).0.and_then(|spent| position(spent, line.flop));
+    let marker = marker(composer)?;
     Ok(Some(Block::Gauge(Box::new(Gauge {
         description: crate::document::Words::new(&composer.say("summary", "gauge", &values)?.to_plain()),
-        spent: verdict::compared_figure(composer)?,
-        position,
+        spent: marker.figure,
+        position: marker.flops.and_then(|flops| position(flops, line.flop)),
         line: verdict::line(composer)?,
         labels: GaugeLabels {
-            spent: composer.label("gauge_spent")?,
+            spent: composer.label(marker.label)?,
             line: composer.label("gauge_line")?,
             band: composer.label("gauge_band")?,
         },
         band: band(composer, line.flop)?,
         tone: verdict::tone(assessment.verdict),
     }))))
+}
+
+/// What the marker stands for.
+struct Marker {
+    flops: Option<Flops>,
+    figure: Figure,
+    label: &'static str,
+}
+
+/// The sum that is held against the line; where the ceiling is the proof, the ceiling.
+fn marker(composer: &Composer<'_>) -> Result<Marker, ReportProblem> {
+    if composer.input.assessment.basis == Basis::Ceiling
+        && let Some(ceiling) = composer.totals.ceiling
+    {
+        let figure = Figure::flops(ceiling, composer.computed("from_ceilings")?);
+        return Ok(Marker { flops: Some(ceiling), figure, label: "gauge_at_most" });
+    }
+    let figure = verdict::compared_figure(composer)?;
+    Ok(Marker { flops: verdict::compared(composer).0, figure, label: "gauge_spent" })
 }
 
 fn position(flops: Flops, line: Flops) -> Option<u32> {

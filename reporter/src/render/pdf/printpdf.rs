@@ -22,12 +22,9 @@ impl PageWriter for Writer {
         for (face, font) in subset::faces(pages, fonts)? {
             pdf.resources.fonts.map.insert(FontId(resource(face).to_owned()), PdfFont::new(font));
         }
-        for (title, page) in &pages.outline {
-            pdf.add_bookmark(title, page + 1);
-        }
         let drawn = pages.pages.iter().map(|page| draw(page, pages)).collect();
         pdf.with_pages(drawn);
-        finish(&pdf, document)
+        finish(&pdf, document, pages)
     }
 }
 
@@ -109,17 +106,20 @@ fn fill(Color(red, green, blue): Color) -> printpdf::Color {
 
 /// Writes the file. printpdf draws its identity from a counter of the process, so that a second file would differ; it knows no
 /// document language, and calls itself PDF/X in every file.
-fn finish(pdf: &PdfDocument, document: &Document) -> Result<Vec<u8>, ReportProblem> {
+fn finish(pdf: &PdfDocument, document: &Document, pages: &Pages) -> Result<Vec<u8>, ReportProblem> {
     let problem = |cause: String| ReportProblem::Pdf { cause };
     let mut file = pdf.to_lopdf_document(&PdfSaveOptions::default(), &mut Vec::new());
     "1.7".clone_into(&mut file.version);
     let identity = Object::String(identity(document)?, StringFormat::Hexadecimal);
     file.trailer.set("ID", Object::Array(vec![identity.clone(), identity]));
+    let outline = outline(&mut file, pages);
     let catalog = file.catalog_mut().map_err(|cause| problem(cause.to_string()))?;
     catalog.set("Lang", Object::string_literal(document.language.as_str()));
     let preferences: Dictionary = [("DisplayDocTitle", Object::Boolean(true))].into_iter().collect();
     catalog.set("ViewerPreferences", preferences);
-    catalog.set("PageMode", Object::Name(b"UseNone".to_vec()));
+    if let Some(outline) = outline {
+        catalog.set("Outlines", outline);
+    }
     if let Ok(Object::Reference(info)) = file.trailer.get(b"Info").cloned()
         && let Ok(info) = file.get_dictionary_mut(info)
     {
@@ -130,6 +130,48 @@ fn finish(pdf: &PdfDocument, document: &Document) -> Result<Vec<u8>, ReportProbl
     let mut bytes = Vec::new();
     file.save_to(&mut bytes).map_err(|cause| problem(cause.to_string()))?;
     Ok(bytes)
+}
+
+/// The headings, in their order; printpdf would sort those of one page by name.
+fn outline(file: &mut lopdf::Document, pages: &Pages) -> Option<Object> {
+    let numbered = file.get_pages();
+    let entries: Vec<(lopdf::ObjectId, &str, lopdf::ObjectId)> = pages
+        .outline
+        .iter()
+        .filter_map(|(title, page)| {
+            let page = numbered.get(&u32::try_from(page + 1).ok()?)?;
+            Some((file.new_object_id(), title.as_str(), *page))
+        })
+        .collect();
+    let (first, last) = (entries.first()?.0, entries.last()?.0);
+    let root = file.new_object_id();
+    for (index, (id, title, page)) in entries.iter().enumerate() {
+        let target = vec![Object::Reference(*page), Object::Name(b"Fit".to_vec())];
+        let mut entry: Dictionary = [
+            ("Title", lopdf::text_string(title)),
+            ("Parent", Object::Reference(root)),
+            ("Dest", Object::Array(target)),
+        ]
+        .into_iter()
+        .collect();
+        let neighbours = [("Prev", index.checked_sub(1)), ("Next", Some(index + 1))];
+        for (name, neighbour) in neighbours {
+            if let Some((neighbour, ..)) = neighbour.and_then(|neighbour| entries.get(neighbour)) {
+                entry.set(name, Object::Reference(*neighbour));
+            }
+        }
+        file.set_object(*id, entry);
+    }
+    let all: Dictionary = [
+        ("Type", Object::Name(b"Outlines".to_vec())),
+        ("First", Object::Reference(first)),
+        ("Last", Object::Reference(last)),
+        ("Count", Object::Integer(i64::try_from(entries.len()).unwrap_or(i64::MAX))),
+    ]
+    .into_iter()
+    .collect();
+    file.set_object(root, all);
+    Some(Object::Reference(root))
 }
 
 /// The first half of the digest of everything the document says.
