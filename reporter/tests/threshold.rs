@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test stop it as the test itself does")]
 #![expect(clippy::assigning_clones, clippy::format_collect, reason = "samples are written to be read, not to be fast")]
 
+mod assessed;
 mod page;
 mod sample;
 
@@ -60,7 +61,7 @@ fn every_sample_renders_in_every_format() {
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    for (name, input) in all() {
+    for (name, input) in [("near", sample::near()), ("undetermined", sample::undetermined())] {
         for format in Format::ALL {
             let once = format.render(&composed(&input)).unwrap();
             let again = format.render(&composed(&input)).unwrap();
