@@ -41,9 +41,37 @@ impl Face {
 /// The parsed faces.
 #[derive(Debug)]
 pub struct Fonts {
-    regular: Parsed<'static>,
-    bold: Parsed<'static>,
-    mono: Parsed<'static>,
+    regular: Measured,
+    bold: Measured,
+    mono: Measured,
+}
+
+/// A face with the widths of the characters that most text is made of.
+#[derive(Debug)]
+struct Measured {
+    parsed: Parsed<'static>,
+    /// Of the 128 ASCII characters, in order; `None` where there is no glyph.
+    ascii: Vec<Option<f32>>,
+}
+
+impl Measured {
+    fn new(parsed: Parsed<'static>) -> Self {
+        let ascii = (0..128_u8).map(|byte| look_up(&parsed, char::from(byte))).collect();
+        Self { parsed, ascii }
+    }
+
+    /// Width at size 1, if there is a glyph.
+    fn advance(&self, character: char) -> Option<f32> {
+        let small = usize::try_from(u32::from(character)).ok().and_then(|index| self.ascii.get(index));
+        small.map_or_else(|| look_up(&self.parsed, character), |advance| *advance)
+    }
+}
+
+/// Truncated to thousandths, as printpdf writes it into the file.
+fn look_up(parsed: &Parsed<'static>, character: char) -> Option<f32> {
+    let units = parsed.glyph_hor_advance(parsed.glyph_index(character)?).unwrap_or(0);
+    let thousandths = u32::from(units) * 1000 / u32::from(parsed.units_per_em().max(1));
+    Some(f32::from(u16::try_from(thousandths).unwrap_or(u16::MAX)) / 1000.0)
 }
 
 impl Fonts {
@@ -51,13 +79,13 @@ impl Fonts {
     pub fn embedded() -> Result<Self, ReportProblem> {
         let parse = |face: Face| {
             Parsed::parse(face.bytes(), 0)
+                .map(Measured::new)
                 .map_err(|cause| ReportProblem::Pdf { cause: format!("the embedded font {}: {cause}", face.name()) })
         };
         Ok(Self { regular: parse(Face::Regular)?, bold: parse(Face::Bold)?, mono: parse(Face::Mono)? })
     }
 
-    /// A parsed face.
-    pub const fn face(&self, face: Face) -> &Parsed<'static> {
+    const fn measured(&self, face: Face) -> &Measured {
         match face {
             Face::Regular => &self.regular,
             Face::Bold => &self.bold,
@@ -65,18 +93,20 @@ impl Fonts {
         }
     }
 
+    /// A parsed face.
+    pub const fn face(&self, face: Face) -> &Parsed<'static> {
+        &self.measured(face).parsed
+    }
+
     /// Whether `face` can show `character` as it should look: it has a glyph, and the script needs neither shaping nor
     /// a change of direction, which this layer does not do.
     pub fn shows(&self, face: Face, character: char) -> bool {
-        self.face(face).glyph_index(character).is_some() && !needs_shaping(character)
+        self.measured(face).advance(character).is_some() && !needs_shaping(character)
     }
 
-    /// Width of a character at size 1, truncated to thousandths as printpdf writes it into the file.
+    /// Width of a character at size 1, as the file will state it.
     pub fn advance(&self, face: Face, character: char) -> f32 {
-        let parsed = self.face(face);
-        let units = parsed.glyph_index(character).and_then(|glyph| parsed.glyph_hor_advance(glyph)).unwrap_or(0);
-        let thousandths = u32::from(units) * 1000 / u32::from(parsed.units_per_em().max(1));
-        f32::from(u16::try_from(thousandths).unwrap_or(u16::MAX)) / 1000.0
+        self.measured(face).advance(character).unwrap_or(0.0)
     }
 
     /// Width of `text` at `size`.
