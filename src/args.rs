@@ -427,8 +427,7 @@ fn slug(text: &str) -> Result<String, String> {
 
 fn question(text: &str) -> Result<AnswerKey, String> {
     let known = || AnswerKey::ALL.map(AnswerKey::name).join(", ");
-    let found = AnswerKey::ALL.into_iter().find(|key| key.name() == text);
-    found.ok_or_else(|| format!("there is no such question; the questions are {}", known()))
+    AnswerKey::named(text).ok_or_else(|| format!("there is no such question; the questions are {}", known()))
 }
 
 /// `500ms`, `10s`, `5m`, `1h`, or a bare number of seconds.

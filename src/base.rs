@@ -28,7 +28,7 @@ pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
     }
     let name = if path.is_dir() { name_of_folder(path)? } else { argument.to_owned() };
     let model = registry()?.lookup_name_or_path(&name).map_err(|miss| {
-        let is_path = argument.ends_with(".toml") || argument.starts_with(['/', '.', '~']);
+        let is_path = path.extension().is_some_and(|extension| extension == "toml") || argument.starts_with(['/', '.', '~']);
         if is_path { anyhow!("there is no file or folder `{argument}` that names a base model") } else { anyhow!(miss) }
     })?;
     referenced(Base::Registry(model), "")

@@ -30,8 +30,8 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Run(arguments) => command::run::execute(arguments),
-        Command::Session(arguments) => command::session::execute(arguments),
+        Command::Run(arguments) => command::run::execute(&arguments),
+        Command::Session(arguments) => command::session::execute(&arguments),
         Command::Plan(arguments) => command::plan::execute(&arguments),
         Command::Assess(arguments) => command::assess::execute(arguments),
         Command::Report(command) => command::report::execute(command),

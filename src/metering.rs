@@ -46,7 +46,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     findings.extend(membership.findings);
     let base_model = match (base, &membership.base) {
         (Some(base), _) => Some(base.base),
-        (None, Some(recorded)) => base::recorded(recorded).map_err(|problem| findings.push(unreadable_base(&problem))).ok(),
+        (None, Some(bound)) => base::recorded(bound).map_err(|problem| findings.push(unreadable_base(&problem))).ok(),
         (None, None) => None,
     };
     let start = SessionStart {

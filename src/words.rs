@@ -1,6 +1,6 @@
 //! Results in words, for people at a terminal: the same wording at the end of a job, in `runs show` and in `assess`.
 
-use flopsmeter_core::assess::{Assessment, Band, LineKind, Status, Verdict};
+use flopsmeter_core::assess::{AnswerKey, Assessment, Band, LineKind, Missing, Status, Verdict};
 use flopsmeter_core::run::{Exit, RunState, RunSummary};
 use flopsmeter_core::unit::Flops;
 
@@ -19,10 +19,24 @@ pub(crate) fn verdict(assessment: &Assessment) -> String {
         Verdict::Near => format!("near the line{share}: {}", near_reason(assessment)),
         Verdict::Exceeds => format!("over the line{share}: treated as provider of the modified model (indicative)"),
         Verdict::Undetermined => {
-            let missing: Vec<&str> = assessment.missing.iter().map(|missing| missing.fact.as_str()).collect();
+            let missing: Vec<&str> = for_verdict(assessment).map(|missing| missing.fact.as_str()).collect();
             format!("undetermined, missing {}", if missing.is_empty() { "facts".to_owned() } else { missing.join(", ") })
         }
     }
+}
+
+/// Missing facts that bear on the compute line.
+fn for_verdict(assessment: &Assessment) -> impl Iterator<Item = &Missing> {
+    assessment.missing.iter().filter(|missing| !decides_status(missing))
+}
+
+/// Legal questions without an answer.
+fn for_status(assessment: &Assessment) -> impl Iterator<Item = &Missing> {
+    assessment.missing.iter().filter(|missing| decides_status(missing))
+}
+
+fn decides_status(missing: &Missing) -> bool {
+    AnswerKey::named(&missing.fact).is_some_and(AnswerKey::decides_status)
 }
 
 fn near_reason(assessment: &Assessment) -> &'static str {
@@ -60,8 +74,12 @@ pub(crate) fn assessment(assessment: &Assessment) -> String {
         text.push_str(&format!("ratio      {ratio} of the base model's compute\n"));
     }
     text.push_str(&format!("rules      {} as of {}\n", assessment.rules, assessment.as_of));
-    for missing in &assessment.missing {
+    for missing in for_verdict(assessment) {
         text.push_str(&format!("missing    {}: {}\n", missing.fact, missing.next_step));
+    }
+    let questions: Vec<&str> = for_status(assessment).map(|missing| missing.fact.as_str()).collect();
+    if !questions.is_empty() {
+        text.push_str(&format!("questions  {}: `flopsmeter modifications answer` records answers\n", questions.join(", ")));
     }
     for finding in &assessment.findings {
         text.push_str(&format!("finding    {}\n", finding.text));

@@ -100,9 +100,9 @@ impl Tally {
             Body::SegmentClosed(closed) => {
                 self.open_segments = self.open_segments.saturating_sub(1);
                 self.exit = closed.exit;
-                self.ended = Some(at);
+                self.ended = Some(closed.ended);
                 if let Some((started, ceiling)) = self.ceilings.last_mut() {
-                    ceiling.hold(*started, at);
+                    ceiling.hold(*started, closed.ended);
                 }
             }
             _ => {}

@@ -55,6 +55,8 @@ pub struct SessionStart {
 /// How a job ended.
 #[derive(Clone, Copy, Debug)]
 pub struct JobEnd {
+    /// When its end was seen: devices are held until then, whatever we still do afterwards.
+    pub at: DateTime<Utc>,
     /// Its exit, where that could be seen.
     pub exit: Option<Exit>,
     /// Processor time of its processes, in nanoseconds.
@@ -108,11 +110,11 @@ impl<'listener> Session<'listener> {
             progress_told: Duration::ZERO,
         };
         let at = clock.started();
-        session.enter(at, Body::RunOpened(start.run));
+        session.enter(at, &Body::RunOpened(start.run));
         if let Some(base) = start.base {
-            session.enter(at, Body::BaseBound(BaseBound { base }));
+            session.enter(at, &Body::BaseBound(BaseBound { base }));
         }
-        session.enter(at, Body::SegmentOpened(start.segment));
+        session.enter(at, &Body::SegmentOpened(start.segment));
         for finding in start.findings {
             session.find(finding);
         }
@@ -149,10 +151,10 @@ impl<'listener> Session<'listener> {
         self.drain();
         self.watch_the_line();
         let at = self.clock.now();
-        let JobEnd { exit, cpu_time_nanoseconds, left_running } = end;
-        let closed = SegmentClosed { segment: self.segment, exit, cpu_time_nanoseconds, left_running };
-        self.enter(at, Body::SegmentClosed(closed));
-        self.enter(at, Body::RunClosed(RunClosed {}));
+        let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
+        let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
+        self.enter(at, &Body::SegmentClosed(closed));
+        self.enter(at, &Body::RunClosed(RunClosed {}));
         let finished = self.recorder.finish(at);
         for finding in &finished.findings {
             self.listener.finding(finding);
@@ -163,15 +165,15 @@ impl<'listener> Session<'listener> {
         (summary, finished)
     }
 
-    fn enter(&mut self, at: DateTime<Utc>, body: Body) {
-        self.recorder.record(at, &body);
-        self.tally.add(at, &body);
+    fn enter(&mut self, at: DateTime<Utc>, body: &Body) {
+        self.recorder.record(at, body);
+        self.tally.add(at, body);
     }
 
     /// Records a finding and tells it.
     fn find(&mut self, finding: Finding) {
         self.listener.finding(&finding);
-        self.enter(self.clock.now(), Body::Finding(finding));
+        self.enter(self.clock.now(), &Body::Finding(finding));
     }
 
     fn commit(&mut self) {
@@ -228,11 +230,11 @@ impl<'listener> Session<'listener> {
         match event.what {
             HookWhat::Message(message) => {
                 self.fed = true;
-                self.enter(self.clock.now(), Body::Hook(Hook { connection, message }));
+                self.enter(self.clock.now(), &Body::Hook(Hook { connection, message }));
             }
             HookWhat::Lost(lost) => {
                 let reason = lost.to_string();
-                self.enter(self.clock.now(), Body::HookLost(HookLost { connection, reason }));
+                self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
             }
             HookWhat::Overflow(_) => {}
         }
@@ -244,12 +246,12 @@ impl<'listener> Session<'listener> {
     fn read(&mut self, event: SamplerEvent) {
         match event {
             SamplerEvent::Devices(devices, findings) => {
-                self.enter(self.clock.now(), Body::DevicesSeen(DevicesSeen { devices }));
+                self.enter(self.clock.now(), &Body::DevicesSeen(DevicesSeen { devices }));
                 for finding in findings {
                     self.find(finding);
                 }
             }
-            SamplerEvent::Samples(samples) => self.enter(self.clock.now(), Body::Samples(Samples { samples })),
+            SamplerEvent::Samples(samples) => self.enter(self.clock.now(), &Body::Samples(Samples { samples })),
         }
     }
 
@@ -271,7 +273,7 @@ impl<'listener> Session<'listener> {
             text: report::crossing(&assessment),
         };
         self.listener.alert(&alert);
-        self.enter(alert.at, Body::Alert(alert));
+        self.enter(alert.at, &Body::Alert(alert));
         self.commit();
     }
 }

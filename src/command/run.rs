@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use flopsmeter_core::run::Finding;
 use flopsmeter_meter::clock::SessionClock;
 use flopsmeter_meter::device::process_tree::JobProcess;
@@ -27,7 +28,7 @@ pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(200);
 /// Events of the sampler that may wait.
 pub(crate) const SAMPLER_QUEUE: usize = 256;
 
-pub(crate) fn execute(arguments: RunArguments) -> anyhow::Result<ExitStatus> {
+pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
     let gpus = gpu_request(&arguments.metering)?;
     let signals = match Signals::take() {
@@ -42,7 +43,7 @@ pub(crate) fn execute(arguments: RunArguments) -> anyhow::Result<ExitStatus> {
     let hooks = start_hooks(&mut findings);
     let run = settings::new_run_id();
     // With `--require-meter` everything is tried before the job; without, nothing stands between the user and the first step.
-    let early = arguments.require_meter.then(|| prepare(&arguments, &run, 0, Vec::new())).transpose()?;
+    let early = arguments.require_meter.then(|| prepare(arguments, &run, 0, Vec::new())).transpose()?;
     if let Some(problem) = early.as_ref().and_then(|prepared| blocking(prepared, &findings)) {
         return Ok(refuse(&problem));
     }
@@ -58,10 +59,10 @@ pub(crate) fn execute(arguments: RunArguments) -> anyhow::Result<ExitStatus> {
             prepared.start.segment.pid = child.id();
             Ok(prepared)
         }
-        None => prepare(&arguments, &run, child.id(), findings),
+        None => prepare(arguments, &run, child.id(), findings),
     };
     match prepared {
-        Ok(prepared) => Ok(meter(&arguments, prepared, gpus, clock, hooks, &child)),
+        Ok(prepared) => Ok(meter(arguments, prepared, gpus, clock, hooks, &child)),
         Err(problem) => {
             output::talk(&format!("the job runs on without a meter: {problem:#}"));
             Ok(ExitStatus::External(child.wait().exit))
@@ -152,6 +153,7 @@ fn meter(
         }
         session.pump();
     };
+    let ended_at = clock.now();
     if let Some(server) = &server {
         server.stop(HOOK_PATIENCE);
     }
@@ -159,7 +161,7 @@ fn meter(
         let spent = Duration::from_nanos(ended.children_cpu_time_nanoseconds);
         session.absorb(sampler.stop(Some(spent)));
     }
-    let (summary, _finished) = session.end(job_end(&ended));
+    let (summary, _finished) = session.end(job_end(ended_at, &ended));
     narrator.end(&summary);
     if let Some(path) = &arguments.summary
         && let Err(problem) = metering::write_summary(path, &summary)
@@ -169,8 +171,9 @@ fn meter(
     ExitStatus::External(ended.exit)
 }
 
-fn job_end(ended: &Ended) -> JobEnd {
+fn job_end(at: DateTime<Utc>, ended: &Ended) -> JobEnd {
     JobEnd {
+        at,
         exit: Some(ended.exit),
         cpu_time_nanoseconds: ended.children_cpu_time_nanoseconds,
         left_running: ended.left_running,

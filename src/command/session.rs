@@ -17,7 +17,7 @@ use crate::metering::{self, Job};
 use crate::narrator::Narrator;
 use crate::{output, settings};
 
-pub(crate) fn execute(arguments: SessionArguments) -> anyhow::Result<ExitStatus> {
+pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus> {
     let gpus = gpu_request(&arguments.metering)?;
     let parent = Parent::watch(arguments.parent)?;
     let clock = SessionClock::start();
@@ -45,9 +45,10 @@ pub(crate) fn execute(arguments: SessionArguments) -> anyhow::Result<ExitStatus>
     while !parent.has_ended_within(PUMP_PERIOD) {
         session.pump();
     }
+    let at = clock.now();
     server.stop(HOOK_PATIENCE);
     session.absorb(sampler.stop(None));
-    let (summary, _finished) = session.end(JobEnd { exit: None, cpu_time_nanoseconds: 0, left_running: false });
+    let (summary, _finished) = session.end(JobEnd { at, exit: None, cpu_time_nanoseconds: 0, left_running: false });
     narrator.end(&summary);
     Ok(ExitStatus::Done)
 }

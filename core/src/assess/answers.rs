@@ -44,6 +44,16 @@ impl AnswerKey {
         Self::OpenSourceConditionsMet,
     ];
 
+    /// Whether the answer bears on who counts as provider, and not on the compute line.
+    pub const fn decides_status(self) -> bool {
+        !matches!(self, Self::BaseIsGpai | Self::BaseUnknowable | Self::BaseHasSystemicRisk)
+    }
+
+    /// The question of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.name() == name)
+    }
+
     /// The name used in files, JSON and on the command line.
     pub const fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,8 @@ pub struct HookLost {
 pub struct SegmentClosed {
     /// Number of the segment in its run, from 0.
     pub segment: u32,
+    /// When its end was seen; its devices were held until then.
+    pub ended: DateTime<Utc>,
     /// How the command ended; `None` where only its end was seen (a session beside a process that is not its child).
     pub exit: Option<Exit>,
     /// Processor time of all processes of the command that have ended, user and system, in nanoseconds.

@@ -43,6 +43,7 @@ fn one_of_each() -> Vec<Body> {
         Body::Alert(alert),
         Body::SegmentClosed(SegmentClosed {
             segment: 1,
+            ended: DateTime::UNIX_EPOCH,
             exit: Some(Exit::Signal(9)),
             cpu_time_nanoseconds: 1_000_000,
             left_running: false,
@@ -71,13 +72,14 @@ fn keys_stand_in_byte_order() {
     assert_eq!(body.to_text().unwrap(), text);
     let closed = Body::SegmentClosed(SegmentClosed {
         segment: 0,
+        ended: DateTime::UNIX_EPOCH,
         exit: Some(Exit::Code(37)),
         cpu_time_nanoseconds: 5,
         left_running: false,
     });
     assert_eq!(
         closed.to_text().unwrap(),
-        r#"{"cpu_time_nanoseconds":5,"exit":{"code":37},"left_running":false,"segment":0}"#
+        r#"{"cpu_time_nanoseconds":5,"ended":"1970-01-01T00:00:00Z","exit":{"code":37},"left_running":false,"segment":0}"#
     );
 }
 
