@@ -36,7 +36,7 @@ impl Figure {
         Self { text: typeset(&flops.scientific(SIGNIFICANT)), exact: Some(exact), origin }
     }
 
-    /// Operations per second, rounded: the table of devices has the whole number.
+    /// Operations per second, rounded; the JSON form has the whole number.
     pub fn rate(flops: Flops, origin: Origin) -> Self {
         let plain = Self::flops(flops, origin);
         Self { text: format!("{}/s", plain.text), exact: None, ..plain }
