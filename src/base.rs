@@ -28,7 +28,8 @@ pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
     }
     let name = if path.is_dir() { name_of_folder(path)? } else { argument.to_owned() };
     let model = registry()?.lookup_name_or_path(&name).map_err(|miss| {
-        let is_path = path.extension().is_some_and(|extension| extension == "toml") || argument.starts_with(['/', '.', '~']);
+        let is_path =
+            path.extension().is_some_and(|extension| extension == "toml") || argument.starts_with(['/', '.', '~']);
         if is_path { anyhow!("there is no file or folder `{argument}` that names a base model") } else { anyhow!(miss) }
     })?;
     referenced(Base::Registry(model), "")
@@ -51,7 +52,8 @@ fn declared(path: &Path, argument: &str) -> anyhow::Result<ResolvedBase> {
 }
 
 fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<ResolvedBase> {
-    let reference = BaseReference::of(&base, declared_text).context("a base model without a row or file has no reference")?;
+    let reference =
+        BaseReference::of(&base, declared_text).context("a base model without a row or file has no reference")?;
     Ok(ResolvedBase { base, reference })
 }
 
@@ -59,7 +61,8 @@ fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<Resolv
 fn name_of_folder(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("config.json");
     let text = fs_err::read_to_string(&path).context("a model folder holds a config.json")?;
-    let config: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    let config: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
     let name = config.get("_name_or_path").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
     // A folder in the hub's cache carries the id in its own path.
     Ok(name.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned))

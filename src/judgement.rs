@@ -48,7 +48,8 @@ pub(crate) fn of_modification(
     rules: &RulesArguments,
 ) -> anyhow::Result<Judgement> {
     let assignments = Assignments::read(ledger)?;
-    let read = |run: &String| records::run(ledger, run, &assignments).with_context(|| format!("run {run} cannot be read"));
+    let read =
+        |run: &String| records::run(ledger, run, &assignments).with_context(|| format!("run {run} cannot be read"));
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
     let reference = base_of(modification, &runs);
     let base = reference.map(base::recorded).transpose()?;

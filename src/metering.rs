@@ -41,7 +41,8 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
     let reference = base.as_ref().map(ResolvedBase::reference);
     let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
-    let membership = arguments.modification.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), &job.run));
+    let membership =
+        arguments.modification.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), &job.run));
     let membership = membership.unwrap_or_default();
     findings.extend(membership.findings);
     let base_model = match (base, &membership.base) {
@@ -79,7 +80,9 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
 fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
     base::resolve(argument)
         .map_err(|problem| {
-            let text = format!("the base model `{argument}` is not known: {problem:#}; the verdict stays undetermined until it is");
+            let text = format!(
+                "the base model `{argument}` is not known: {problem:#}; the verdict stays undetermined until it is"
+            );
             findings.push(Finding { code: "base-unknown".to_owned(), text });
         })
         .ok()
@@ -102,7 +105,8 @@ struct Membership {
 /// Makes the modification where it is new and assigns the run, unless the two have different base models.
 fn join(recorder: &mut RunRecorder, slug: &str, base: Option<&BaseReference>, run: &str) -> Membership {
     let Some(ledger) = recorder.ledger() else {
-        let text = format!("run {run} could not be assigned to `{slug}` while the ledger cannot be written; assign it later");
+        let text =
+            format!("run {run} could not be assigned to `{slug}` while the ledger cannot be written; assign it later");
         let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
         return Membership { findings, ..Membership::default() };
     };

@@ -21,7 +21,10 @@ impl Narrator {
         if self.quiet {
             return;
         }
-        output::talk(&format!("metered{}", words::run(summary).lines().fold(String::new(), |text, line| text + "\n  " + line)));
+        output::talk(&format!(
+            "metered{}",
+            words::run(summary).lines().fold(String::new(), |text, line| text + "\n  " + line)
+        ));
     }
 
     fn say(&self, line: &str) {

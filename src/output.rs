@@ -71,7 +71,9 @@ impl TextTable {
         for row in &self.rows {
             let cells = row.iter().zip(&widths).zip(&self.right_aligned);
             let line: Vec<String> = cells
-                .map(|((cell, width), right)| if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
+                .map(
+                    |((cell, width), right)| if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") },
+                )
                 .collect();
             text.push_str(line.join("  ").trim_end());
             text.push('\n');

@@ -13,14 +13,18 @@ pub(crate) fn flop(value: Option<Flops>) -> String {
 
 /// The verdict as one sentence.
 pub(crate) fn verdict(assessment: &Assessment) -> String {
-    let share = assessment.share_of_line_percent.as_deref().map_or(String::new(), |share| format!(" at {share} % of it"));
+    let share =
+        assessment.share_of_line_percent.as_deref().map_or(String::new(), |share| format!(" at {share} % of it"));
     match assessment.verdict {
         Verdict::Below => format!("below the line{share}"),
         Verdict::Near => format!("near the line{share}: {}", near_reason(assessment)),
         Verdict::Exceeds => format!("over the line{share}: treated as provider of the modified model (indicative)"),
         Verdict::Undetermined => {
             let missing: Vec<&str> = for_verdict(assessment).map(|missing| missing.fact.as_str()).collect();
-            format!("undetermined, missing {}", if missing.is_empty() { "facts".to_owned() } else { missing.join(", ") })
+            format!(
+                "undetermined, missing {}",
+                if missing.is_empty() { "facts".to_owned() } else { missing.join(", ") }
+            )
         }
     }
 }
@@ -52,7 +56,9 @@ fn line_kind(kind: LineKind) -> &'static str {
         LineKind::ThirdOfLowerBound => "a third of a lower bound of the base model's training compute",
         LineKind::ThirdOfGpaiThreshold => "a third of the threshold for general-purpose AI models",
         LineKind::ThirdOfSystemicRiskThreshold => "a third of the threshold for systemic risk",
-        LineKind::ResultAboveGpaiThreshold => "base and modification against the threshold for general-purpose AI models",
+        LineKind::ResultAboveGpaiThreshold => {
+            "base and modification against the threshold for general-purpose AI models"
+        }
     }
 }
 
@@ -79,7 +85,10 @@ pub(crate) fn assessment(assessment: &Assessment) -> String {
     }
     let questions: Vec<&str> = for_status(assessment).map(|missing| missing.fact.as_str()).collect();
     if !questions.is_empty() {
-        text.push_str(&format!("questions  {}: `flopsmeter modifications answer` records answers\n", questions.join(", ")));
+        text.push_str(&format!(
+            "questions  {}: `flopsmeter modifications answer` records answers\n",
+            questions.join(", ")
+        ));
     }
     for finding in &assessment.findings {
         text.push_str(&format!("finding    {}\n", finding.text));
@@ -119,7 +128,11 @@ pub(crate) fn run(run: &RunSummary) -> String {
     for device in &run.ceiling.devices {
         let layer = device.layer.as_deref().unwrap_or("none");
         let held = device.held_seconds;
-        text.push_str(&format!("           {}: {} (layer {layer}, held {held:.1} s)\n", device.name, flop(device.flop)));
+        text.push_str(&format!(
+            "           {}: {} (layer {layer}, held {held:.1} s)\n",
+            device.name,
+            flop(device.flop)
+        ));
     }
     if let Some(energy) = run.energy_joules {
         text.push_str(&format!("energy     {energy} J of the claimed devices\n"));

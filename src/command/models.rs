@@ -17,7 +17,9 @@ pub(crate) fn execute(command: ModelsCommand) -> anyhow::Result<ExitStatus> {
         ModelsCommand::Search { text, json } => {
             let found = registry.search(&text);
             if json {
-                output::json(&json!({"models": found.iter().map(|model| value(model)).collect::<Vec<_>>(), "attribution": attribution}))?;
+                output::json(
+                    &json!({"models": found.iter().map(|model| value(model)).collect::<Vec<_>>(), "attribution": attribution}),
+                )?;
             } else {
                 output::data(&table(&found, attribution))?;
             }

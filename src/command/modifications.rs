@@ -78,7 +78,9 @@ pub(crate) fn existing(ledger: &Ledger, slug: &str) -> anyhow::Result<Modificati
     }
     let known: Vec<String> = records::modifications(ledger)?.into_iter().map(|known| known.slug).collect();
     if known.is_empty() {
-        bail!("there is no modification `{slug}`: none was recorded yet; `flopsmeter run --modification {slug} …` makes it");
+        bail!(
+            "there is no modification `{slug}`: none was recorded yet; `flopsmeter run --modification {slug} …` makes it"
+        );
     }
     bail!("there is no modification `{slug}`; there are: {}", known.join(", "));
 }

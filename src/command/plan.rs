@@ -94,7 +94,10 @@ fn from_shape(arguments: &PlanArguments, shape: &Shape, method: &Method, size: &
     let count = size.count(&network.cost().with_attention(attention));
     let spent = Spent::counted(count.training(), Basis::Operations);
     Ok(Answer {
-        params: PlannedParameters { total: network.parameters_total(), trainable: Some(network.parameters_trainable()) },
+        params: PlannedParameters {
+            total: network.parameters_total(),
+            trainable: Some(network.parameters_trainable()),
+        },
         flops: PlannedFlops {
             forward: Some(count.forward),
             backward: Some(count.backward),
@@ -125,7 +128,8 @@ fn from_parameters(arguments: &PlanArguments, base: Option<&Base<'_>>, size: &Jo
     let parameters = active.or(total).with_context(|| {
         format!("the parameters of {} are not on record; give the model's shape with --config config.json", base.name())
     })?;
-    let too_large = || format!("{parameters} parameters times {} tokens leave 128 bits; give fewer --tokens", size.tokens());
+    let too_large =
+        || format!("{parameters} parameters times {} tokens leave 128 bits; give fewer --tokens", size.tokens());
     let full = six_parameters_tokens(parameters, size.tokens()).with_context(too_large)?;
     // A forward pass is a third of it and happens with every method; what of the rest is saved depends on the shape.
     let lowest = (arguments.method != MethodChoice::Full).then_some(Flops(full.0 / 3));

@@ -74,7 +74,9 @@ type Hooks = (HookServer, Receiver<HookEvent>);
 
 fn start_hooks(findings: &mut Vec<Finding>) -> Option<Hooks> {
     let started = HookServer::start(&metering::socket_folders());
-    started.map_err(|problem| findings.push(Finding { code: "hooks-missing".to_owned(), text: problem.to_string() })).ok()
+    started
+        .map_err(|problem| findings.push(Finding { code: "hooks-missing".to_owned(), text: problem.to_string() }))
+        .ok()
 }
 
 fn environment(hooks: Option<&Hooks>) -> Vec<(OsString, OsString)> {
@@ -143,7 +145,8 @@ fn meter(
     let (server, hook_events) = hooks.unzip();
     let mut start = prepared.start;
     if let Err(cause) = &sampler {
-        let text = format!("no device is read ({cause}): the ceiling is missing; check the limit on processes (ulimit -u)");
+        let text =
+            format!("no device is read ({cause}): the ceiling is missing; check the limit on processes (ulimit -u)");
         start.findings.push(Finding { code: "sampler-missing".to_owned(), text });
     }
     let mut session = Session::begin(start, prepared.recorder, clock, hook_events, Some(devices), &mut narrator);
@@ -166,7 +169,10 @@ fn meter(
     if let Some(path) = &arguments.summary
         && let Err(problem) = metering::write_summary(path, &summary)
     {
-        output::talk(&format!("the summary could not be written: {problem:#}; `flopsmeter runs show {}` has it", summary.run));
+        output::talk(&format!(
+            "the summary could not be written: {problem:#}; `flopsmeter runs show {}` has it",
+            summary.run
+        ));
     }
     ExitStatus::External(ended.exit)
 }

@@ -26,7 +26,8 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     output::data(&format!("{}\n", server.path().display()))?;
     parent.leave_terminal();
     let command = parent.command_line();
-    let job = Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period: Some(Duration::from_mins(1)) };
+    let job =
+        Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period: Some(Duration::from_mins(1)) };
     let prepared = metering::prepare(&arguments.metering, job)?;
     let process = JobProcess::default();
     process.set(parent.id());
@@ -41,7 +42,8 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     };
     let sampler = Sampler::start(options, events)?;
     let mut narrator = Narrator::new(false);
-    let mut session = Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
+    let mut session =
+        Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
     while !parent.has_ended_within(PUMP_PERIOD) {
         session.pump();
     }

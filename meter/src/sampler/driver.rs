@@ -106,7 +106,7 @@ impl Driver {
         if shown || named {
             return unreadable(&format!("the NVIDIA driver cannot be asked ({reason})"));
         }
-        let text = format!("no NVIDIA GPU is metered: the driver's library cannot be used ({reason})");
+        let text = format!("no NVIDIA driver is here, so only the processor is metered ({reason})");
         let findings = vec![Finding { code: "nvml-unavailable".to_owned(), text }];
         Claim { findings, ..Claim::default() }
     }

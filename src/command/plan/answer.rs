@@ -88,7 +88,10 @@ impl Answer {
             self.tokens, job.micro_batches, job.sequences, job.seq_len, job.epochs
         );
         let trainable = self.params.trainable.map_or_else(|| "an unknown number".to_owned(), |count| count.to_string());
-        text.push_str(&format!("method     {}: {trainable} of {} parameters trained\n", self.method, self.params.total));
+        text.push_str(&format!(
+            "method     {}: {trainable} of {} parameters trained\n",
+            self.method, self.params.total
+        ));
         text.push_str(&self.operations());
         if let Some(assessment) = &self.assessment {
             text.push_str(&words::assessment(assessment));
@@ -105,7 +108,10 @@ impl Answer {
             );
         }
         if self.terms.is_empty() {
-            return format!("training   {}: 6 P D, not exact; give --config for the count\n", words::flop(Some(self.flops.training)));
+            return format!(
+                "training   {}: 6 P D, not exact; give --config for the count\n",
+                words::flop(Some(self.flops.training))
+            );
         }
         let mut table = TextTable::new(&["FLOP", ">forward", ">backward", ">recompute"]);
         let cells = |name: &str, forward: Flops, backward: Flops, recompute: Flops| {
