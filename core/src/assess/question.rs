@@ -104,12 +104,11 @@ impl Spent {
     }
 
     fn plus(mut self, rules: &RuleSet, run: &RunSummary) -> Self {
-        let counted = run.flops.is_some();
-        self.complete &= run.complete && counted;
+        self.complete &= run.complete && run.flops.is_some();
         self.ceiling = self.ceiling.zip(run.ceiling.flop).map(|(before, own)| before + own);
         self.ceiling_complete &= run.ceiling.complete && run.ceiling.flop.is_some();
-        if counted {
-            let own = Sums::of(rules, &run.phases);
+        if let Some(flops) = &run.flops {
+            let own = Sums::of(rules, flops.training, &run.phases);
             self.training = Some(self.training.unwrap_or_default() + own.training);
             self.cumulative = Some(self.cumulative.unwrap_or_default() + own.cumulative);
             self.debatable = Some(self.debatable.unwrap_or_default() + own.debatable);
@@ -126,23 +125,97 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(rules: &RuleSet, phases: &[PhaseSummary]) -> Self {
-        let mut sums = Self::default();
+    /// `training` is the run's own sum of passes that a backward pass follows.
+    fn of(rules: &RuleSet, training: Flops, phases: &[PhaseSummary]) -> Self {
+        let mut sums = Self { training, cumulative: training, debatable: Flops::ZERO };
+        let mut in_training_steps = Flops::ZERO;
         for phase in phases {
             let work = phase.forward + phase.backward;
             match rules.counts(phase.phase.name()) {
-                Counts::Training => {
-                    sums.training += work;
-                    sums.cumulative += work;
-                }
+                _ if phase.backward > Flops::ZERO => in_training_steps += work,
+                Counts::Training => in_training_steps += work,
                 Counts::Cumulative => sums.cumulative += work,
-                Counts::Debatable => {
-                    sums.debatable += work;
-                    sums.cumulative += work;
-                }
+                Counts::Debatable => sums.add_debatable(work),
                 Counts::Neither => {}
             }
         }
+        // What runs within training steps without a gradient is another model's work, such as a reference model's.
+        sums.add_debatable(Flops(in_training_steps.0.saturating_sub(training.0)));
         sums
+    }
+
+    fn add_debatable(&mut self, work: Flops) {
+        self.debatable += work;
+        self.cumulative += work;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Phase;
+    use crate::run::{RUN_SCHEMA, RunFlops, RunTokens};
+
+    fn phase(phase: Phase, forward: u128, backward: u128) -> PhaseSummary {
+        let (forward, backward) = (Flops(forward), Flops(backward));
+        let tokens = RunTokens::default();
+        PhaseSummary { phase, passes: 1, tokens, forward, backward, recompute: Flops(1000), terms: Vec::new() }
+    }
+
+    fn run(training: Option<u128>, phases: Vec<PhaseSummary>, complete: bool) -> RunSummary {
+        let run = serde_json::json!({
+            "schema": RUN_SCHEMA, "run": "r", "state": "closed", "started": "2026-11-21T00:00:00Z", "command": [],
+            "complete": complete, "tokens": { "fed": 0, "real": null }, "phases": [], "models": [], "gaps": [], "findings": [], "alerts": [],
+            "ceiling": { "flop": "10000", "layer": "L0", "complete": true, "devices": [] },
+        });
+        let flops = training.map(|sum| RunFlops { training: Flops(sum), ..RunFlops::default() });
+        RunSummary { flops, phases, ..serde_json::from_value(run).unwrap() }
+    }
+
+    fn rules() -> &'static RuleSet {
+        RuleSet::embedded("eu-gpai-2026-07-27").unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_work_goes_where_the_rule_set_says() {
+        let phases = vec![
+            phase(Phase::Training, 100, 200),
+            phase(Phase::Evaluation, 7000, 0),
+            phase(Phase::Generation, 30, 0),
+            phase(Phase::Other, 5, 0),
+        ];
+        let spent = Spent::of_runs(rules(), [&run(Some(300), phases, true)]);
+        assert_eq!(
+            (spent.training, spent.debatable, spent.cumulative),
+            (Some(Flops(300)), Some(Flops(35)), Some(Flops(335)))
+        );
+        assert!(spent.complete && spent.ceiling_complete);
+        assert_eq!(spent.basis, Basis::Operations);
+    }
+
+    #[test]
+    fn passes_without_gradient_in_a_training_step_are_debatable() {
+        let spent = Spent::of_runs(rules(), [&run(Some(300), vec![phase(Phase::Training, 140, 200)], true)]);
+        assert_eq!(
+            (spent.training, spent.debatable, spent.cumulative),
+            (Some(Flops(300)), Some(Flops(40)), Some(Flops(340)))
+        );
+    }
+
+    #[test]
+    fn runs_add_up_in_any_order_and_one_that_was_not_counted_leaves_the_sum_open() {
+        let counted = run(Some(300), vec![phase(Phase::Training, 100, 200)], true);
+        let unseen = run(None, Vec::new(), true);
+        let spent = Spent::of_runs(rules(), [&counted, &unseen]);
+        assert_eq!(spent, Spent::of_runs(rules(), [&unseen, &counted]));
+        assert_eq!((spent.training, spent.complete, spent.ceiling), (Some(Flops(300)), false, Some(Flops(20_000))));
+        let nothing = Spent::of_runs(rules(), [&unseen]);
+        assert_eq!((nothing.training, nothing.basis), (None, Basis::None));
+    }
+
+    #[test]
+    fn no_runs_spent_nothing() {
+        let spent = Spent::of_runs(rules(), []);
+        assert_eq!((spent.training, spent.complete), (Some(Flops::ZERO), true));
     }
 }

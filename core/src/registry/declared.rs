@@ -239,6 +239,12 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_base_is_read() {
+        let base = DeclaredBase::parse(include_str!("../../../examples/tiny-base.toml"), "tiny-base.toml").unwrap();
+        assert_eq!(base.gpai, Some(true), "under the criterion, so the demonstration has to declare it");
+    }
+
+    #[test]
     fn a_problem_names_file_key_and_next_step() {
         let cases = [
             ("flop = \"1e20\"", "flop = 1e20", "`flop`"),

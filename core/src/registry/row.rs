@@ -1,5 +1,7 @@
 //! Rows of the registry.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use csv::StringRecord;
 use sha2::{Digest as _, Sha256};
@@ -163,7 +165,8 @@ impl BaseModel {
 pub(super) fn read(text: &str, state: NaiveDate) -> Result<Vec<BaseModel>, RegistryProblem> {
     let form = |cause: csv::Error| RegistryProblem::Form { cause: cause.to_string() };
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let columns = reader.headers().map_err(form)?.clone();
+    let header = reader.headers().map_err(form)?.clone();
+    let columns: HashMap<&str, usize> = header.iter().enumerate().map(|(index, name)| (name, index)).collect();
     let mut models = Vec::new();
     let mut record = StringRecord::new();
     loop {
@@ -178,16 +181,17 @@ pub(super) fn read(text: &str, state: NaiveDate) -> Result<Vec<BaseModel>, Regis
 }
 
 struct Row<'a> {
-    columns: &'a StringRecord,
+    /// Where each column stands, by its name.
+    columns: &'a HashMap<&'a str, usize>,
     record: &'a StringRecord,
 }
 
 impl Row<'_> {
     /// A cell's text; an empty cell is `None`, an unknown column an error.
     fn cell(&self, key: &str) -> Result<Option<&str>, RegistryProblem> {
-        let column = self.columns.iter().position(|name| name == key);
+        let column = self.columns.get(key);
         let column = column.ok_or_else(|| RegistryProblem::row("header", key, "the column is missing"))?;
-        Ok(self.record.get(column).map(str::trim).filter(|text| !text.is_empty()))
+        Ok(self.record.get(*column).map(str::trim).filter(|text| !text.is_empty()))
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, RegistryProblem> {
