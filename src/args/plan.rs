@@ -1,0 +1,120 @@
+//! Arguments of `flopsmeter plan`.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+use flopsmeter_core::unit::Tokens;
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// The model's shape: a config.json or the folder it is in
+    #[arg(long, value_name = "FILE|DIR", required_unless_present = "base")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The base model, for the line: a Hugging Face id, a local model folder, or a declared base file (TOML)
+    #[arg(long, value_name = "ID|FILE")]
+    pub(crate) base: Option<String>,
+
+    /// How the model is trained
+    #[arg(long, value_enum, default_value_t = MethodChoice::Full)]
+    pub(crate) method: MethodChoice,
+
+    /// Rank of the low-rank pairs
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) lora_r: u64,
+
+    /// Modules that get a low-rank pair, by name, or `all-linear`
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "all-linear")]
+    pub(crate) lora_targets: Vec<String>,
+
+    /// Modules trained as a full copy beside low-rank pairs
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) modules_to_save: Vec<String>,
+
+    /// Train the last N blocks only (with --method last-layers)
+    #[arg(long, value_name = "N")]
+    pub(crate) train_last: Option<u64>,
+
+    /// Modules that stay frozen, by name or role (`input-embeddings`, `output-head`)
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) frozen: Vec<String>,
+
+    /// Positions in each sequence
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub(crate) seq_len: u64,
+
+    /// Sequences in a micro-batch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) sequences: u64,
+
+    /// Tokens in each epoch, for example 2e9; without it, one micro-batch is counted
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<Tokens>,
+
+    /// Epochs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) epochs: u64,
+
+    /// Which query-key pairs count
+    #[arg(long, value_enum, default_value_t = AttentionChoice::Full)]
+    pub(crate) attention: AttentionChoice,
+
+    /// Recompute activations in the backward pass
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) gradient_checkpointing: Option<CheckpointingChoice>,
+
+    /// The embeddings' output requires gradients whatever is frozen
+    #[arg(long)]
+    pub(crate) input_require_grads: bool,
+
+    /// Apply the rule set in force on this day [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<NaiveDate>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodChoice {
+    /// All parameters
+    Full,
+    /// Low-rank pairs
+    Lora,
+    /// Low-rank pairs on a 4-bit base: the operations of LoRA
+    Qlora,
+    /// The last N blocks
+    LastLayers,
+    /// The output head
+    HeadOnly,
+}
+
+impl MethodChoice {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Lora => "lora",
+            Self::Qlora => "qlora",
+            Self::LastLayers => "last-layers",
+            Self::HeadOnly => "head-only",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AttentionChoice {
+    /// The whole score matrix, as eager and sdpa kernels compute it
+    Full,
+    /// Only the pairs the mask leaves
+    Visible,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckpointingChoice {
+    /// Stops when the last saved tensor is rebuilt (the default of transformers 5)
+    NonReentrant,
+    /// Runs each block again as a whole
+    Reentrant,
+}
