@@ -82,6 +82,9 @@ def test_facts_that_cannot_be_read_do_not_reach_the_job(receiver: Receiver, monk
         meter.step()
     receiver.wait()
     assert receiver.findings() == {"hook-failed"}
+    # The meter learns that there was something it cannot count.
+    assert sum(receiver.passes().values()) == 1
+    assert not receiver.models()
 
 
 def test_what_is_no_model_does_not_reach_the_job(receiver: Receiver) -> None:

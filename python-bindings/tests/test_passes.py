@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from models import llama, sequences, trainer
 from receiver import Receiver
+from transformers import TrainerCallback
 
 import flopsmeter
 
@@ -179,3 +181,51 @@ def test_a_compiled_model_is_counted_and_compiles(receiver: Receiver, peft_wrapp
             compiled(input_ids=ids, use_cache=False)
     receiver.wait()
     assert receiver.passes() == {("training", True, 2, 4, 0): 3}
+
+
+@pytest.mark.parametrize("peft_wrapped", [False, True])
+def test_a_trainer_that_compiles_is_counted(receiver: Receiver, tmp_path: Path, peft_wrapped: bool) -> None:
+    model = llama()
+    if peft_wrapped:
+        peft = pytest.importorskip("peft")
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    settings = {"torch_compile": True, "torch_compile_backend": "eager", "evaluation": sequences([5, 5]), "eval_strategy": "epoch"}
+    trainer(model, tmp_path, [4] * 8, [flopsmeter.FlopsMeterCallback()], **settings).train()
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 4, ("evaluation", False, 2, 5, 0): 1}
+    assert not receiver.findings()
+
+
+def test_a_model_compiled_behind_our_back_is_a_finding(receiver: Receiver) -> None:
+    model = llama()
+    compiled = torch.compile(model, backend="eager")
+    with flopsmeter.Meter(model) as meter:
+        compiled(input_ids=torch.ones((2, 4), dtype=torch.long), use_cache=False)
+        meter.step()
+    receiver.wait()
+    assert receiver.findings() == {"passes-not-seen"}
+
+
+def test_virtual_tokens_are_positions_too(receiver: Receiver) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(llama(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
+    with flopsmeter.Meter(model):
+        model(input_ids=torch.ones((2, 4), dtype=torch.long), attention_mask=torch.ones((2, 4), dtype=torch.long))
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 7, 0): 1}
+
+
+def test_what_is_trained_may_change_between_epochs(receiver: Receiver, tmp_path: Path) -> None:
+    class Freeze(TrainerCallback):
+        def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            model.model.layers[0].requires_grad_(False)
+
+    model = llama()
+    trainer(model, tmp_path, [4] * 4, [Freeze(), flopsmeter.FlopsMeterCallback()], num_train_epochs=2).train()
+    receiver.wait()
+    kinds = [message["message"] for message in receiver.connections[0].messages if message["message"] in ("model", "fed")]
+    assert kinds[0] == "model" and kinds.count("model") == 2
+    second = kinds.index("model", 1)
+    before = [message for message in receiver.connections[0].messages if message["message"] in ("model", "fed")][:second]
+    assert sum(row["count"] for message in before[1:] for row in message["passes"]) == 2
+    assert "model.layers.0.mlp.up_proj.weight" not in receiver.models()[1]["training"]["trained"]

@@ -94,7 +94,7 @@ def _kind(module: Any, adapter: str) -> str | None:
 
 
 def _parameters(module: Any, adapter: str) -> list[Any]:
-    found = []
+    found: list[Any] = []
     for holder in _PARAMETER_HOLDERS:
         held = getattr(module, holder)
         if adapter not in held:

@@ -100,7 +100,7 @@ def read(model: Module, number: int) -> Facts:
 
 def _configuration(plain: Module) -> dict[str, Any] | None:
     """As the configuration gives it, but with the live class: `architectures` says what the checkpoint was saved from."""
-    config = getattr(plain, "config", None)
+    config: Any = getattr(plain, "config", None)
     if not hasattr(config, "to_dict"):
         return None
     values: dict[str, Any] = config.to_dict()

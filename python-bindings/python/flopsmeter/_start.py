@@ -38,7 +38,7 @@ class _TrainerFinder:
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                _instrument_after(spec.loader)
+                _instrument_after(spec.loader)  # type: ignore[no-untyped-call]
                 return spec
         return None
 

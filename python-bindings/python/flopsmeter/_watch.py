@@ -65,6 +65,8 @@ class Watch:
         self._signature: tuple[object, ...] = ()
         self._checked = 0.0
         self._seen_inside = False
+        self._passes = 0
+        self._passes_before_step = 0
         self._positions = {name: index for index, name in enumerate(inspect.signature(plain.forward).parameters)}
         self._handles = [plain.register_forward_pre_hook(self._before, with_kwargs=True)]
         for wrapper in wrappers:
@@ -85,6 +87,10 @@ class Watch:
 
     def step_done(self, step: int, first_step: int, max_steps: int | None) -> None:
         """After an optimizer step."""
+        if self._passes == self._passes_before_step:
+            text = "an optimizer step was made without a pass that the hook could see, so operations are missing"
+            self.recorder.finding("passes-not-seen", f"{text}; is the model compiled after it was given to the meter?")
+        self._passes_before_step = self._passes
         self.recorder.progress(step, first_step, max_steps)
         if time.monotonic() - self._checked > _CHECK_INTERVAL_SECONDS:
             self.check()
@@ -137,6 +143,7 @@ class Watch:
             phase = "other"
         cached_length = 0 if cache is None else _cached_length(cache, length)
         real_tokens = _real_tokens(self._argument("attention_mask", args, kwargs), sequences, length)
+        self._passes += 1
         self.recorder.record(self._number, phase, gradient, sequences, length, cached_length, real_tokens)
 
     def _argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -154,10 +161,14 @@ class Watch:
             dimensions = 3
         else:
             dimensions = 2
-        shape = getattr(tokens, "shape", ())
-        return (shape[0], shape[1]) if len(shape) == dimensions else None
+        shape = getattr(tokens, "shape", None)
+        if shape is None or len(shape) != dimensions:
+            return None
+        return shape[0], shape[1]
 
+    @harmless
     def _describe(self) -> None:
+        """Where this fails, passes are told all the same: the meter then knows that it cannot count them."""
         self._described = True
         facts = _facts.read(self._outermost, self._number)
         self._signature = _facts.signature(self._plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from transformers.trainer_callback import TrainerCallback
@@ -37,7 +38,7 @@ class FlopsMeterCallback(TrainerCallback):  # type: ignore[misc]
         """Puts the hook on the model; the steps of an earlier process are not this one's."""
         self._first_step = state.global_step
         if model is not None:
-            self._watch = attach(model, owner=id(self))
+            self._watch = attach(_as_called(model), owner=id(self))
 
     @harmless
     def on_epoch_begin(
@@ -59,6 +60,21 @@ class FlopsMeterCallback(TrainerCallback):  # type: ignore[misc]
         watch, self._watch = self._watch, None
         if watch is not None:
             detach(watch, owner=id(self))
+
+
+def _as_called(model: Module) -> Module:
+    """The model as the trainer calls it, with DDP or ``torch.compile`` around it.
+
+    A compiled model must be watched from outside: what is traced does not run. No event is told of the wrapped model, but
+    the trainer that has it is who called.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        wrapped: Module | None = getattr(frame.f_locals.get("self"), "model_wrapped", None)
+        if wrapped is not None:
+            return wrapped if any(part is model for part in wrapped.modules()) else model
+    return model
 
 
 class AutomaticCallback(FlopsMeterCallback):
