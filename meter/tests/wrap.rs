@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -169,7 +170,8 @@ fn signals_to_the_whole_group_reach_the_job_once() {
         job.send_to_group(signal);
         assert_eq!(job.next_line(), signal.as_str());
     }
-    // And the same ones to the wrapper alone are not mistaken for a group's after that.
+    // One to the wrapper alone is not mistaken for a group's, once it can no longer be the same one.
+    std::thread::sleep(Duration::from_millis(500));
     job.send(Signal::SIGINT);
     assert_eq!(job.next_line(), "SIGINT");
     assert_eq!(job.rest(), ["SIGUSR2"]);

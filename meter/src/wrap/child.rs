@@ -234,6 +234,13 @@ impl Shared {
     }
 }
 
+/// The shell that looks after us must see that its job stopped.
+fn stop_too(signal: c_int) {
+    // By then the signal that stopped the command has reached us as well, if it went to the whole group.
+    std::thread::sleep(ALL_REACHED);
+    end::stop_by(signal);
+}
+
 fn leads_session() -> bool {
     nix::unistd::getsid(None) == Ok(nix::unistd::getpid())
 }
@@ -280,7 +287,9 @@ impl Guard {
             let [own, said] = ready.map(|ready| ready.any().unwrap_or(true));
             if polled.is_ok() && said && witness.listen().is_err() {
                 // Killed, or never able to work: SIGCHLD follows, but a gone witness would be heard again and again.
-                self.signals.witness.take().map_or((), Witness::dismiss);
+                if let Some(witness) = self.signals.witness.take() {
+                    witness.dismiss();
+                }
             }
             if own {
                 return;
@@ -297,18 +306,11 @@ impl Guard {
                     return true;
                 }
                 Change::Ended(ended, _) => self.forget_witness(ended),
-                Change::Stopped(stopped, signal) if stopped == pid => self.stop_too(signal),
+                Change::Stopped(stopped, signal) if stopped == pid => stop_too(signal),
                 Change::Stopped(..) => {}
                 Change::Nothing | Change::Childless => return false,
             }
         }
-    }
-
-    /// The shell that looks after us must see that its job stopped.
-    fn stop_too(&self, signal: c_int) {
-        // By then the signal that stopped the command has reached us as well, if it went to the whole group.
-        std::thread::sleep(ALL_REACHED);
-        end::stop_by(signal);
     }
 
     fn forget_witness(&mut self, pid: pid_t) {

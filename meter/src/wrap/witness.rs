@@ -5,7 +5,8 @@
 //! of each one that it gets. If it is gone, a signal from another process counts as meant for the wrapper alone.
 //!
 //! A signal counts as the group's if the witness had the same one at about the same time. (Counting one by one would not do: the
-//! kernel merges equal signals that are waiting, and may merge them for one process and not for another.)
+//! kernel merges equal signals that are waiting, and may merge them for one process and not for another. The price: a signal to the
+//! wrapper alone that follows the same one to the group within a tenth of a second is merged with it as well.)
 //!
 //! The witness goes by another name, and without arguments: `pkill -f flopsmeter` must not reach it as well as the wrapper, which
 //! would look as if it had reached the job, too.
@@ -111,10 +112,10 @@ impl Witness {
 
 /// Where the kernel laid this process's arguments, as start and length: fields 48 and 49 of `/proc/self/stat`, see proc(5).
 fn arguments_in_memory() -> Option<(usize, usize)> {
-    let stat = fs_err::read_to_string("/proc/self/stat").ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(48 - 3);
-    let start: usize = fields.next()?.parse().ok()?;
-    let end: usize = fields.next()?.trim().parse().ok()?;
+    let text = fs_err::read_to_string("/proc/self/stat").ok()?;
+    let mut rest = text.rsplit_once(") ")?.1.split(' ').skip(48 - 3);
+    let start: usize = rest.next()?.parse().ok()?;
+    let end: usize = rest.next()?.trim().parse().ok()?;
     // Zero where the kernel does not tell us; the limit is the kernel's own for all arguments together.
     (start != 0 && (1..6 << 20).contains(&end.checked_sub(start)?)).then(|| (start, end - start))
 }
