@@ -210,10 +210,10 @@ macro_rules! kinds {
                 }
             }
 
-            /// The text to record: JSON without white space, the keys of every object in byte order.
+            /// The text to record: JSON without white space, fields in the order of these types, maps in byte order of their keys.
             pub fn to_text(&self) -> Result<String, BodyProblem> {
                 let text = match self {
-                    $(Self::$variant(body) => canonical(body),)+
+                    $(Self::$variant(body) => serde_json::to_string(body),)+
                     Self::Unread { text, .. } => Ok(text.clone()),
                 };
                 text.map_err(|source| BodyProblem { kind: self.kind().to_owned(), source })
@@ -246,11 +246,6 @@ kinds! {
     "run-assigned" => RunAssigned,
     "run-unassigned" => RunUnassigned,
     "answered" => Answered,
-}
-
-fn canonical<T: Serialize>(body: &T) -> serde_json::Result<String> {
-    // By way of a value, whose maps are sorted, so that the text does not depend on the order of fields in this source.
-    serde_json::to_string(&serde_json::to_value(body)?)
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use flopsmeter_core::ledger::{Body, Entry, Head, chain, run_stream};
 use flopsmeter_core::run::Finding;
 
 use super::problem::StoreProblem;
 use super::spool::{self, Spool};
-use super::sqlite::Ledger;
+use super::sqlite::{Durability, Ledger};
 
 /// Most that a spool may take: some weeks of one node's samples.
 pub const SPOOL_LIMIT_BYTES: u64 = 512 << 20;
@@ -19,6 +19,10 @@ pub const SPOOL_RESERVE_BYTES: u64 = 1 << 20;
 
 /// Uncommitted text at which [`RunRecorder::record`] commits by itself, so that memory stays bounded.
 const UNCOMMITTED_LIMIT_BYTES: usize = 32 << 20;
+
+/// A run that has not lasted so long when it is committed is left to the system's own writing back: a command that is over at once
+/// must not wait for a disk.
+const SHORT: TimeDelta = TimeDelta::milliseconds(500);
 
 /// How long the last attempt waits for a ledger that failed earlier: the job's exit hangs on it.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
@@ -30,6 +34,8 @@ pub struct RunRecorder {
     run: String,
     stream: String,
     head: Option<Head>,
+    began: DateTime<Utc>,
+    durability: Durability,
     target: Target,
     uncommitted: Vec<Entry>,
     uncommitted_bytes: usize,
@@ -86,6 +92,8 @@ impl RunRecorder {
         let mut recorder = Self {
             run: run.to_owned(),
             head: None,
+            began: at,
+            durability: Durability::AtOnce,
             target: Target::Nowhere,
             uncommitted: Vec::new(),
             uncommitted_bytes: 0,
@@ -191,14 +199,22 @@ impl RunRecorder {
     }
 
     fn bring_to_disk(&mut self, at: DateTime<Utc>) {
+        let durability = if at - self.began < SHORT { Durability::InTime } else { Durability::AtOnce };
         if let Target::Ledger(ledger) = &mut self.target {
-            match ledger.write(&self.uncommitted) {
+            let set = if durability == self.durability { Ok(()) } else { ledger.set_durability(durability) };
+            self.durability = durability;
+            match set.and_then(|()| ledger.write(&self.uncommitted)) {
                 Ok(_) => return self.forget_committed(),
                 Err(problem) => self.leave_ledger(&problem, at),
             }
         }
         if let Target::Spool(spool) = &mut self.target {
-            match self.uncommitted.iter().try_for_each(|entry| spool.append(entry)).and_then(|()| spool.sync()) {
+            match self
+                .uncommitted
+                .iter()
+                .try_for_each(|entry| spool.append(entry))
+                .and_then(|()| spool.write_out(durability))
+            {
                 Ok(()) => return self.forget_committed(),
                 Err(problem) => self.give_up(&problem),
             }

