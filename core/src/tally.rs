@@ -5,6 +5,8 @@
 
 mod model;
 mod phase;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -175,7 +177,7 @@ impl Tally {
         let cut = |connection: &Connection| connection.lost || (self.open_segments == 0 && !connection.ended);
         !self.models.is_empty()
             && self.uncounted_passes == 0
-            && self.models.values().all(|model| model.cost().is_some())
+            && self.models.values().all(CountedModel::is_whole)
             && !self.connections.values().any(cut)
     }
 

@@ -10,7 +10,12 @@ use crate::shape::Shape;
 pub(super) struct CountedModel {
     summary: ModelSummary,
     cost: Option<Cost>,
+    whole: bool,
 }
+
+/// Finding of an adapter or parameters that no pass is counted for, or of products that the network does not describe.
+const HOLES: [&str; 5] =
+    ["unplaced-parameters", "unplaced-adapters", "unplaced-copies", "dora-dropout-not-counted", "parameters-differ"];
 
 impl CountedModel {
     pub(super) fn new(facts: &ModelFacts) -> (Self, Vec<Finding>) {
@@ -28,7 +33,13 @@ impl CountedModel {
                 (None, vec![Finding { code: "model-not-countable".to_owned(), text }])
             }
         };
-        (Self { summary: summary(facts), cost }, findings)
+        let whole = cost.is_some() && !findings.iter().any(|finding| HOLES.contains(&finding.code.as_str()));
+        (Self { summary: summary(facts), cost, whole }, findings)
+    }
+
+    /// Whether every product of the live model is known to be counted; if not, the count is a lower bound.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     pub(super) const fn cost(&self) -> Option<&Cost> {

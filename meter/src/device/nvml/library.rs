@@ -32,7 +32,8 @@ pub(super) fn load(path: Option<&Path>) -> Result<&'static Nvml, String> {
             Err(problem) => reasons.push(format!("{}: {problem}", name.display())),
         }
     }
-    Err(reasons.join("; "))
+    // The other name is a second chance, not a second reason.
+    Err(reasons.into_iter().next().unwrap_or_default())
 }
 
 /// The GPUs of the driver. One that answers with an error is listed all the same, with what could be learnt.

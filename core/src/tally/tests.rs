@@ -1,0 +1,143 @@
+//! A run as its entries tell it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::Tally;
+use crate::facts::{Fed, HookMessage, ModelFacts, Passes, Phase, Process, TrainingFacts};
+use crate::flops::Network;
+use crate::ledger::Body;
+use crate::ledger::body::{Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
+use crate::run::{Exit, RunState};
+use crate::shape::Shape;
+use crate::unit::Flops;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+fn config() -> serde_json::Value {
+    json!({
+        "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false,
+    })
+}
+
+fn network() -> Network {
+    let shape = Shape::from_config(&config()).unwrap();
+    Network::from_facts(
+        &shape,
+        &TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
+    )
+    .0
+}
+
+fn model() -> HookMessage {
+    let network = network();
+    HookMessage::Model(Box::new(ModelFacts {
+        model: 0,
+        class_name: "LlamaForCausalLM".to_owned(),
+        name_or_path: None,
+        config: config(),
+        parameters_total: network.parameters_total(),
+        parameters_trainable: network.parameters_trainable(),
+        training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
+        libraries: [].into(),
+    }))
+}
+
+fn hello() -> HookMessage {
+    let process = Process { pid: 1, host: "node".to_owned(), rank: 0, local_rank: 0, world_size: 1 };
+    HookMessage::Hello { protocol: 1, process }
+}
+
+fn fed(phase: Phase, gradient: bool, count: u64) -> HookMessage {
+    let (sequences, length) = (2, 8);
+    let passes =
+        vec![Passes { phase, gradient, sequences, length, cached_length: 0, count, real_tokens: Some(10 * count) }];
+    HookMessage::Fed(Fed { model: 0, passes })
+}
+
+fn hook(connection: u32, message: HookMessage) -> Body {
+    Body::Hook(Hook { connection, message })
+}
+
+fn closed() -> Body {
+    let exit = Some(Exit::Code(0));
+    Body::SegmentClosed(SegmentClosed { segment: 0, ended: at(9), exit, cpu_time_nanoseconds: 1, left_running: false })
+}
+
+fn tally(bodies: impl IntoIterator<Item = Body>) -> Tally {
+    let opened = [Body::RunOpened(RunOpened::default()), Body::SegmentOpened(SegmentOpened::default())];
+    let mut tally = Tally::new();
+    for body in opened.into_iter().chain(bodies) {
+        tally.add(at(0), &body);
+    }
+    tally
+}
+
+#[test]
+fn evaluation_is_executed_and_not_trained() {
+    let messages =
+        [hello(), model(), fed(Phase::Training, true, 3), fed(Phase::Evaluation, false, 2), HookMessage::Goodbye];
+    let summary = tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).summary();
+    let pass = network().cost().pass(true, 2, 8, 0);
+    let flops = summary.flops.unwrap();
+    assert_eq!(flops.training, Flops(3 * pass.training().0));
+    assert_eq!(flops.executed, Flops(3 * pass.training().0 + 2 * pass.forward.0));
+    assert_eq!((summary.tokens.fed.0, summary.tokens.real.unwrap().0), (48, 30));
+    assert!(summary.complete);
+    assert_eq!((summary.state, summary.ended), (RunState::Closed, Some(at(9))));
+    for phase in &summary.phases {
+        let terms: Flops = phase.terms.iter().map(|term| term.forward + term.backward).sum();
+        assert_eq!(terms, phase.forward + phase.backward, "{:?}", phase.phase);
+    }
+}
+
+#[test]
+fn two_ranks_count_once_each() {
+    let of =
+        |connection| [hello(), model(), fed(Phase::Training, true, 1)].map(move |message| hook(connection, message));
+    let one = tally(of(0)).summary().flops.unwrap();
+    let two = tally(of(0).into_iter().chain(of(1))).summary();
+    assert_eq!(two.flops.unwrap().training, Flops(2 * one.training.0));
+    assert_eq!(two.models.len(), 1);
+}
+
+#[test]
+fn a_hook_that_was_cut_leaves_the_count_incomplete() {
+    let messages = || [hello(), model(), fed(Phase::Training, true, 1)].map(|message| hook(0, message));
+    assert!(tally(messages()).is_complete(), "a running job is complete so far");
+    assert!(!tally(messages().into_iter().chain([closed()])).is_complete(), "no goodbye");
+    let lost = Body::HookLost(HookLost { connection: 0, reason: "cut".to_owned() });
+    assert!(!tally(messages().into_iter().chain([lost])).is_complete(), "lost");
+}
+
+#[test]
+fn an_unknown_family_is_recorded_and_not_counted() {
+    let HookMessage::Model(mut facts) = model() else { unreachable!() };
+    facts.config = json!({"model_type": "from-next-year"});
+    let messages = [hello(), HookMessage::Model(facts), fed(Phase::Training, true, 1), HookMessage::Goodbye];
+    let summary = tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).summary();
+    assert_eq!(summary.flops, None);
+    assert!(!summary.complete);
+    assert_eq!(summary.tokens.fed.0, 16);
+    assert!(summary.findings.iter().any(|finding| finding.code == "model-not-countable"), "{:?}", summary.findings);
+}
+
+#[test]
+fn parameters_that_nothing_describes_leave_a_lower_bound() {
+    let HookMessage::Model(mut facts) = model() else { unreachable!() };
+    facts.parameters_total += 1;
+    let messages = [hello(), HookMessage::Model(facts), fed(Phase::Training, true, 1), HookMessage::Goodbye];
+    let summary = tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).summary();
+    assert!(summary.flops.is_some() && !summary.complete);
+    assert_eq!(summary.findings.iter().filter(|finding| finding.code == "parameters-differ").count(), 1);
+}
+
+#[test]
+fn a_run_nobody_hooked_has_no_count() {
+    let summary = tally([closed()]).summary();
+    assert_eq!((summary.flops, summary.complete), (None, false));
+    assert!(!summary.ceiling.complete);
+}
