@@ -2,6 +2,8 @@
 
 mod schema;
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,8 +60,13 @@ impl Ledger {
         if !path.exists() {
             return Err(StoreProblem::Absent { path: path.to_owned() });
         }
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE)?;
-        schema::check(&connection, path)?;
+        let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE);
+        let checked = opened.and_then(|connection| schema::check(&connection, path).map(|()| connection));
+        let connection = match checked {
+            // SQLite wants to lay the files of its log beside it, which a read-only medium does not let it.
+            Err(StoreProblem::Unwritable { .. }) if log_is_empty(path) => connect_immutable(path)?,
+            checked => checked?,
+        };
         Ok(Self { connection, path: path.to_owned() })
     }
 
@@ -325,6 +332,29 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
+/// Whether everything is in the file itself, so that it can be read without its log.
+fn log_is_empty(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs_err::metadata(log).map_or(true, |log| log.len() == 0)
+}
+
+/// Opens a file that nobody changes, without locks and log.
+fn connect_immutable(path: &Path) -> Result<Connection, StoreProblem> {
+    let mut address = OsString::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => address.push(format!("%{byte:02x}")),
+            _ => address.push(OsStr::from_bytes(&[*byte])),
+        }
+    }
+    address.push("?immutable=1");
+    let connection =
+        connect(Path::new(&address), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI, PATIENCE)?;
+    schema::check(&connection, path)?;
+    Ok(connection)
+}
+
 fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connection, StoreProblem> {
     // Without the URI flag a path is a path, whatever characters it has.
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -347,5 +377,16 @@ mod tests {
         let full = ledger.append("run/a", DateTime::UNIX_EPOCH, "k", &"x".repeat(1 << 20));
         assert!(matches!(full, Err(StoreProblem::DiskFull { .. })), "{full:?}");
         assert_eq!(ledger.entries("run/a").unwrap(), [first]);
+    }
+
+    #[test]
+    fn a_file_that_nobody_changes_is_read_without_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("100% #1? ä.sqlite");
+        let entry = Ledger::open(&path).unwrap().append("run/a", DateTime::UNIX_EPOCH, "k", "{}").unwrap();
+        assert!(log_is_empty(&path));
+        let ledger = Ledger { connection: connect_immutable(&path).unwrap(), path };
+        assert_eq!(ledger.entries("run/a").unwrap(), [entry]);
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "a file was laid beside the ledger");
     }
 }
