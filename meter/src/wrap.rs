@@ -6,7 +6,7 @@
 //! | signal | what happens |
 //! |---|---|
 //! | from the terminal (Ctrl-C, Ctrl-\, Ctrl-Z, resize) | the kernel sends it to the whole foreground group, so the command has it; it is not sent twice |
-//! | from a process to the whole group or to every process (`kill %1`, `kill -- -PGID`, Slurm) | the same; told from the next case by a [witness] |
+//! | from a process to the whole group or to every process (`kill %1`, `kill -- -PGID`, Slurm) | the same; told from the next case by a witness process |
 //! | from a process to the wrapper alone (`kill PID`, a container's runtime) | passed on to the command, real-time signals with their value |
 //! | the terminal hangs up and the wrapper leads its session | passed on: the kernel tells the leader alone |
 //! | the command stops | the wrapper stops as well, if a shell with job control looks after it |

@@ -64,7 +64,8 @@ def main():
                 shown.extend(line.decode().strip() for line in lines)
                 changed.notify_all()
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     at = 0
     for step in steps:
         verb, _, value = step.partition(" ")
@@ -85,8 +86,9 @@ def main():
             os.kill(os.tcgetpgrp(terminal), getattr(signal, value))
     end = reported.readline().strip()
     os.waitpid(leader, 0)
-    with changed:
-        print("\n".join(line for line in shown if line))
+    # Ends when nobody has the terminal open any more.
+    watcher.join()
+    print("\n".join(line for line in shown if line))
     print(end)
 
 
