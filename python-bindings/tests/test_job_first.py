@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -140,9 +142,6 @@ def test_a_job_that_dies_of_broken_pipes_does_not_die_of_ours(receiver: Receiver
                 meter._watch.recorder.flush()
         print("done")
     """
-    import subprocess
-    import sys
-
     environment = {**os.environ, "FLOPSMETER_SOCKET": receiver.path}
     job = subprocess.Popen(
         [sys.executable, script(tmp_path, code)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

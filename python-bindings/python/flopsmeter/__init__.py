@@ -17,11 +17,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._flopsmeter import __version__
     from .callback import FlopsMeterCallback
+    from .counting import Count, count
     from .meter import Meter
 
-__all__ = ["FlopsMeterCallback", "Meter", "__version__"]
+__all__ = ["Count", "FlopsMeterCallback", "Meter", "__version__", "count"]
 
-_HOMES = {"FlopsMeterCallback": "callback", "Meter": "meter", "__version__": "_flopsmeter"}
+_HOMES = {
+    "Count": "counting",
+    "FlopsMeterCallback": "callback",
+    "Meter": "meter",
+    "__version__": "_flopsmeter",
+    "count": "counting",
+}
 
 
 def __getattr__(name: str) -> object:
