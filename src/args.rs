@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
-    AssessArguments, ModelsCommand, ModificationsCommand, ReportArguments, ReportCommand, RunsCommand, VerifyArguments,
-    YesOrNo,
+    AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, ReportArguments, ReportCommand, RunsCommand,
+    VerifyArguments, YesOrNo,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.
@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Models(ModelsCommand),
     /// Check that nothing recorded was changed
     Verify(VerifyArguments),
+    /// Amend the ledger as a whole
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -60,7 +63,9 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LedgerArguments {
     /// The ledger, a SQLite file [default: flopsmeter/ledger.sqlite in the XDG state folder]
-    #[arg(long, value_name = "PATH", env = "FLOPSMETER_LEDGER")]
+    ///
+    /// The environment variable FLOPSMETER_LEDGER names it as well; an empty value counts as none.
+    #[arg(long, value_name = "PATH", value_parser = ledger_file)]
     pub(crate) ledger: Option<PathBuf>,
 }
 
@@ -74,6 +79,14 @@ pub(crate) struct RulesArguments {
     /// The day [default: today]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<NaiveDate>,
+}
+
+/// A file: another kind of ledger must not become a folder of that name.
+fn ledger_file(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") {
+        return Err("a ledger is a SQLite file in this version; give its path".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// A name that is safe as a key, a file name and a metric label.

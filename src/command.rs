@@ -2,6 +2,7 @@
 
 pub(crate) mod assess;
 pub(crate) mod completions;
+pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod modifications;
 pub(crate) mod plan;

@@ -24,7 +24,7 @@ pub(crate) enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The code; a job that died of a signal is reported as shells do (128 + signal) where dying of it is not possible.
+    /// The code, as shells give it: 128 plus the number of a signal.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,

@@ -15,6 +15,7 @@ mod words;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use flopsmeter_meter::wrap::end::end_like;
 
 use args::{Arguments, Command};
 use exit::{ExitStatus, UsageProblem};
@@ -25,7 +26,11 @@ fn main() -> ExitCode {
         output::failure(&problem);
         if problem.is::<UsageProblem>() { ExitStatus::Usage } else { ExitStatus::Failed }
     });
-    ExitCode::from(status.code())
+    ExitCode::from(match status {
+        // Everything is recorded: a job that died of a signal is shown to the caller as just that.
+        ExitStatus::External(exit) => end_like(exit),
+        ours => ours.code(),
+    })
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitStatus> {
@@ -39,6 +44,7 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Modifications(command) => command::modifications::execute(command),
         Command::Models(command) => command::models::execute(command),
         Command::Verify(arguments) => command::verify::execute(&arguments),
+        Command::Ledger(command) => command::ledger::execute(command),
         Command::Completions { shell } => command::completions::execute(shell),
     }
 }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use flopsmeter_core::assess::Answers;
-use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
+use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunSummary};
-use flopsmeter_meter::records::{self, Assignments};
-use flopsmeter_meter::session::SessionStart;
-use flopsmeter_meter::store::{Ledger, RunRecorder, StoreProblem};
+use flopsmeter_core::sample::{Device, DeviceFacts};
+use flopsmeter_meter::records;
+use flopsmeter_meter::session::{SessionStart, Siblings};
+use flopsmeter_meter::store::{Ledger, RunRecorder};
 
 use crate::args::MeteringArguments;
 use crate::base::{self, ResolvedBase};
@@ -36,6 +37,7 @@ pub(crate) struct Job {
 /// Gathers everything. What goes wrong becomes a finding.
 pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result<Prepared> {
     let mut findings = Vec::new();
+    let job_command = job.command.clone();
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
     let ledger = Ledger::open(&path);
     let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
@@ -69,12 +71,29 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
             pid: job.pid,
             claim: arguments.gpus.clone(),
         },
+        elsewhere: elsewhere(&job_command),
         findings,
-        others: membership.others,
+        siblings: membership.siblings,
         judge: judgement::judge(base_model, membership.answers, judgement::IN_FORCE, settings::as_of(None))?,
         progress_period: job.progress_period,
     };
     Ok(Prepared { start, recorder })
+}
+
+/// Commands that have the work done by processes outside their own tree, on this machine or another.
+const CLIENTS: [&str; 16] = [
+    "srun", "sbatch", "salloc", "ssh", "docker", "podman", "nerdctl", "kubectl", "oc", "ray", "bsub", "qsub", "sky",
+    "modal", "gcloud", "aws",
+];
+
+/// The client that the command starts with, by any of its first words (`env A=1 srun …`).
+fn elsewhere(command: &[String]) -> Option<Device> {
+    let name = |word: &String| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
+    let client = command.iter().take(4).filter_map(name).find(|name| CLIENTS.contains(&name.as_str()))?;
+    let reason =
+        format!("`{client}` has the work done outside this process tree; wrap the command that it starts instead");
+    let facts = DeviceFacts::Unreadable { reason };
+    Some(Device { id: format!("elsewhere:{client}"), name: format!("whatever {client} uses"), facts })
 }
 
 fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
@@ -97,7 +116,7 @@ fn unreadable_base(problem: &anyhow::Error) -> Finding {
 struct Membership {
     joined: bool,
     base: Option<BaseReference>,
-    others: Vec<RunSummary>,
+    siblings: Option<Siblings>,
     answers: Answers,
     findings: Vec<Finding>,
 }
@@ -121,7 +140,13 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
     let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
     let stream = modification_stream(slug);
     ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
-    let modification = records::modification(ledger, slug)?.unwrap_or_default();
+    let mut modification = records::modification(ledger, slug)?.unwrap_or_default();
+    if let (Some(base), None) = (base, &modification.base) {
+        let bound = Body::BaseBound(BaseBound { base: base.clone() });
+        ledger.append(&stream, settings::now(), bound.kind(), &bound.to_text()?)?;
+        // Read again: of two runs that bind it at the same time, the first one counts.
+        modification = records::modification(ledger, slug)?.unwrap_or_default();
+    }
     if let Some((ours, theirs)) = base.zip(modification.base.as_ref()).filter(|(ours, theirs)| !ours.is_same(theirs)) {
         let text = format!(
             "modification `{slug}` is bound to base model {}, this run names {}: the run is recorded unassigned; give the other \
@@ -132,16 +157,11 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
         let findings = vec![Finding { code: "modification-conflict".to_owned(), text }];
         return Ok(Membership { findings, ..Membership::default() });
     }
-    let others = read_others(ledger, &modification, run)?;
     let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
     ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
+    let siblings = Siblings::watch(ledger.path(), slug, run);
     let Modification { base, answers, .. } = modification;
-    Ok(Membership { joined: true, base, others, answers, findings: Vec::new() })
-}
-
-fn read_others(ledger: &Ledger, modification: &Modification, run: &str) -> Result<Vec<RunSummary>, StoreProblem> {
-    let others = modification.runs.iter().filter(|other| *other != run);
-    others.map(|other| Ok(records::run(ledger, other, &Assignments::default())?.summary)).collect()
+    Ok(Membership { joined: true, base, siblings, answers, findings: Vec::new() })
 }
 
 /// Writes the summary of a run as JSON.
@@ -157,7 +177,8 @@ pub(crate) fn write_summary(path: &Path, summary: &RunSummary) -> anyhow::Result
 
 /// Folders in which a socket may be made, the preferred one first.
 pub(crate) fn socket_folders() -> Vec<PathBuf> {
-    let mut folders = vec![settings::runtime_folder(), std::env::temp_dir(), PathBuf::from("/tmp")];
+    let mut folders = vec![std::env::temp_dir(), PathBuf::from("/tmp")];
+    folders.extend(settings::runtime_folder());
     folders.dedup();
     folders
 }

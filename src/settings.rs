@@ -9,7 +9,7 @@ use flopsmeter_meter::claim::GpuEnvironment;
 use flopsmeter_meter::sampler::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::store::path;
 
-/// The ledger to use: the argument (or `FLOPSMETER_LEDGER`, which clap has read), else the default place.
+/// The ledger to use: the argument, else `FLOPSMETER_LEDGER`, else the default place.
 pub(crate) fn ledger_path(argument: Option<PathBuf>) -> PathBuf {
     argument.unwrap_or_else(|| with_environment(|environment| path::ledger(environment, &env::temp_dir())))
 }
@@ -20,8 +20,9 @@ pub(crate) fn spool_folders() -> Vec<PathBuf> {
 }
 
 fn with_environment<T>(choose: impl FnOnce(path::Environment<'_>) -> T) -> T {
-    let (state_home, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
-    choose(path::Environment { ledger: None, state_home: state_home.as_deref(), home: home.as_deref() })
+    let read = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let (ledger, state_home, home) = (read(path::LEDGER_VARIABLE), read("XDG_STATE_HOME"), read("HOME"));
+    choose(path::Environment { ledger: ledger.as_deref(), state_home: state_home.as_deref(), home: home.as_deref() })
 }
 
 /// The day as of which rules are chosen.
@@ -34,10 +35,10 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Folder for the socket of a run: short, private to the user where the system offers one.
-pub(crate) fn runtime_folder() -> PathBuf {
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
-    runtime.unwrap_or_else(env::temp_dir)
+/// The user's runtime folder, where the system offers one. It goes away with the user's last login session, so it is no
+/// place for what a job in the background needs.
+pub(crate) fn runtime_folder() -> Option<PathBuf> {
+    env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir())
 }
 
 /// Name of this machine.

@@ -35,13 +35,34 @@ impl Judge {
         assess(&self.question(spent, heads))
     }
 
-    /// Where `own` will end with the rest of its schedule like the part so far, added to the other runs of the modification.
-    pub fn forecast(&self, others: &[RunSummary], own: &RunSummary, progress: Progress) -> Option<Forecast> {
-        let before = Spent::of_runs(self.rules, others);
+    /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
+    /// runs of the modification.
+    pub fn forecast(
+        &self,
+        others: &[RunSummary],
+        own: &RunSummary,
+        began: Flops,
+        progress: Progress,
+    ) -> Option<Forecast> {
+        let own_training = own.flops?.training;
+        let since = Flops(own_training.0.saturating_sub(began.0));
+        let total = projected_total(began, since, progress)?;
+        let mut before = Spent::of_runs(self.rules, others);
+        before.training = Some(before.training.unwrap_or_default() + began);
+        before.cumulative = Some(before.cumulative.unwrap_or_default() + began);
         let spent = Spent::of_runs(self.rules, others.iter().chain([own]));
-        let total = projected_total(Flops::ZERO, own.flops?.training, progress)?;
         let verdict = projected_verdict(&self.question(spent, Vec::new()), &before, progress)?;
         Some(Forecast { total, verdict })
+    }
+
+    /// The verdict of what was counted as if nothing were missing: a lower bound that is inside the margin cannot turn out below it.
+    pub fn verdict_of_counted<'r>(&self, runs: impl IntoIterator<Item = &'r RunSummary>) -> Verdict {
+        let mut spent = Spent::of_runs(self.rules, runs);
+        if spent.training.is_none() {
+            return Verdict::Undetermined;
+        }
+        spent.complete = true;
+        self.assess_spent(spent, Vec::new()).verdict
     }
 
     fn question(&self, spent: Spent, heads: Vec<InputDigest>) -> Question<'_> {

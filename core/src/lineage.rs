@@ -94,6 +94,7 @@ impl Modification {
                     let (slug, base) = (created.slug.clone(), created.base.clone());
                     *empty = Some(Self { slug, created: at, base, runs: Vec::new(), answers: Answers::default() });
                 }
+                (Body::BaseBound(bound), Some(known)) if known.base.is_none() => known.base = Some(bound.base.clone()),
                 (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
                     known.runs.push(assigned.run.clone());
                 }

@@ -3,6 +3,7 @@
 //! The session feeds it while the job runs, and every later reading of the ledger feeds it the same entries: what was shown
 //! and what an auditor computes cannot differ.
 
+mod completeness;
 mod model;
 mod phase;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::run::{
 };
 use crate::unit::{Flops, Joules};
 
+use completeness::{is_hole, missing_ranks};
 use model::CountedModel;
 use phase::PhaseTotals;
 
@@ -43,6 +45,10 @@ pub struct Tally {
     connections: BTreeMap<ConnectionKey, Connection>,
     phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
     uncounted_passes: u64,
+    /// Something said that operations may be missing.
+    holes: bool,
+    /// Processes of the job outlived it.
+    left_running: bool,
     /// Start and devices of each segment.
     ceilings: Vec<(DateTime<Utc>, CeilingMeter)>,
     findings: Vec<Finding>,
@@ -52,7 +58,11 @@ pub struct Tally {
 /// What is known of one hook.
 #[derive(Debug, Default)]
 struct Connection {
+    rank: u32,
+    world_size: u32,
     progress: Option<Progress>,
+    /// Model operations of the run when this hook first spoke.
+    before: Flops,
     ended: bool,
     lost: bool,
 }
@@ -94,7 +104,11 @@ impl Tally {
             }
             Body::Hook(hook) => self.hear((self.segments, hook.connection), &hook.message),
             Body::HookLost(lost) => {
-                self.connections.entry((self.segments, lost.connection)).or_default().lost = true;
+                // A connection that was refused has said nothing; what it would have said is missing all the same.
+                self.holes = true;
+                if let Some(connection) = self.connections.get_mut(&(self.segments, lost.connection)) {
+                    connection.lost = true;
+                }
                 self.find("hook-lost", &lost.reason);
             }
             Body::Finding(finding) => self.find(&finding.code, &finding.text),
@@ -103,6 +117,8 @@ impl Tally {
                 self.open_segments = self.open_segments.saturating_sub(1);
                 self.exit = closed.exit;
                 self.ended = Some(closed.ended);
+                self.left_running |= closed.left_running;
+                self.look_back();
                 if let Some((started, ceiling)) = self.ceilings.last_mut() {
                     ceiling.hold(*started, closed.ended);
                 }
@@ -111,12 +127,37 @@ impl Tally {
         }
     }
 
+    /// What can be said of a segment only when it has ended.
+    fn look_back(&mut self) {
+        if self.left_running {
+            let text = "processes of the job outlived it: what they did after its end is in no figure; let the job wait for them";
+            self.find("left-running", text);
+        }
+        let missing = missing_ranks(&self.connections.values());
+        if missing > 0 {
+            self.holes = true;
+            let text = format!(
+                "{missing} ranks of the launcher told nothing to this meter, so their operations are missing: install the Python \
+                 package for each of them; ranks on other nodes are metered there"
+            );
+            self.find("ranks-missing", &text);
+        }
+    }
+
     fn hear(&mut self, key: ConnectionKey, message: &HookMessage) {
+        let before = self.training();
         let connection = self.connections.entry(key).or_default();
         match message {
+            HookMessage::Hello { process, .. } => {
+                (connection.rank, connection.world_size) = (process.rank, process.world_size);
+                connection.before = before;
+            }
             HookMessage::Progress(progress) => connection.progress = Some(*progress),
             HookMessage::Goodbye => connection.ended = true,
-            HookMessage::Finding(finding) => self.find(&finding.code, &finding.text),
+            HookMessage::Finding(finding) => {
+                self.holes |= is_hole(&finding.code);
+                self.find(&finding.code, &finding.text);
+            }
             HookMessage::Model(facts) => {
                 let (model, findings) = CountedModel::new(facts);
                 for finding in findings {
@@ -133,7 +174,6 @@ impl Tally {
                     }
                 }
             }
-            HookMessage::Hello { .. } => {}
         }
     }
 
@@ -150,9 +190,12 @@ impl Tally {
         self.base.as_ref()
     }
 
-    /// The trainer that is furthest from its end decides when the job is done.
-    pub fn progress(&self) -> Option<Progress> {
-        self.connections.values().filter_map(|connection| connection.progress).min_by_key(|progress| progress.step)
+    /// Where the job stands by the trainer that is furthest from its end, and the model operations from before it began. Trainers
+    /// that have ended are left out: a job may run one after the other.
+    pub fn progress(&self) -> Option<(Progress, Flops)> {
+        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
+        let stands = running.filter_map(|connection| Some((connection.progress?, connection.before)));
+        stands.min_by_key(|(progress, _)| progress.step)
     }
 
     /// Operations so far, `None` while nothing could be counted.
@@ -177,6 +220,7 @@ impl Tally {
         let cut = |connection: &Connection| connection.lost || (self.open_segments == 0 && !connection.ended);
         !self.models.is_empty()
             && self.uncounted_passes == 0
+            && !self.holes
             && self.models.values().all(CountedModel::is_whole)
             && !self.connections.values().any(cut)
     }
@@ -185,7 +229,7 @@ impl Tally {
     pub fn ceiling(&self) -> Ceiling {
         let mut parts = self.ceilings.iter().map(|(_, ceiling)| ceiling.ceiling());
         let Some(first) = parts.next() else { return Ceiling::default() };
-        parts.fold(first, |mut sum, part| {
+        let mut ceiling = parts.fold(first, |mut sum, part| {
             sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
             sum.complete &= part.complete;
             if sum.layer != part.layer {
@@ -193,7 +237,9 @@ impl Tally {
             }
             sum.devices.extend(part.devices);
             sum
-        })
+        });
+        ceiling.complete &= !self.left_running;
+        ceiling
     }
 
     /// Gaps of all devices so far.
@@ -239,7 +285,8 @@ impl Tally {
 
     fn training_tokens(&self) -> RunTokens {
         self.phases.get(&crate::facts::Phase::Training).map_or_else(
-            || RunTokens { real: Some(crate::unit::Tokens(0)), ..RunTokens::default() },
+            // Nobody told of any: that is no zero that was measured.
+            RunTokens::default,
             |totals| totals.tokens,
         )
     }

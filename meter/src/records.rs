@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::{Body, Head, MODIFICATION_PREFIX, modification_stream, run_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
-use flopsmeter_core::run::RunSummary;
+use flopsmeter_core::run::{Finding, RunState, RunSummary};
 use flopsmeter_core::tally::Tally;
 
 use crate::store::{Ledger, StoreProblem};
@@ -31,8 +31,22 @@ pub fn run(ledger: &Ledger, id: &str, assignments: &Assignments) -> Result<RunRe
     })?;
     let mut summary = tally.summary();
     id.clone_into(&mut summary.run);
+    if summary.state == RunState::Open {
+        leave_open(&mut summary);
+    }
     summary.modification = assignments.modification_of(id).map(str::to_owned);
     Ok(RunRecord { summary, base: tally.base().cloned(), head })
+}
+
+/// What is on record of a run without an end is a part of it: the job may be running, or have run on without a meter.
+fn leave_open(summary: &mut RunSummary) {
+    summary.complete = false;
+    summary.ceiling.complete = false;
+    let text = format!(
+        "run {} has no end on record: it is still running, or its meter was killed and the rest is missing; its figures are lower bounds",
+        summary.run
+    );
+    summary.findings.push(Finding { code: "run-open".to_owned(), text });
 }
 
 /// Reads one modification; `None` if there is none of this name.

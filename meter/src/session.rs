@@ -1,12 +1,14 @@
 //! The one owner of a run while it happens: takes what hooks and devices say, records it, keeps the sum, and says when a line is crossed.
 
 mod report;
+mod siblings;
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
 use flopsmeter_core::ledger::body::{
@@ -14,6 +16,7 @@ use flopsmeter_core::ledger::body::{
 };
 use flopsmeter_core::lineage::BaseReference;
 use flopsmeter_core::run::{Alert, Exit, Finding, RunSummary};
+use flopsmeter_core::sample::Device;
 use flopsmeter_core::tally::Tally;
 
 use crate::clock::SessionClock;
@@ -23,12 +26,16 @@ use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
 
 pub use report::{Listener, ProgressReport};
+pub use siblings::Siblings;
 
 /// Records are on the disk after this time at the latest.
 const COMMIT_PERIOD: Duration = Duration::from_millis(800);
 
 /// Events taken in one go, so that committing and progress are never put off for long.
 const EVENTS_AT_ONCE: usize = 4096;
+
+/// Different findings of one session that are told and recorded; a job that makes more of them says nothing new.
+const MAXIMUM_FINDINGS: usize = 256;
 
 /// How long the last messages of hooks are waited for after the job's end.
 pub const HOOK_PATIENCE: Duration = Duration::from_millis(500);
@@ -42,10 +49,12 @@ pub struct SessionStart {
     pub base: Option<BaseReference>,
     /// The segment's first entry.
     pub segment: SegmentOpened,
+    /// What does the work where this machine's devices do not.
+    pub elsewhere: Option<Device>,
     /// What went wrong before the session.
     pub findings: Vec<Finding>,
-    /// The other runs of the modification.
-    pub others: Vec<RunSummary>,
+    /// Reads the other runs of the modification; `None` without one.
+    pub siblings: Option<Siblings>,
     /// Who assesses.
     pub judge: Judge,
     /// Time between two progress reports; `None` for no reports.
@@ -71,11 +80,13 @@ pub struct Session<'listener> {
     tally: Tally,
     clock: SessionClock,
     judge: Judge,
+    siblings: Option<Siblings>,
     others: Vec<RunSummary>,
     hooks: Option<Receiver<HookEvent>>,
     devices: Option<Receiver<SamplerEvent>>,
     listener: &'listener mut dyn Listener,
     segment: u32,
+    found: BTreeSet<Finding>,
     told: Verdict,
     fed: bool,
     committed: Duration,
@@ -98,11 +109,13 @@ impl<'listener> Session<'listener> {
             tally: Tally::new(),
             clock,
             judge: start.judge,
-            others: start.others,
+            siblings: start.siblings,
+            others: Vec::new(),
             hooks,
             devices,
             listener,
             segment: start.segment.segment,
+            found: BTreeSet::new(),
             told: Verdict::Below,
             fed: true,
             committed: Duration::ZERO,
@@ -115,6 +128,9 @@ impl<'listener> Session<'listener> {
             session.enter(at, &Body::BaseBound(BaseBound { base }));
         }
         session.enter(at, &Body::SegmentOpened(start.segment));
+        if let Some(device) = start.elsewhere {
+            session.enter(at, &Body::DevicesSeen(DevicesSeen { devices: vec![device] }));
+        }
         for finding in start.findings {
             session.find(finding);
         }
@@ -126,6 +142,7 @@ impl<'listener> Session<'listener> {
     pub fn pump(&mut self) {
         self.take_hook_events();
         self.take_device_events();
+        self.take_others();
         self.watch_the_line();
         let elapsed = self.clock.elapsed();
         if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
@@ -149,6 +166,7 @@ impl<'listener> Session<'listener> {
     /// their channels end, and until then they are read.
     pub fn end(mut self, end: JobEnd) -> (RunSummary, Finished) {
         self.drain();
+        self.take_others();
         self.watch_the_line();
         let at = self.clock.now();
         let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
@@ -170,8 +188,11 @@ impl<'listener> Session<'listener> {
         self.tally.add(at, body);
     }
 
-    /// Records a finding and tells it.
+    /// Records a finding and tells it, once: hundreds of ranks may say the same, and a worker may be respawned for ever.
     fn find(&mut self, finding: Finding) {
+        if self.found.len() >= MAXIMUM_FINDINGS || !self.found.insert(finding.clone()) {
+            return;
+        }
         self.listener.finding(&finding);
         self.enter(self.clock.now(), &Body::Finding(finding));
     }
@@ -182,6 +203,14 @@ impl<'listener> Session<'listener> {
         for finding in self.recorder.commit(self.clock.now()) {
             self.listener.finding(&finding);
             self.tally.add(self.clock.now(), &Body::Finding(finding));
+        }
+    }
+
+    /// The modification's other runs as they stand: parallel jobs grow.
+    fn take_others(&mut self) {
+        if let Some(others) = self.siblings.as_ref().and_then(Siblings::latest) {
+            self.others = others;
+            self.fed = true;
         }
     }
 
@@ -261,16 +290,16 @@ impl<'listener> Session<'listener> {
             return;
         }
         let summary = self.tally.summary();
-        let assessment: Assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
-        let rises = matches!(assessment.verdict, Verdict::Near | Verdict::Exceeds) && assessment.verdict > self.told;
-        if !rises {
+        let verdict = self.judge.verdict_of_counted(self.others.iter().chain([&summary]));
+        if !matches!(verdict, Verdict::Near | Verdict::Exceeds) || verdict <= self.told {
             return;
         }
-        self.told = assessment.verdict;
+        self.told = verdict;
+        let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
         let alert = Alert {
             at: self.clock.now(),
-            verdict: if assessment.verdict == Verdict::Near { "near".to_owned() } else { "exceeds".to_owned() },
-            text: report::crossing(&assessment),
+            verdict: if verdict == Verdict::Near { "near".to_owned() } else { "exceeds".to_owned() },
+            text: report::crossing(verdict, &assessment),
         };
         self.listener.alert(&alert);
         self.enter(alert.at, &Body::Alert(alert));

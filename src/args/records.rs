@@ -164,6 +164,17 @@ pub(crate) enum ModelsCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Take in what was recorded while the ledger could not be written; doing it twice does no harm
+    Merge {
+        /// Spool files [default: all in the spool folders]
+        spools: Vec<PathBuf>,
+        #[command(flatten)]
+        ledger: LedgerArguments,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     /// The ledger file

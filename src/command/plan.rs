@@ -33,7 +33,13 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         None => from_parameters(arguments, base.as_ref(), &size)?,
     };
     let judge = judgement::judge(base, Answers::default(), judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
-    answer.assessment = Some(judge.assess_spent(answer.spent.clone(), Vec::new()));
+    let mut assessment = judge.assess_spent(answer.spent.clone(), Vec::new());
+    if answer.flops.lowest.is_some() {
+        // The verdict weighs both ends of the range; neither of them is what the job will spend.
+        (assessment.training_compute, assessment.cumulative_compute) = (None, None);
+        (assessment.ratio, assessment.share_of_line_percent) = (None, None);
+    }
+    answer.assessment = Some(assessment);
     if arguments.json {
         output::json(&answer)?;
     } else {

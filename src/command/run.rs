@@ -43,13 +43,20 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     let hooks = start_hooks(&mut findings);
     let run = settings::new_run_id();
     // With `--require-meter` everything is tried before the job; without, nothing stands between the user and the first step.
-    let early = arguments.require_meter.then(|| prepare(arguments, &run, 0, Vec::new())).transpose()?;
+    let early = match arguments.require_meter.then(|| prepare(arguments, &run, 0, Vec::new())).transpose() {
+        Ok(early) => early,
+        Err(problem) => return Ok(refuse(&format!("{problem:#}"))),
+    };
     if let Some(problem) = early.as_ref().and_then(|prepared| blocking(prepared, &findings)) {
         return Ok(refuse(&problem));
     }
     let clock = SessionClock::start();
     let child = match Child::spawn(signals, &arguments.command, &environment(hooks.as_ref())) {
         Ok(child) => child,
+        Err(problem @ SpawnProblem::NoThread { .. }) if !arguments.require_meter => {
+            output::talk(&format!("{problem}; the job runs without a meter"));
+            return Ok(not_started(&replace_with(&arguments.command)));
+        }
         Err(problem) => return Ok(not_started(&problem)),
     };
     // A writer into the job's input must see it close as if we were not there.
@@ -117,6 +124,7 @@ fn not_started(problem: &SpawnProblem) -> ExitStatus {
     match problem {
         SpawnProblem::NotFound { .. } => ExitStatus::NotFound,
         SpawnProblem::Empty => ExitStatus::Usage,
+        SpawnProblem::NoThread { .. } => ExitStatus::MeteringFailed,
         _ => ExitStatus::NotExecutable,
     }
 }

@@ -27,7 +27,7 @@ pub enum Body {
     RunOpened(RunOpened),
     /// A process lifetime of the job begins on one node.
     SegmentOpened(SegmentOpened),
-    /// The base model of the job, as `--base` was resolved.
+    /// The base model of the job, as `--base` was resolved; in a modification's stream, the base of one that was made without.
     BaseBound(BaseBound),
     /// The devices that are read for this job.
     DevicesSeen(DevicesSeen),

@@ -200,7 +200,7 @@ fn count(gpus: usize) -> String {
 fn unreadable(reason: &str) -> Claim {
     let facts = DeviceFacts::Unreadable { reason: format!("{reason}: what its GPUs did is not bounded") };
     let device = Device { id: "gpu:unknown".to_owned(), name: "NVIDIA GPUs".to_owned(), facts };
-    let text = format!("{reason}, so that the hardware ceiling is missing; see `flopsmeter doctor`");
+    let text = format!("{reason}, so that the hardware ceiling is missing; see whether `nvidia-smi` works");
     let findings = vec![Finding { code: "gpus-unreadable".to_owned(), text }];
     Claim { devices: vec![device], rule: String::new(), findings }
 }

@@ -34,18 +34,18 @@ pub struct ProgressReport {
 impl ProgressReport {
     pub(super) fn of(tally: &Tally, others: &[RunSummary], judge: &Judge) -> Self {
         let summary = tally.summary();
-        let progress = tally.progress();
+        let stand = tally.progress();
         Self {
             flops: summary.flops,
-            progress,
+            progress: stand.map(|(progress, _)| progress),
             assessment: judge.assess(others.iter().chain([&summary]), Vec::new()),
-            forecast: progress.and_then(|progress| judge.forecast(others, &summary, progress)),
+            forecast: stand.and_then(|(progress, began)| judge.forecast(others, &summary, began, progress)),
         }
     }
 }
 
 /// The sentence of an alert.
-pub(super) fn crossing(assessment: &Assessment) -> String {
+pub(super) fn crossing(verdict: Verdict, assessment: &Assessment) -> String {
     let share = assessment.share_of_line_percent.as_deref().unwrap_or("?");
     let line = assessment
         .line
@@ -55,7 +55,7 @@ pub(super) fn crossing(assessment: &Assessment) -> String {
         .line
         .as_ref()
         .map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place));
-    match assessment.verdict {
+    match verdict {
         Verdict::Exceeds => format!("EXCEEDS {line}: {share} % of it is spent{place}"),
         _ => format!("NEAR {line}: {share} % of it is spent{place}"),
     }
