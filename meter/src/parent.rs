@@ -54,11 +54,21 @@ impl Parent {
         let mut watched = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         poll(&mut watched, timeout).is_ok_and(|ready| ready > 0)
     }
+}
 
-    /// Moves us into a session of our own, so that a Ctrl-C that ends the process does not end its meter first.
-    pub fn leave_terminal(&self) {
-        // Fails only if we lead a group already, and then the terminal's signals do not reach us with the process's.
-        let _ = nix::unistd::setsid();
+/// Goes on as a process that is nobody's child, in a session of its own: one that waits for all its children would wait for its
+/// meter for ever, and the Ctrl-C that ends it must not end its meter first. Call it before this process has threads.
+pub fn detach() -> io::Result<()> {
+    // SAFETY: there is no other thread, so the copy is whole; the first process ends at once and runs nothing of ours.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // Fails only for the leader of a group, which a process that was just forked is not.
+            let _cannot_fail = nix::unistd::setsid();
+            Ok(())
+        }
+        // SAFETY: ends this process, without the destructors that are the copy's to run.
+        _ => unsafe { libc::_exit(0) },
     }
 }
 

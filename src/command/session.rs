@@ -6,7 +6,7 @@ use std::time::Duration;
 use flopsmeter_meter::clock::SessionClock;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::hook::server::HookServer;
-use flopsmeter_meter::parent::Parent;
+use flopsmeter_meter::parent::{Parent, detach};
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
 
@@ -20,11 +20,11 @@ use crate::{output, settings};
 pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus> {
     let gpus = gpu_request(&arguments.metering)?;
     let parent = Parent::watch(arguments.parent)?;
+    detach()?;
     let clock = SessionClock::start();
     let (server, hooks) = HookServer::start(&metering::socket_folders())?;
-    // The one line that the Python package waits for; after it, the terminal is the job's alone.
+    // The one line that the Python package waits for.
     output::data(&format!("{}\n", server.path().display()))?;
-    parent.leave_terminal();
     let command = parent.command_line();
     let job =
         Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period: Some(Duration::from_mins(1)) };

@@ -110,6 +110,8 @@ class Connection:
             path = os.fsdecode(os.read(output.fileno(), 4096)).strip() if ready else ""
         if not path:
             raise RuntimeError(f"`{command} session` did not name its socket")
+        # What we started has left the session to run by itself, so that a job that waits for its children has none of ours.
+        self._session.wait(_SESSION_PATIENCE_SECONDS)
         self._session_socket = path
         return path
 
