@@ -109,7 +109,6 @@ impl Tally {
                 if let Some(connection) = self.connections.get_mut(&(self.segments, lost.connection)) {
                     connection.lost = true;
                 }
-                self.find("hook-lost", &lost.reason);
             }
             Body::Finding(finding) => self.find(&finding.code, &finding.text),
             Body::Alert(alert) => self.alerts.push(alert.clone()),

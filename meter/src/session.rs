@@ -265,7 +265,11 @@ impl<'listener> Session<'listener> {
                 let reason = lost.to_string();
                 self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
             }
-            HookWhat::Overflow(_) => {}
+            // What the refused ones were fed is missing, which the loss of a connection says to whoever sums up.
+            HookWhat::Overflow(_) => {
+                let reason = "refused: too many hooks were connected".to_owned();
+                self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
+            }
         }
         if let Some(finding) = finding {
             self.find(finding);
