@@ -58,8 +58,7 @@ impl Driver {
             told_until: Duration::ZERO,
         };
         if !options.ask_driver {
-            let rule = "only processors are metered".to_owned();
-            driver.state = State::Claimed(Claim { rule, ..Claim::default() });
+            driver.state = State::Claimed(Claim::default());
             return driver;
         }
         if !may_use_gpus(&options.gpus, &options.environment) {
