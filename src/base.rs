@@ -6,6 +6,8 @@ use anyhow::{Context as _, anyhow};
 use flopsmeter_core::lineage::BaseReference;
 use flopsmeter_core::registry::{Base, DeclaredBase, Registry};
 
+use crate::input;
+
 /// A base model and what is recorded of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedBase {
@@ -30,7 +32,11 @@ pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
     let model = registry()?.lookup_name_or_path(&name).map_err(|miss| {
         let is_path =
             path.extension().is_some_and(|extension| extension == "toml") || argument.starts_with(['/', '.', '~']);
-        if is_path { anyhow!("there is no file or folder `{argument}` that names a base model") } else { anyhow!(miss) }
+        if is_path {
+            anyhow!("there is no file or folder `{argument}`; correct the path, or name the base model by its Hugging Face id")
+        } else {
+            anyhow!(miss)
+        }
     })?;
     referenced(Base::Registry(model), "")
 }
@@ -46,7 +52,7 @@ pub(crate) fn registry() -> anyhow::Result<&'static Registry> {
 }
 
 fn declared(path: &Path, argument: &str) -> anyhow::Result<ResolvedBase> {
-    let text = fs_err::read_to_string(path)?;
+    let text = input::text(path, "base declaration", "name a TOML file with name, flop, source, declared_by and date")?;
     let base = DeclaredBase::parse(&text, argument)?;
     referenced(Base::Declared(Box::new(base)), &text)
 }
@@ -60,9 +66,10 @@ fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<Resolv
 /// What a local model folder says of its origin.
 fn name_of_folder(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("config.json");
-    let text = fs_err::read_to_string(&path).context("a model folder holds a config.json")?;
-    let config: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    let next_step = "name a folder with a model's config.json, a Hugging Face id, or a declared base file";
+    let text = input::text(&path, "model configuration", next_step)?;
+    let not_json = || format!("{} is no JSON; {next_step}", path.display());
+    let config: serde_json::Value = serde_json::from_str(&text).with_context(not_json)?;
     let name = config.get("_name_or_path").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
     // A folder in the hub's cache carries the id in its own path.
     Ok(name.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned))

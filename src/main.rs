@@ -5,6 +5,7 @@ mod args;
 mod base;
 mod command;
 mod exit;
+mod input;
 mod judgement;
 mod metering;
 mod narrator;

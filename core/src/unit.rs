@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Flops {
 
 /// A quantity that is no whole, non-negative number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a whole, non-negative number; write it as 7000000 or as 7e6")]
+#[error("`{text}` is not a whole, non-negative number that can be counted with; write it as 7000000 or as 7e6")]
 pub struct QuantityProblem {
     text: String,
 }

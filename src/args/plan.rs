@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use flopsmeter_core::unit::Tokens;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]
 pub(crate) struct PlanArguments {
     /// The model's shape: a config.json or the folder it is in
-    #[arg(long, value_name = "FILE|DIR", required_unless_present = "base")]
+    #[arg(long, value_name = "FILE|DIR")]
     pub(crate) config: Option<PathBuf>,
 
     /// The base model, for the line: a Hugging Face id, a local model folder, or a declared base file (TOML)
@@ -20,12 +21,12 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_enum, default_value_t = MethodChoice::Full)]
     pub(crate) method: MethodChoice,
 
-    /// Rank of the low-rank pairs
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub(crate) lora_r: u64,
+    /// Rank of the low-rank pairs [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(crate) lora_r: Option<u64>,
 
-    /// Modules that get a low-rank pair, by name, or `all-linear`
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "all-linear")]
+    /// Modules that get a low-rank pair, by name, or `all-linear` [default: all-linear]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) lora_targets: Vec<String>,
 
     /// Modules trained as a full copy beside low-rank pairs

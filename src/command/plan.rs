@@ -17,12 +17,12 @@ use flopsmeter_core::unit::Flops;
 
 use crate::args::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::{base, judgement, output, settings};
+use crate::{base, input, judgement, output, settings};
 use answer::{Answer, PlannedFlops, PlannedParameters};
 use size::JobSize;
 
-/// A `config.json` is some kilobytes; more than this is no configuration.
-const MAXIMUM_CONFIG_BYTES: u64 = 10 << 20;
+/// Rank of the low-rank pairs where none is given.
+const USUAL_RANK: u64 = 16;
 
 pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let size = JobSize::of(arguments)?;
@@ -60,12 +60,16 @@ fn method(arguments: &PlanArguments) -> anyhow::Result<Method> {
     if !arguments.modules_to_save.is_empty() && !is_lora {
         return contradiction("--modules-to-save belongs to --method lora or qlora");
     }
+    if (arguments.lora_r.is_some() || !arguments.lora_targets.is_empty()) && !is_lora {
+        return contradiction("--lora-r and --lora-targets belong to --method lora or qlora");
+    }
     Ok(match arguments.method {
         MethodChoice::Full => Method::Full { frozen: arguments.frozen.clone() },
         MethodChoice::Lora | MethodChoice::Qlora => Method::Lora {
             kind: flopsmeter_core::facts::AdapterKind::Lora,
-            rank: arguments.lora_r,
+            rank: arguments.lora_r.unwrap_or(USUAL_RANK),
             targets: match arguments.lora_targets.as_slice() {
+                [] => Targets::AllLinear,
                 [only] if only == "all-linear" => Targets::AllLinear,
                 names => Targets::Named(names.to_vec()),
             },
@@ -78,11 +82,7 @@ fn method(arguments: &PlanArguments) -> anyhow::Result<Method> {
 
 fn read_shape(path: &Path) -> anyhow::Result<Shape> {
     let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
-    let length = fs_err::metadata(&file)?.len();
-    if length > MAXIMUM_CONFIG_BYTES {
-        anyhow::bail!("{} has {length} bytes, which is no model configuration; name a config.json", file.display());
-    }
-    let text = fs_err::read_to_string(&file)?;
+    let text = input::text(&file, "model configuration", "name a config.json, or the folder it is in, with --config")?;
     let not_json = || format!("{} is no JSON; name a config.json of the Hugging Face form", file.display());
     let config: serde_json::Value = serde_json::from_str(&text).with_context(not_json)?;
     Shape::from_config(&config).with_context(|| format!("{} cannot be counted", file.display()))
@@ -98,6 +98,13 @@ fn from_shape(arguments: &PlanArguments, shape: &Shape, method: &Method, size: &
     let network = Network::from_method(shape, method, &options)?;
     let attention = attention(arguments);
     let count = size.count(&network.cost().with_attention(attention));
+    // Sums stop at the largest number there is; one that has is no count.
+    if count.executed().0 == u128::MAX {
+        anyhow::bail!(
+            "a job of {} tokens takes more operations than 128 bits hold; correct --tokens, --epochs, --sequences or --seq-len",
+            size.tokens()
+        );
+    }
     let spent = Spent::counted(count.training(), Basis::Operations);
     Ok(Answer {
         params: PlannedParameters {
