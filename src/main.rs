@@ -10,6 +10,7 @@ mod judgement;
 mod metering;
 mod narrator;
 mod output;
+mod rehearsal;
 mod settings;
 mod words;
 

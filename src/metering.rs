@@ -96,7 +96,8 @@ fn elsewhere(command: &[String]) -> Option<Device> {
     Some(Device { id: format!("elsewhere:{client}"), name: format!("whatever {client} uses"), facts })
 }
 
-fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
+/// The base model that `--base` names; a miss becomes a finding.
+pub(crate) fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
     base::resolve(argument)
         .map_err(|problem| {
             let text = format!(
@@ -147,21 +148,27 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
         // Read again: of two runs that bind it at the same time, the first one counts.
         modification = records::modification(ledger, slug)?.unwrap_or_default();
     }
-    if let Some((ours, theirs)) = base.zip(modification.base.as_ref()).filter(|(ours, theirs)| !ours.is_same(theirs)) {
-        let text = format!(
-            "modification `{slug}` is bound to base model {}, this run names {}: the run is recorded unassigned; give the other \
-             base its own --modification",
-            theirs.name(),
-            ours.name()
-        );
-        let findings = vec![Finding { code: "modification-conflict".to_owned(), text }];
-        return Ok(Membership { findings, ..Membership::default() });
+    if let Some(conflict) = conflict(&modification, base) {
+        return Ok(Membership { findings: vec![conflict], ..Membership::default() });
     }
     let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
     ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
     let siblings = Siblings::watch(ledger.path(), slug, run);
     let Modification { base, answers, .. } = modification;
     Ok(Membership { joined: true, base, siblings, answers, findings: Vec::new() })
+}
+
+/// A modification has one base model: what is said of a run that names another.
+pub(crate) fn conflict(modification: &Modification, base: Option<&BaseReference>) -> Option<Finding> {
+    let (theirs, ours) = modification.base.as_ref().zip(base).filter(|(theirs, ours)| !ours.is_same(theirs))?;
+    let text = format!(
+        "modification `{}` is bound to base model {}, this run names {}: the run is recorded unassigned; give the other \
+         base its own --modification",
+        modification.slug,
+        theirs.name(),
+        ours.name()
+    );
+    Some(Finding { code: "modification-conflict".to_owned(), text })
 }
 
 /// Writes the summary of a run as JSON.

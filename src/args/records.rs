@@ -122,7 +122,7 @@ pub(crate) enum ModificationsCommand {
         #[arg(value_enum)]
         answer: YesOrNo,
         /// Who declares it: name and role
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = person)]
         by: String,
         #[command(flatten)]
         ledger: LedgerArguments,
@@ -188,4 +188,13 @@ pub(crate) struct VerifyArguments {
 fn question(text: &str) -> Result<AnswerKey, String> {
     let known = || AnswerKey::ALL.map(AnswerKey::name).join(", ");
     AnswerKey::named(text).ok_or_else(|| format!("there is no such question; the questions are {}", known()))
+}
+
+/// An answer that nobody stands for is none.
+fn person(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() {
+        return Err("an answer needs somebody who stands for it: write their name and role".to_owned());
+    }
+    Ok(name.to_owned())
 }

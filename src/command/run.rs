@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::run::Finding;
+use flopsmeter_meter::claim::GpuRequest;
 use flopsmeter_meter::clock::SessionClock;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::hook::SOCKET_VARIABLE;
@@ -20,7 +21,7 @@ use crate::args::{DeviceChoice, MeteringArguments, RunArguments};
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::metering::{self, Job, Prepared};
 use crate::narrator::Narrator;
-use crate::{output, settings};
+use crate::{output, rehearsal, settings};
 
 /// How often the session looks for events; the end of the job is seen at once.
 pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(200);
@@ -41,13 +42,10 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     };
     let mut findings = Vec::new();
     let hooks = start_hooks(&mut findings);
-    let run = settings::new_run_id();
     // With `--require-meter` everything is tried before the job; without, nothing stands between the user and the first step.
-    let early = match arguments.require_meter.then(|| prepare(arguments, &run, 0, Vec::new())).transpose() {
-        Ok(early) => early,
-        Err(problem) => return Ok(refuse(&format!("{problem:#}"))),
-    };
-    if let Some(problem) = early.as_ref().and_then(|prepared| blocking(prepared, &findings)) {
+    if arguments.require_meter
+        && let Some(problem) = obstacle(arguments, &gpus, &findings)
+    {
         return Ok(refuse(&problem));
     }
     let clock = SessionClock::start();
@@ -61,14 +59,7 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     };
     // A writer into the job's input must see it close as if we were not there.
     let _best_effort = let_go_of_streams();
-    let prepared = match early {
-        Some(mut prepared) => {
-            prepared.start.segment.pid = child.id();
-            Ok(prepared)
-        }
-        None => prepare(arguments, &run, child.id(), findings),
-    };
-    match prepared {
+    match prepare(arguments, child.id(), findings) {
         Ok(prepared) => Ok(meter(arguments, prepared, gpus, clock, hooks, &child)),
         Err(problem) => {
             output::talk(&format!("the job runs on without a meter: {problem:#}"));
@@ -91,27 +82,43 @@ fn environment(hooks: Option<&Hooks>) -> Vec<(OsString, OsString)> {
     hooks.map(socket).into_iter().collect()
 }
 
-pub(crate) fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<flopsmeter_meter::claim::GpuRequest> {
-    let Some(list) = &arguments.gpus else { return Ok(flopsmeter_meter::claim::GpuRequest::Unsaid) };
+pub(crate) fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<GpuRequest> {
+    let Some(list) = &arguments.gpus else { return Ok(GpuRequest::Unsaid) };
     list.parse().map_err(|problem| UsageProblem(format!("--gpus {problem}")).into())
 }
 
-fn prepare(arguments: &RunArguments, run: &str, pid: u32, findings: Vec<Finding>) -> anyhow::Result<Prepared> {
+fn prepare(arguments: &RunArguments, pid: u32, findings: Vec<Finding>) -> anyhow::Result<Prepared> {
     let command = arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let progress_period = (!arguments.quiet).then_some(arguments.progress);
-    let job = Job { run: run.to_owned(), command, pid, progress_period };
+    let job = Job { run: settings::new_run_id(), command, pid, progress_period };
     let mut prepared = metering::prepare(&arguments.metering, job)?;
     prepared.start.findings.extend(findings);
     Ok(prepared)
 }
 
 /// What keeps a job from starting under `--require-meter`.
-fn blocking(prepared: &Prepared, findings: &[Finding]) -> Option<String> {
-    let place = prepared.recorder.place();
-    if !matches!(place, flopsmeter_meter::store::recorder::Place::Ledger(_)) {
-        return Some("the ledger cannot be written".to_owned());
+fn obstacle(arguments: &RunArguments, gpus: &GpuRequest, findings: &[Finding]) -> Option<String> {
+    if let Some(finding) = findings.first() {
+        return Some(finding.text.clone());
     }
-    findings.iter().chain(&prepared.start.findings).next().map(|finding| finding.text.clone())
+    let sampling = sampling(&arguments.metering, gpus.clone(), SessionClock::start(), JobProcess::default());
+    rehearsal::obstacle(&arguments.metering, sampling)
+}
+
+/// What is read of which devices.
+pub(crate) fn sampling(
+    arguments: &MeteringArguments,
+    gpus: GpuRequest,
+    clock: SessionClock,
+    job: JobProcess,
+) -> SamplerOptions {
+    SamplerOptions {
+        gpus,
+        environment: settings::gpu_environment(),
+        ask_driver: arguments.device == DeviceChoice::Nvml,
+        nvml_library: settings::nvml_library(),
+        ..SamplerOptions::new(clock, job)
+    }
 }
 
 fn refuse(problem: &impl std::fmt::Display) -> ExitStatus {
@@ -133,7 +140,7 @@ fn not_started(problem: &SpawnProblem) -> ExitStatus {
 fn meter(
     arguments: &RunArguments,
     prepared: Prepared,
-    gpus: flopsmeter_meter::claim::GpuRequest,
+    gpus: GpuRequest,
     clock: SessionClock,
     hooks: Option<Hooks>,
     child: &Child,
@@ -141,14 +148,7 @@ fn meter(
     let job = JobProcess::default();
     job.set(child.id());
     let (events, devices) = sync_channel::<SamplerEvent>(SAMPLER_QUEUE);
-    let options = SamplerOptions {
-        gpus,
-        environment: settings::gpu_environment(),
-        ask_driver: arguments.metering.device == DeviceChoice::Nvml,
-        nvml_library: settings::nvml_library(),
-        ..SamplerOptions::new(clock, job)
-    };
-    let sampler = Sampler::start(options, events);
+    let sampler = Sampler::start(sampling(&arguments.metering, gpus, clock, job), events);
     let mut narrator = Narrator::new(arguments.quiet);
     let (server, hook_events) = hooks.unzip();
     let mut start = prepared.start;

@@ -10,8 +10,8 @@ use flopsmeter_meter::parent::{Parent, detach};
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
 
-use crate::args::{DeviceChoice, SessionArguments};
-use crate::command::run::{PUMP_PERIOD, SAMPLER_QUEUE, gpu_request};
+use crate::args::SessionArguments;
+use crate::command::run::{PUMP_PERIOD, SAMPLER_QUEUE, gpu_request, sampling};
 use crate::exit::ExitStatus;
 use crate::metering::{self, Job};
 use crate::narrator::Narrator;
@@ -32,14 +32,7 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     let process = JobProcess::default();
     process.set(parent.id());
     let (events, devices) = sync_channel::<SamplerEvent>(SAMPLER_QUEUE);
-    let options = SamplerOptions {
-        gpus,
-        waiter: None,
-        environment: settings::gpu_environment(),
-        ask_driver: arguments.metering.device == DeviceChoice::Nvml,
-        nvml_library: settings::nvml_library(),
-        ..SamplerOptions::new(clock, process)
-    };
+    let options = SamplerOptions { waiter: None, ..sampling(&arguments.metering, gpus, clock, process) };
     let sampler = Sampler::start(options, events)?;
     let mut narrator = Narrator::new(false);
     let mut session =

@@ -60,6 +60,9 @@ impl Ledger {
         if !path.exists() {
             return Err(StoreProblem::Absent { path: path.to_owned() });
         }
+        if path.is_dir() {
+            return Err(StoreProblem::NotALedger { path: path.to_owned() });
+        }
         let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE);
         let checked = opened.and_then(|connection| schema::check(&connection, path).map(|()| connection));
         let connection = match checked {
@@ -81,6 +84,11 @@ impl Ledger {
             self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_once).map(drop)
         };
         set().map_err(|source| self.problem(source))
+    }
+
+    /// Finds out whether it can be written, without writing.
+    pub fn check_writable(&mut self) -> Result<(), StoreProblem> {
+        self.transact(|_| Ok(()))
     }
 
     /// Where it is.
