@@ -8,7 +8,8 @@ const PREFIX: &str = "flopsmeter";
 
 /// Normal and build dependencies of each workspace package.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).no_deps().exec();
+    let metadata =
+        MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).no_deps().exec();
     let metadata = metadata.expect("cargo metadata runs");
     let direct = |package: &cargo_metadata::Package| {
         let needed = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
@@ -53,11 +54,13 @@ fn the_owners_crates_work_where_they_belong() {
 
 #[test]
 fn the_training_process_gets_neither_driver_nor_database() {
-    let metadata = MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).no_deps().exec();
+    let metadata =
+        MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).no_deps().exec();
     let metadata = metadata.expect("cargo metadata runs");
     let bindings = metadata.packages.iter().find(|package| package.name.as_str() == "flopsmeter-python");
     let dependencies = &bindings.expect("the bindings are in the workspace").dependencies;
-    let meter = dependencies.iter().find(|dependency| dependency.name == "flopsmeter-meter").expect("bindings use meter");
+    let meter =
+        dependencies.iter().find(|dependency| dependency.name == "flopsmeter-meter").expect("bindings use meter");
     assert_eq!(meter.features, ["hook"]);
     assert!(!meter.uses_default_features);
 }

@@ -1,3 +1,15 @@
 //! Tests of the whole command and of the workspace's shape.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod architecture;
+mod bad_input;
+mod counting;
+mod evidence;
+mod fine_tune;
+mod gpu;
+mod job;
+mod job_first;
+mod killed;
+mod manners;
+mod place;
+mod wrapping;

@@ -1,0 +1,336 @@
+//! Bad input: the exit code is the documented one, nothing is printed, and the message names the thing, the cause and the next
+//! step.
+
+use crate::job::{tiny_config, write_base};
+use crate::place::{Place, repository};
+
+/// Each of these command lines ends with `code` and says this, after `error: `.
+fn refused(place: &Place, code: i32, cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        let outcome = place.flopsmeter(line);
+        let said = outcome.refusal(code);
+        let message = said.strip_prefix("error: ").unwrap_or_else(|| panic!("{line}: {said}"));
+        assert_eq!(message.lines().next().unwrap(), *expected, "{line}");
+    }
+}
+
+#[test]
+fn plan_refuses_what_it_cannot_read() {
+    let place = Place::new();
+    place.write_json("config.json", &tiny_config());
+    place.write("bad.json", "{");
+    place.write("binary.json", b"\xff\xfe");
+    place.write("martian.json", r#"{"model_type": "martian"}"#);
+    place.write("empty.json", "{}");
+    place.write("large.json", vec![b' '; 11_000_000]);
+    refused(
+        &place,
+        1,
+        &[
+            (
+                "plan --config nope.json",
+                "nope.json cannot be read; name a config.json, or the folder it is in, with --config",
+            ),
+            (
+                "plan --config tmp",
+                "tmp/config.json cannot be read; name a config.json, or the folder it is in, with --config",
+            ),
+            (
+                "plan --config large.json",
+                "large.json is larger than 10 MiB, which is no model configuration; name a config.json, or the folder it is in, with --config",
+            ),
+            (
+                "plan --config /dev/zero",
+                "/dev/zero is larger than 10 MiB, which is no model configuration; name a config.json, or the folder it is in, with --config",
+            ),
+            ("plan --config bad.json", "bad.json is no JSON; name a config.json of the Hugging Face form"),
+            (
+                "plan --config binary.json",
+                "binary.json is no text; name a config.json, or the folder it is in, with --config",
+            ),
+            ("plan --config martian.json", "martian.json cannot be counted"),
+            ("plan --config empty.json", "empty.json cannot be counted"),
+        ],
+    );
+    let outcome = place.flopsmeter("plan --config martian.json");
+    let cause = outcome.stderr.lines().nth(1).unwrap();
+    assert!(cause.starts_with("  because: model_type `martian` is not known; counted families: llama, "), "{cause}");
+    let outcome = place.flopsmeter("plan --config nope.json");
+    assert!(outcome.stderr.contains("No such file or directory"), "{}", outcome.stderr);
+}
+
+#[test]
+fn no_hostile_configuration_ends_in_a_panic() {
+    let place = Place::new();
+    let folder = repository("tests/hostile/configs");
+    let mut tried = 0;
+    for entry in fs_err::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let outcome = place.flopsmeter(&format!("plan --json --config {}", path.display()));
+        tried += 1;
+        let said = outcome.refusal(1);
+        assert!(said.starts_with("error: ") && said.contains(path.file_name().unwrap().to_str().unwrap()), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn plan_refuses_an_unknown_base_and_suggests() {
+    let place = Place::new();
+    place.write("incomplete.toml", "name = \"x\"\n");
+    refused(
+        &place,
+        1,
+        &[
+            (
+                "plan --base no-model-is-called-so",
+                "no base model is called `no-model-is-called-so`; use an exact id, or declare the base in a TOML file and name that file",
+            ),
+            (
+                "plan --base ./nope.toml",
+                "there is no file or folder `./nope.toml`; correct the path, or name the base model by its Hugging Face id",
+            ),
+            ("plan --base incomplete.toml", "incomplete.toml does not say `flop`; add `flop = \"8.4e22\"`"),
+            (
+                "plan --base tmp",
+                "tmp/config.json cannot be read; name a folder with a model's config.json, a Hugging Face id, or a declared base file",
+            ),
+        ],
+    );
+    for line in [
+        "plan --base meta-llama/Llama-3.1-8BB",
+        "models show meta-llama/Llama-3.1-8BB",
+        "modifications create x --base meta-llama/Llama-3.1-8BB",
+    ] {
+        let outcome = place.flopsmeter(line);
+        let said = outcome.refusal(1);
+        assert!(said.contains("`meta-llama/Llama-3.1-8BB` (did you mean meta-llama/Llama-3.1-8B,"), "{said}");
+    }
+}
+
+#[test]
+fn contradictions_are_errors_of_usage() {
+    let place = Place::new();
+    place.write_json("config.json", &tiny_config());
+    let contradiction = "--train-last N and --method last-layers belong together; give both or neither";
+    let lora = "--lora-r and --lora-targets belong to --method lora or qlora";
+    refused(
+        &place,
+        2,
+        &[
+            ("plan --config config.json --train-last 1", contradiction),
+            ("plan --config config.json --method lora --train-last 1", contradiction),
+            ("plan --config config.json --method last-layers", contradiction),
+            (
+                "plan --config config.json --method lora --frozen lm_head",
+                "--frozen belongs to --method full; the other methods freeze by themselves",
+            ),
+            (
+                "plan --config config.json --modules-to-save lm_head",
+                "--modules-to-save belongs to --method lora or qlora",
+            ),
+            ("plan --config config.json --lora-r 8", lora),
+            ("plan --config config.json --method head-only --lora-targets q_proj", lora),
+            ("plan", "the following required arguments were not provided:"),
+            (
+                "run --device cpu --quiet --progress 5s -- true",
+                "the argument '--quiet' cannot be used with '--progress <TIME>'",
+            ),
+            ("run --device cpu", "the following required arguments were not provided:"),
+            (
+                "run --device cpu --gpus x,y -- true",
+                "--gpus `x,y` is no list of GPUs; write `all`, `none`, or indices and UUIDs separated by commas",
+            ),
+            (
+                "run --device cpu --progress 0s -- true",
+                "invalid value '0s' for '--progress <TIME>': `0s` is no time span; write 500ms, 10s, 5m or 1h",
+            ),
+            (
+                "run --device cpu --modification A/B -- true",
+                "invalid value 'A/B' for '--modification <NAME>': a modification's name has 1 to 64 of a-z, 0-9, `-`, `_`, `.`, and starts with a letter or digit",
+            ),
+            ("frobnicate", "unrecognized subcommand 'frobnicate'"),
+        ],
+    );
+    assert!(!place.ledger().exists());
+}
+
+#[test]
+fn sizes_without_sense_are_refused() {
+    let place = Place::new();
+    place.write_json("config.json", &tiny_config());
+    let not_whole = |text: &str| {
+        format!(
+            "invalid value '{text}' for '--tokens <N>': `{text}` is not a whole, non-negative number that can be counted with; write it as 7000000 or as 7e6"
+        )
+    };
+    refused(
+        &place,
+        2,
+        &[
+            ("plan --config config.json --seq-len 0", "--seq-len 0 trains on nothing; give at least 1"),
+            ("plan --config config.json --sequences 0", "--sequences 0 trains on nothing; give at least 1"),
+            ("plan --config config.json --epochs 0", "--epochs 0 trains on nothing; give at least 1"),
+            ("plan --config config.json --tokens 0", "--tokens 0 trains on nothing; give at least 1"),
+            ("plan --config config.json --tokens 1.5", &not_whole("1.5")),
+            ("plan --config config.json --tokens 1e30", &not_whole("1e30")),
+            ("plan --config config.json --tokens=-7", &not_whole("-7")),
+        ],
+    );
+    assert_eq!(place.flopsmeter("plan --config config.json --seq-len -5").code(), Some(2));
+    let largest = u64::MAX;
+    refused(
+        &place,
+        1,
+        &[
+            (
+                "plan --config config.json --method lora --lora-r 0",
+                "rank 0 is not between 1 and 1048576; usual ranks are 8 to 256",
+            ),
+            (
+                "plan --config config.json --method last-layers --train-last 0",
+                "cannot train the last 0 blocks of 2; choose a number from 1 to 2",
+            ),
+            (
+                "plan --config config.json --method last-layers --train-last 3",
+                "cannot train the last 3 blocks of 2; choose a number from 1 to 2",
+            ),
+        ],
+    );
+    for sizes in [
+        format!("--seq-len {largest}"),
+        format!("--tokens {largest} --epochs {largest}"),
+        format!("--seq-len {largest} --sequences {largest}"),
+    ] {
+        let outcome = place.flopsmeter(&format!("plan --json --config config.json {sizes}"));
+        assert!(outcome.refusal(1).contains("more operations than 128 bits hold; correct --tokens, "), "{outcome:?}");
+    }
+}
+
+#[test]
+fn modules_that_are_not_there_are_named_with_those_that_are() {
+    let place = Place::new();
+    place.write_json("config.json", &tiny_config());
+    for (options, thing) in [
+        (
+            "--method lora --lora-targets nothing_like_it",
+            "target `nothing_like_it` matches no module that takes a low-rank pair",
+        ),
+        (
+            "--method lora --lora-targets q_proj,nothing_like_it",
+            "target `nothing_like_it` matches no module that takes a low-rank pair",
+        ),
+        ("--method lora --modules-to-save nothing_like_it", "module to save `nothing_like_it` matches no module"),
+        ("--frozen nothing_like_it", "frozen module `nothing_like_it` matches no module"),
+    ] {
+        let outcome = place.flopsmeter(&format!("plan --config config.json {options}"));
+        let said = outcome.refusal(1);
+        assert!(
+            said.contains(thing)
+                && said.contains("; there are: model.embed_tokens, ")
+                && said.contains("mlp.gate_proj"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_the_ledger_does_not_have_is_named_with_the_way_to_what_it_has() {
+    let place = Place::new();
+    let absent =
+        format!("there is no ledger {}: name it with --ledger, or record a run first", place.ledger().display());
+    let all = [
+        "assess demo",
+        "report threshold demo",
+        "runs list",
+        "runs show a",
+        "modifications list",
+        "modifications show demo",
+    ];
+    for line in all {
+        refused(&place, 1, &[(line, &absent)]);
+    }
+    assert!(!place.ledger().exists(), "looking makes no ledger");
+    write_base(&place, "base", 1 << 70);
+    assert_eq!(place.run_script("--quiet --base base.toml --modification demo", "true").code(), Some(0));
+    let ledger = place.ledger().display().to_string();
+    let no_run = format!("no run in the ledger {ledger} begins with `ffff`: `flopsmeter runs list` shows them");
+    let no_modification = "there is no modification `nope`; there are: demo";
+    let no_rules =
+        "no rule set is called `nope`; use one of eu-gpai-2025-07-18, eu-gpai-2025-11-19, eu-gpai-2026-07-27";
+    let too_early = "no rule set is in force on 2020-01-01; the first is eu-gpai-2025-07-18: choose a later day, or name a rule set to apply anyway";
+    refused(
+        &place,
+        1,
+        &[
+            ("assess nope", no_modification),
+            ("report threshold nope", no_modification),
+            ("modifications show nope", no_modification),
+            ("modifications answer nope base-is-gpai yes --by Ada", no_modification),
+            ("runs show ffff", &no_run),
+            ("modifications assign demo ffff", &no_run),
+            ("assess demo --rules nope", no_rules),
+            ("report threshold demo --rules nope", no_rules),
+            ("assess demo --as-of 2020-01-01", too_early),
+            (
+                "plan --base base.toml --config /dev/null --as-of 2020-01-01",
+                "/dev/null is no JSON; name a config.json of the Hugging Face form",
+            ),
+            (
+                "modifications create demo --base base.toml",
+                "modification `demo` exists already: `flopsmeter modifications show demo`",
+            ),
+        ],
+    );
+    refused(
+        &place,
+        2,
+        &[
+            ("report threshold demo --format docx", "`docx` is no report format; choose from pdf, html, md, json"),
+            ("modifications answer demo base-is-gpai maybe --by Ada", "invalid value 'maybe' for '<ANSWER>'"),
+            (
+                "modifications answer demo base-is-gpai yes --by=",
+                "invalid value '' for '--by <NAME>': an answer needs somebody who stands for it: write their name and role",
+            ),
+            (
+                "assess demo --as-of yesterday",
+                "invalid value 'yesterday' for '--as-of <DATE>': input contains invalid characters",
+            ),
+        ],
+    );
+    let unknown = place.flopsmeter("modifications answer demo nope yes --by Ada");
+    assert!(unknown.refusal(2).contains("the questions are base-is-gpai, "), "{unknown:?}");
+    let counted_already = place.only_run()["run"].as_str().unwrap().to_owned();
+    let twice = place.flopsmeter(&format!("modifications assign demo {counted_already}"));
+    assert!(twice.refusal(1).contains("counts to `demo` already"), "{twice:?}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    assert_eq!(place.run_script("--quiet --modification demo", "true").code(), Some(0));
+    place.write("file", "");
+    for out in ["file", "/proc/nope"] {
+        let outcome = place.flopsmeter(&format!("report threshold demo --format md --out {out}"));
+        let said = outcome.refusal(1);
+        assert!(said.starts_with(&format!("error: cannot write the report to {out}/threshold.md: ")), "{said}");
+        assert!(said.contains("choose a folder you may write to with --out"), "{said}");
+    }
+}
+
+#[test]
+fn verify_tells_what_is_no_ledger() {
+    let place = Place::new();
+    place.write("letter.txt", "Dear Sir or Madam, this is no database at all.".repeat(20));
+    refused(
+        &place,
+        1,
+        &[
+            ("verify nope.sqlite", "there is no ledger nope.sqlite: name it with --ledger, or record a run first"),
+            ("verify letter.txt", "letter.txt is no flopsmeter ledger: name another file with --ledger"),
+            ("verify tmp", "tmp is no flopsmeter ledger: name another file with --ledger"),
+            ("verify /dev/null", "/dev/null is no flopsmeter ledger: name another file with --ledger"),
+        ],
+    );
+}

@@ -1,0 +1,106 @@
+//! `plan --json` against what PyTorch's own counter counted, through the real binary.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::job::flop;
+use crate::place::{Place, repository};
+
+const FAMILIES: [&str; 8] = ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"];
+
+/// The row as `plan` takes it.
+fn options(run: &Value) -> String {
+    let text = |key: &str| run[key].as_str();
+    let mut line = format!("--seq-len {} --sequences {}", run["seq_len"], run["sequences"]);
+    let mut add = |option: &str, value: &str| write!(line, " {option} {value}").unwrap();
+    add("--method", text("method").unwrap());
+    if let Some(rank) = run["r"].as_u64() {
+        add("--lora-r", &rank.to_string());
+    }
+    match &run["targets"] {
+        Value::String(all) => add("--lora-targets", all),
+        Value::Array(names) => add("--lora-targets", &list(names)),
+        _ => {}
+    }
+    match text("modules_to_save") {
+        None => {}
+        Some("input-embeddings and output head") => add("--modules-to-save", "input-embeddings,output-head"),
+        Some(other) => panic!("modules_to_save `{other}` is new in the fixture"),
+    }
+    if let Some(frozen) = run["frozen"].as_array().filter(|frozen| !frozen.is_empty()) {
+        add("--frozen", &list(frozen));
+    }
+    if let Some(layers) = run["n"].as_u64() {
+        add("--train-last", &layers.to_string());
+    }
+    if let Some(kind) = text("gradient_checkpointing") {
+        add("--gradient-checkpointing", kind);
+    }
+    if run["input_require_grads"] == true {
+        add("--input-require-grads", "");
+    }
+    line
+}
+
+fn list(names: &[Value]) -> String {
+    names.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>().join(",")
+}
+
+/// What differs between the counter's row and ours.
+fn differences(place: &Place, config: &str, run: &Value) -> Vec<String> {
+    let line = format!("plan --json --config {config} {}", options(run));
+    let plan = place.flopsmeter(&line).json();
+    let part = |key: &str| flop(&plan["flops"][key]);
+    let counted = |key: &str| flop(&run[key]);
+    let mut pairs = vec![
+        ("forward", counted("forward"), part("forward")),
+        ("backward", counted("backward"), part("backward")),
+        ("recompute", counted("recompute"), part("recompute")),
+        ("training", counted("forward") + counted("backward"), part("training")),
+        ("trainable", run["trainable"].as_u64().unwrap().into(), plan["params"]["trainable"].as_u64().unwrap().into()),
+    ];
+    let terms = |key: &str| plan["terms"].as_array().unwrap().iter().map(|term| flop(&term[key])).sum::<u128>();
+    pairs.push(("sum of terms", part("training"), terms("forward") + terms("backward")));
+    let differing = pairs.into_iter().filter(|(_, counted, ours)| counted != ours);
+    differing.map(|(what, counted, ours)| format!("{line}: {what}: counted {counted}, ours {ours}")).collect()
+}
+
+#[test]
+fn every_row_of_the_dense_families_is_met_by_the_command() {
+    let fixture = fs_err::read_to_string(repository("tests/fixtures/flop_cases.json")).unwrap();
+    let fixture: Value = serde_json::from_str(&fixture).unwrap();
+    let place = Place::new();
+    let (mut models, mut rows, mut problems) = (BTreeSet::new(), 0, Vec::new());
+    for case in fixture["cases"].as_array().unwrap() {
+        if !FAMILIES.iter().any(|family| case["config"]["model_type"] == *family) {
+            continue;
+        }
+        models.insert(case["name"].as_str().unwrap());
+        place.write_json("config.json", &case["config"]);
+        for run in case["runs"].as_array().unwrap() {
+            rows += 1;
+            problems.extend(differences(&place, "config.json", run));
+        }
+    }
+    assert!(problems.is_empty(), "{} differences:\n{}", problems.len(), problems.join("\n"));
+    assert_eq!((models.len(), rows), (13, 519), "the fixture holds 519 rows of 13 dense models");
+}
+
+#[test]
+fn tokens_and_epochs_scale_a_micro_batch() {
+    let place = Place::new();
+    place.write_json("config.json", &crate::job::tiny_config());
+    let training = |options: &str| {
+        let plan = place.flopsmeter(&format!("plan --json --config config.json --seq-len 32 {options}")).json();
+        (flop(&plan["flops"]["training"]), plan["tokens"].as_str().unwrap().to_owned())
+    };
+    let (one, _) = training("");
+    let (four, _) = training("--sequences 4");
+    assert_eq!(one * 4, four, "sequences of a batch do not see each other");
+    // 321 tokens are 11 sequences of 32: two batches of four and one of three, twice.
+    assert_eq!(training("--sequences 4 --tokens 321 --epochs 2"), (one * 22, "704".to_owned()));
+    assert_eq!(training("--tokens 3.2e1"), (one, "32".to_owned()));
+    assert_eq!(training("--tokens 1"), (one, "32".to_owned()));
+}

@@ -1,0 +1,95 @@
+//! GPUs that fail, through a stand-in for the driver's library that a file scripts.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::job::flop;
+use crate::place::{Place, codes, finish};
+
+/// Strict peak of an H200: 132 multiprocessors x 8192 FLOP per clock x 1980 MHz.
+const H200_PEAK: u128 = 132 * 8192 * 1_980_000_000;
+
+/// A copy of the stand-in, which plays `scenario`. Cargo builds it beside this test, as a dependency of it.
+pub(crate) fn library(place: &Place, scenario: &Value) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().unwrap().join("libnvidia_ml.so");
+    let copy = place.path("libnvidia-ml.so");
+    fs_err::copy(&built, &copy).unwrap();
+    place.write_json("libnvidia-ml.so.json", scenario);
+    copy
+}
+
+/// `flopsmeter run OPTIONS -- sh -c SCRIPT` on a machine with this driver library.
+pub(crate) fn with_library(place: &Place, library: impl Into<PathBuf>, options: &str, script: &str) -> Command {
+    let words = std::iter::once("run").chain(options.split_whitespace());
+    let mut command = place.command(words.chain(["--", "sh", "-c", script]));
+    command.env("FLOPSMETER_NVML_LIBRARY", library.into());
+    command
+}
+
+#[test]
+fn a_gpu_that_is_lost_half_way_is_charged_and_named_in_the_report() {
+    let place = Place::new();
+    // Busy all the time, and off the bus for a second and a half of it.
+    let gpu = json!({ "uuid": "GPU-aa", "utilization": [[0, 100]], "lost": [1200, 2700] });
+    let library = library(&place, &json!({ "devices": [gpu] }));
+    let outcome = finish(with_library(&place, library, "--modification demo --summary s.json", "sleep 4; exit 4"));
+    assert_eq!(outcome.code(), Some(4), "{outcome:?}");
+
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let gap = &summary["gaps"][0];
+    assert_eq!(gap["device"], "GPU-aa", "{summary:#}");
+    assert!(gap["reason"].as_str().unwrap().contains("fell off the bus"), "{gap}");
+    assert!(flop(&gap["charged"]) > 0);
+    let device = summary["ceiling"]["devices"].as_array().unwrap().iter().find(|device| device["device"] == "GPU-aa");
+    // Four seconds at the peak are what it did at most and what it did: nothing less may be told.
+    assert!(flop(&device.unwrap()["flop"]) >= 4 * H200_PEAK, "{device:?}");
+    assert!(flop(&summary["ceiling"]["flop"]) >= 4 * H200_PEAK);
+    assert!(outcome.stderr.contains("\n  gaps       "), "{}", outcome.stderr);
+
+    place.flopsmeter("report threshold demo --format json,md --out out").data();
+    let memo = fs_err::read_to_string(place.path("out/threshold.md")).unwrap();
+    assert!(memo.contains("GPU-aa") && memo.contains("fell off the bus"), "{memo}");
+    let document = fs_err::read_to_string(place.path("out/threshold.json")).unwrap();
+    assert!(document.contains("fell off the bus"));
+}
+
+#[test]
+fn a_driver_that_hangs_does_not_hold_the_jobs_end_up() {
+    let place = Place::new();
+    let hang = json!({ "call": "nvmlDeviceGetPowerUsage", "from_ms": 300, "until_ms": 600_000 });
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "hangs": [hang] }] }));
+    let script = "sleep 1.5; date +%s.%N > ended; exit 8";
+    let outcome = finish(with_library(&place, library, "--summary s.json", script));
+    let after = seconds_since(&place, "ended");
+    assert_eq!(outcome.code(), Some(8));
+    assert!(after < Duration::from_secs(8), "{after:?} between the job's end and the command's");
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    // The GPU was idle, but that was not to be seen: more than a second of it is charged.
+    assert!(flop(&summary["ceiling"]["flop"]) >= H200_PEAK, "{summary:#}");
+    assert_eq!(summary["gaps"][0]["device"], "GPU-aa");
+}
+
+#[test]
+fn a_driver_that_hangs_while_it_is_asked_for_gpus_leaves_the_ceiling_missing() {
+    let place = Place::new();
+    let hang = json!({ "call": "nvmlDeviceGetName", "from_ms": 0, "until_ms": 600_000 });
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "hangs": [hang] }] }));
+    let outcome = finish(with_library(&place, library, "--summary s.json", "date +%s.%N > ended; exit 8"));
+    let after = seconds_since(&place, "ended");
+    assert_eq!(outcome.code(), Some(8));
+    assert!(after < Duration::from_secs(8), "{after:?} between the job's end and the command's");
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    assert_eq!((&summary["ceiling"]["flop"], codes(&summary)), (&Value::Null, vec!["gpus-unreadable"]));
+}
+
+/// Since the time that a job wrote into a file.
+#[expect(clippy::disallowed_methods, reason = "compared with the job's own clock")]
+fn seconds_since(place: &Place, name: &str) -> Duration {
+    let at: f64 = fs_err::read_to_string(place.path(name)).unwrap().trim().parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    now.saturating_sub(Duration::from_secs_f64(at))
+}
