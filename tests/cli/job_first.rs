@@ -215,7 +215,7 @@ fn a_modification_of_another_base() {
 fn a_refusal_records_nothing() {
     let place = Place::new();
     place.run_script("--modification demo --base no/such-model --require-meter", JOB).refusal(125);
-    place.run_script("--modification demo --require-meter", "true").data();
+    place.run_script("--quiet --modification demo --require-meter", "true").data();
     let modification = place.flopsmeter("modifications show demo --json").json();
     assert_eq!(modification["runs"].as_array().unwrap().len(), 1);
     let missing = place.flopsmeter("run --device cpu --modification other --require-meter -- no-such-command");

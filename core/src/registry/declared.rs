@@ -123,7 +123,7 @@ impl DeclaredBase {
     pub fn parse(text: &str, file: &str) -> Result<Self, DeclaredBaseProblem> {
         let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| DeclaredBaseProblem::Syntax {
             file: file.to_owned(),
-            cause: cause.to_string().trim_end().to_owned(),
+            cause: in_one_line(&cause, text),
         })?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let (file, key, known) = (file.to_owned(), key.clone(), KEYS.join(", "));
@@ -160,6 +160,13 @@ impl DeclaredBase {
         let by = format!("{}, {}", self.declared_by, self.date);
         Origin::Declared { by, source: Some(self.source.clone()) }
     }
+}
+
+/// The parser's own words draw the line over several of ours, and a message in a job's output has one.
+fn in_one_line(cause: &toml::de::Error, text: &str) -> String {
+    let words = cause.message().trim_end().replace('\n', ", ");
+    let before = cause.span().and_then(|span| text.get(..span.start));
+    before.map_or(words.clone(), |before| format!("{words} in line {}", before.matches('\n').count() + 1))
 }
 
 struct Keys<'a> {
