@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::job::{Training, flop, hooked, plan, run_hooked, write_base, write_facts};
-use crate::place::{Place, Running, codes};
+use crate::place::{Place, Running, codes, until};
 
 const STEP: &str = "feed training 1 2 32 1";
 
@@ -176,4 +176,33 @@ fn a_hook_that_dies_or_lies_leaves_the_count_incomplete() {
     assert_eq!(outcome.code(), Some(9));
     let malformed = summary(&place);
     assert_eq!((&malformed["complete"], codes(&malformed)), (&false.into(), vec!["hook-malformed"]));
+}
+
+#[test]
+fn a_run_whose_meter_was_killed_does_not_silence_the_alert() {
+    let place = Place::new();
+    write_facts(&place, Training::Lora);
+    let step = step_flop(&place);
+    write_base(&place, "base", 15 * step);
+    let options = "--base base.toml --modification demo";
+    let mut killed = Running::start(hooked(&place, &format!("{options} --quiet")));
+    killed.wait_for_stdout("ready");
+    killed.tell("feed training 1 2 32 2");
+    until("two steps on record", || {
+        let runs = place.flopsmeter("runs list --json");
+        runs.code() == Some(0) && runs.json()[0]["flops"]["training"] == (2 * step).to_string()
+    });
+    nix::sys::signal::kill(killed.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    killed.wait();
+    // What is on record of it is a lower bound: with one step more the line is near, at least.
+    let mut second = Running::start(hooked(&place, options));
+    second.wait_for_stdout("ready");
+    second.tell(STEP);
+    let alert = second.wait_for_stderr("***");
+    assert!(alert.contains("NEAR"), "{alert}");
+    second.tell("goodbye");
+    second.say("exit 0");
+    assert_eq!(second.finish().code(), Some(0));
+    // That it stays below the line can no longer be said by anybody.
+    assert_eq!(place.flopsmeter("assess demo --json").json()["verdict"], "undetermined");
 }

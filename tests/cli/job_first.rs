@@ -136,6 +136,15 @@ fn a_ledger_that_another_process_holds() {
     let holder = Connection::open(place.path("l.sqlite")).unwrap();
     holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
     recorded_in_the_spool(&place, "l.sqlite", "ledger-locked");
+    // When it is free again, the run finds its place, and taking it in twice does no harm.
+    drop(holder);
+    let run = summary(&place)["run"].as_str().unwrap().to_owned();
+    let merged = place.flopsmeter("ledger merge --ledger l.sqlite");
+    assert!(merged.data().contains(&run) && merged.stdout.contains(" entries merged"), "{merged:?}");
+    assert_eq!(place.flopsmeter("ledger merge --ledger l.sqlite").data(), "there is nothing to merge\n");
+    let shown = place.flopsmeter(&format!("runs show {run} --ledger l.sqlite --json")).json();
+    assert_eq!((&shown["state"], codes(&shown)), (&"closed".into(), vec!["ledger-locked"]));
+    assert!(place.flopsmeter("verify l.sqlite").data().contains(&format!("sound  run/{run}")));
 }
 
 #[test]

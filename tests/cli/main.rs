@@ -1,5 +1,5 @@
 //! Tests of the whole command and of the workspace's shape.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod architecture;
 mod bad_input;
