@@ -2,6 +2,7 @@
 
 use super::{AnswerKey, Answers, Finding, Origin};
 use crate::registry::{Base, FlopBound};
+use crate::rules::{FigureKey, RuleSet};
 use crate::unit::Flops;
 
 /// What the choice of a line needs to know of the base.
@@ -22,7 +23,7 @@ pub(super) struct BaseFacts<'b> {
 }
 
 impl<'b> BaseFacts<'b> {
-    pub(super) fn of(base: &'b Base<'_>, answers: &Answers) -> Self {
+    pub(super) fn of(base: &'b Base<'_>, rules: &RuleSet, answers: &Answers) -> Self {
         let mut facts = Self::of_source(base);
         let name = facts.name;
         for (key, known, what) in [
@@ -39,6 +40,11 @@ impl<'b> BaseFacts<'b> {
                 facts.findings.push(Finding { code: format!("{}-contradicted", key.name()), text });
             }
             *known = Some(answer.value);
+        }
+        // Over the figure the risk is presumed; only a declaration says otherwise.
+        let presumption = rules.flop_figure(FigureKey::SystemicRiskPresumption);
+        if facts.has_systemic_risk.is_none() && facts.flop.is_some_and(|flop| flop > presumption) {
+            facts.has_systemic_risk = Some(true);
         }
         facts
     }

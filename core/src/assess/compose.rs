@@ -33,7 +33,7 @@ use crate::unit::Flops;
 /// ```
 pub fn assess(question: &Question<'_>) -> Assessment {
     let rules = question.rules;
-    let base = question.base.map(|base| BaseFacts::of(base, question.answers));
+    let base = question.base.map(|base| BaseFacts::of(base, rules, question.answers));
     let lines = Lines::choose(rules, base.as_ref(), question.answers);
     let facts = Facts { rules, lines: &lines, base: base.as_ref(), spent: &question.spent };
     let judgement = facts.judge();
