@@ -7,7 +7,7 @@ use super::status::{Matter, Truth};
 use super::verdict::{Facts, Judgement};
 use super::yardstick::Amounts;
 use super::{Assessment, InputDigest, Inputs, Question, Verdict};
-use crate::registry::Base;
+use crate::registry::{Base, FlopBound};
 use crate::rules::{FigureKey, Fraction, RuleSet};
 use crate::unit::Flops;
 
@@ -96,10 +96,14 @@ fn crosses_presumption(rules: &RuleSet, base: Option<&BaseFacts<'_>>, judgement:
     own <= presumption && own + spent > presumption
 }
 
+/// The result inherits the base's risk. Where nobody says whether the base has any, a figure that is no lower bound says no.
 fn systemic_risk(base: Option<&BaseFacts<'_>>, crosses_presumption: bool) -> Truth {
-    match base.and_then(|base| base.has_systemic_risk) {
+    let Some(base) = base else { return Truth::Open };
+    let is_bounded = base.flop.is_some() && base.bound == FlopBound::Point;
+    match base.has_systemic_risk {
         Some(true) => Truth::Yes,
         _ if crosses_presumption => Truth::Open,
+        None if !is_bounded => Truth::Open,
         _ => Truth::No,
     }
 }

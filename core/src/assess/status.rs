@@ -13,7 +13,7 @@ pub(super) struct Matter<'a> {
     pub(super) answers: &'a Answers,
     pub(super) verdict: Verdict,
     pub(super) line: Option<LineKind>,
-    /// Whether the result has systemic risk; open where only a sum says so.
+    /// Whether the result has systemic risk; open where only a sum says so, or nothing is known of the base.
     pub(super) systemic_risk: Truth,
 }
 
@@ -23,6 +23,16 @@ pub(super) enum Truth {
     No,
     Open,
     Yes,
+}
+
+impl Truth {
+    const fn negated(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Open => Self::Open,
+            Self::Yes => Self::No,
+        }
+    }
 }
 
 /// What the table says.
@@ -75,7 +85,8 @@ impl<'a> Matter<'a> {
         };
         let in_force =
             row.from.is_none_or(|from| from <= self.as_of) && row.until.is_none_or(|until| self.as_of <= until);
-        let truth = subject.min(self.holds(&row.when)).min(if in_force { Truth::Yes } else { Truth::No });
+        let stays = row.unless.as_ref().map_or(Truth::Yes, |unless| self.holds(unless).negated());
+        let truth = subject.min(self.holds(&row.when)).min(stays).min(if in_force { Truth::Yes } else { Truth::No });
         (truth != Truth::No).then(|| Obligation {
             code: row.code.clone(),
             citation: self.rules.citation(&row.cite),
@@ -89,7 +100,12 @@ impl<'a> Matter<'a> {
         if !verdict || !line {
             return Truth::No;
         }
-        when.answers.iter().map(|(key, expected)| self.answer(*key, *expected)).min().unwrap_or(Truth::Yes)
+        let risk = match when.systemic_risk {
+            None => Truth::Yes,
+            Some(true) => self.systemic_risk,
+            Some(false) => self.systemic_risk.negated(),
+        };
+        when.answers.iter().map(|(key, expected)| self.answer(*key, *expected)).fold(risk, Truth::min)
     }
 
     fn answer(&self, key: AnswerKey, expected: Expectation) -> Truth {
@@ -98,7 +114,6 @@ impl<'a> Matter<'a> {
             (Expectation::Yes | Expectation::No, None) => Truth::Open,
             (Expectation::Yes | Expectation::DeclaredYes, value) => certain(value == Some(true)),
             (Expectation::No | Expectation::DeclaredNo, value) => certain(value == Some(false)),
-            (Expectation::NotDeclaredYes, value) => certain(value != Some(true)),
         }
     }
 

@@ -328,6 +328,9 @@ pub struct When {
     /// One of these kinds of line; any, if empty.
     #[serde(default)]
     pub line: Vec<LineKind>,
+    /// Whether the result has systemic risk, which may be open; either, if not named.
+    #[serde(default, rename = "systemic-risk")]
+    pub systemic_risk: Option<bool>,
     /// Answers.
     #[serde(default)]
     pub answers: BTreeMap<AnswerKey, Expectation>,
@@ -345,8 +348,6 @@ pub enum Expectation {
     DeclaredYes,
     /// Somebody declared no.
     DeclaredNo,
-    /// Nobody declared yes.
-    NotDeclaredYes,
 }
 
 /// A duty.
@@ -362,6 +363,8 @@ pub struct ObligationRow {
     /// What else must hold.
     #[serde(default)]
     pub when: When,
+    /// What takes it away.
+    pub unless: Option<When>,
     /// First day it applies, if not the set's.
     pub from: Option<NaiveDate>,
     /// Last day it applies, if not the set's.
