@@ -46,6 +46,7 @@ pub fn assess(question: &Question<'_>) -> Assessment {
         verdict: judgement.verdict,
         line: headline.map(|line| line.line.kind),
         systemic_risk: systemic_risk(base.as_ref(), crosses_presumption),
+        base_risk_is_unanswered: base.as_ref().is_none_or(|base| base.has_systemic_risk.is_none()),
     };
     let ruling = matter.rule();
     let conclusion = Conclusion {

@@ -4,6 +4,9 @@ use super::lines::Case;
 use super::reasoning::Conclusion;
 use super::{AnswerKey, Finding, LineKind, Missing, Status, Verdict};
 
+/// The row of the decision table that closes the way out by internal use; the finding bears its name.
+const INTERNAL_USE: &str = "internal-use-with-systemic-risk";
+
 impl Conclusion<'_, '_> {
     /// What is missing, the verdict's needs first.
     pub(super) fn missing(&self) -> Vec<Missing> {
@@ -20,7 +23,9 @@ impl Conclusion<'_, '_> {
             facts.push(AnswerKey::BaseHasSystemicRisk.name());
         }
         if self.ruling.status == Status::Open {
-            facts.extend(self.ruling.open.iter().map(|key| key.name()));
+            let open = self.ruling.open.iter().map(|key| key.name());
+            let unnamed: Vec<&str> = open.filter(|name| !facts.contains(name)).collect();
+            facts.extend(unnamed);
         }
         let missing = |fact: &str| Missing { fact: fact.to_owned(), next_step: next_step(fact) };
         facts.into_iter().map(missing).collect()
@@ -32,6 +37,12 @@ impl Conclusion<'_, '_> {
         let mut find = |code: &str, text: String| findings.push(Finding { code: code.to_owned(), text });
         self.find_about_base(&mut find);
         self.find_about_spent(&mut find);
+        if self.ruling.applies(INTERNAL_USE) {
+            find(
+                INTERNAL_USE,
+                "The result is declared not to be placed on the Union market. Purely internal use does not take a model with systemic risk out (recital 97), and this one has or may have systemic risk: have it reviewed.".to_owned(),
+            );
+        }
         if self.crosses_presumption {
             find(
                 "systemic-risk-watch",

@@ -15,6 +15,8 @@ pub(super) struct Matter<'a> {
     pub(super) line: Option<LineKind>,
     /// Whether the result has systemic risk; open where only a sum says so, or nothing is known of the base.
     pub(super) systemic_risk: Truth,
+    /// Whether somebody can still say that the base has it.
+    pub(super) base_risk_is_unanswered: bool,
 }
 
 /// Yes, no, or open.
@@ -43,6 +45,13 @@ pub(super) struct Ruling<'a> {
     pub(super) rows: Vec<&'a StatusRow>,
     /// Questions whose answers could still change the status.
     pub(super) open: Vec<AnswerKey>,
+}
+
+impl Ruling<'_> {
+    /// Whether the row of this code applies or may apply.
+    pub(super) fn applies(&self, code: &str) -> bool {
+        self.rows.iter().any(|row| row.code == code)
+    }
 }
 
 impl<'a> Matter<'a> {
@@ -120,6 +129,9 @@ impl<'a> Matter<'a> {
     fn open_questions(&self, rows: &[&StatusRow]) -> Vec<AnswerKey> {
         let mut open = Vec::new();
         for row in rows {
+            if row.when.systemic_risk.is_some() && self.base_risk_is_unanswered {
+                open.push(AnswerKey::BaseHasSystemicRisk);
+            }
             for (key, expected) in &row.when.answers {
                 if self.answer(*key, *expected) == Truth::Open && !open.contains(key) {
                     open.push(*key);

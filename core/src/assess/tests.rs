@@ -87,6 +87,7 @@ struct Expect {
     kind: Option<LineKind>,
     rule: Option<String>,
     place: Option<String>,
+    status_place: Option<String>,
     line_flop: Option<Flops>,
     base_flop: Option<Flops>,
     ratio: Option<String>,
@@ -177,6 +178,12 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     same("kind", expect.kind.map(|v| word(&v)), line.map(|line| word(&line.kind)));
     same("rule", expect.rule.clone(), line.map(|line| line.rule.clone()));
     same("place", expect.place.clone(), line.map(|line| line.citation.place.clone()));
+    let status_step = got.steps.iter().find(|step| step.code == "status");
+    same(
+        "status place",
+        expect.status_place.clone(),
+        status_step.and_then(|step| step.citation.as_ref()).map(|citation| citation.place.clone()),
+    );
     same("line", expect.line_flop.map(|v| v.to_string()), line.map(|line| line.flop.to_string()));
     same("base", expect.base_flop.map(|v| v.to_string()), line.map(|line| line.base_flop.to_string()));
     same("ratio", expect.ratio.clone(), got.ratio.clone());
