@@ -11,7 +11,7 @@ use crate::unit::Flops;
 #[derive(Clone, Debug)]
 pub(super) struct Lines<'r> {
     pub(super) yardsticks: Vec<Yardstick<'r>>,
-    /// A line as low as one likes could apply: the base's compute has no known lower end.
+    /// A line as low as one likes could apply: the base's compute has no known lower end, or for the result test no upper one.
     pub(super) may_be_lower: bool,
     /// A line as high as one likes could apply: the base's compute has no known upper end.
     pub(super) may_be_higher: bool,
@@ -29,6 +29,8 @@ pub(super) enum Case {
     Known,
     /// A narrow base over the criterion: the third is indicative only.
     Narrow,
+    /// The base is no general-purpose model, and only a lower bound of it is known: the result test has at most this room.
+    RoomAtMost,
     /// The base is not over the criterion, and nobody declared which reading applies.
     UnderCriterion,
     /// No figure is known, and nobody declared that it cannot be known.
@@ -70,10 +72,19 @@ impl<'r> Lines<'r> {
             return Self::just(vec![own], case);
         }
         let result = Yardstick::room(rules, criterion, flop, base.origin.clone());
+        // A lower bound leaves at most this room. A base that is taken over the criterion has no room to be mistaken about.
+        let may_be_lower = base.bound == FlopBound::Lower && !is_taken_over_criterion(rules, base);
         match base.is_gpai {
             Some(true) => Self::just(vec![own], Case::Known),
-            Some(false) => Self::just(vec![result], Case::Known),
-            None => Self { deciding: &["base-is-gpai"], ..Self::just(vec![own, result], Case::UnderCriterion) },
+            Some(false) => {
+                let case = if may_be_lower { Case::RoomAtMost } else { Case::Known };
+                Self { may_be_lower, deciding: &["base-compute"], ..Self::just(vec![result], case) }
+            }
+            None => {
+                let deciding: &[&str] =
+                    if may_be_lower { &["base-is-gpai", "base-compute"] } else { &["base-is-gpai"] };
+                Self { may_be_lower, deciding, ..Self::just(vec![own, result], Case::UnderCriterion) }
+            }
         }
     }
 

@@ -64,6 +64,15 @@ impl Conclusion<'_, '_> {
                 ),
             );
         }
+        let in_doubt = matches!(self.lines.case, Case::RoomAtMost | Case::UnderCriterion) && self.lines.may_be_lower;
+        if in_doubt && self.judgement.verdict != Verdict::Exceeds {
+            find(
+                "lower-bound-room",
+                format!(
+                    "Only a lower bound of {name}'s compute is known, so base and modification together may be over the criterion for general-purpose models sooner than shown: have that figure reviewed, or declare a firm one."
+                ),
+            );
+        }
         if !self.judgement.raised_by.is_empty() {
             let by = self.judgement.raised_by.join(", ");
             find(

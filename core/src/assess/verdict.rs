@@ -4,7 +4,7 @@ use super::base_facts::BaseFacts;
 use super::lines::{Case, Lines, fallback, third_of_own};
 use super::yardstick::{Amounts, Yardstick};
 use super::{Basis, Reading, Spent, Verdict};
-use crate::rules::{Measure, RuleSet};
+use crate::rules::{FigureKey, Measure, RuleSet};
 use crate::unit::Flops;
 
 /// The verdict on compute alone.
@@ -100,7 +100,7 @@ impl Facts<'_, '_> {
     fn of_lines(&self, amounts: Amounts) -> Vec<Reading> {
         let alone = |line: &Yardstick<'_>, code: &str| reading(code, line.verdict(amounts), Some(line), amounts);
         match self.lines.case {
-            Case::UnderCriterion | Case::Unknown => {
+            Case::UnderCriterion | Case::RoomAtMost | Case::Unknown => {
                 self.lines.yardsticks.iter().map(|line| alone(line, code_of(line))).collect()
             }
             Case::Unknowable if self.base.is_some_and(|base| base.has_systemic_risk.is_none()) => {
@@ -110,10 +110,27 @@ impl Facts<'_, '_> {
         }
     }
 
-    /// The lowest figure of any source flags sooner.
+    /// The figures of other sources that flag sooner: the lowest against a third, the highest in the result test.
     fn of_base_figures(&self, amounts: Amounts) -> impl Iterator<Item = Reading> {
         let lowest = self.base.and_then(|base| base.lowest);
-        self.other_figure(lowest, amounts, "lowest-base-figure").into_iter()
+        let third = self.other_figure(lowest, amounts, "lowest-base-figure");
+        third.into_iter().chain(self.result_by_highest_figure(amounts))
+    }
+
+    /// The highest figure leaves the modification the least room; over the criterion by itself, its own third holds.
+    fn result_by_highest_figure(&self, amounts: Amounts) -> Option<Reading> {
+        let (base, highest) = self.base.and_then(|base| Some((base, base.highest?)))?;
+        let has_result_test = self.lines.yardsticks.iter().any(|line| line.row.measure == Measure::RoomToGpaiCriterion);
+        if base.flop.is_none_or(|flop| flop >= highest) || !has_result_test {
+            return None;
+        }
+        let criterion = self.rules.flop_figure(FigureKey::GpaiCriterion);
+        let line = if highest > criterion {
+            third_of_own(self.rules, base, highest)
+        } else {
+            Yardstick::room(self.rules, criterion, highest, base.origin.clone())
+        };
+        Some(reading("result-test-highest-figure", line.verdict(amounts), Some(&line), amounts))
     }
 
     /// The highest is shown only where it says something else; it never lowers a verdict.
