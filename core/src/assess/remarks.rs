@@ -27,7 +27,8 @@ impl Conclusion<'_, '_> {
             let unnamed: Vec<&str> = open.filter(|name| !facts.contains(name)).collect();
             facts.extend(unnamed);
         }
-        let missing = |fact: &str| Missing { fact: fact.to_owned(), next_step: next_step(fact) };
+        let has_figure = self.base.is_some_and(|base| base.flop.is_some());
+        let missing = |fact: &str| Missing { fact: fact.to_owned(), next_step: next_step(fact, has_figure) };
         facts.into_iter().map(missing).collect()
     }
 
@@ -145,15 +146,31 @@ impl Conclusion<'_, '_> {
     }
 }
 
-fn next_step(fact: &str) -> String {
+/// How a legal question is answered on record.
+fn answer(question: &str) -> String {
+    format!("`flopsmeter modifications answer MODIFICATION {question} yes|no --by NAME`")
+}
+
+/// How to supply a fact; `has_figure` tells whether some figure of the base is known, if only a lower bound.
+fn next_step(fact: &str, has_figure: bool) -> String {
     const BASE_FILE: &str = "a TOML file with name, flop, source, declared_by and date";
     match fact {
         "base" => format!("name the base model with --base ID (`flopsmeter models search` finds ids), or declare it with --base FILE, {BASE_FILE}"),
-        "base-compute" => format!("declare the base's training compute with --base FILE, {BASE_FILE}; if its provider was asked, did not tell, and it cannot be estimated, declare `base-unknowable`"),
-        "operations" => "run the whole job under `flopsmeter run`, or count it from its configuration with `flopsmeter plan --config`".to_owned(),
-        "cumulative-operations" => "meter the runs that make data for the training too, with `flopsmeter run --phase`".to_owned(),
-        "base-is-gpai" => "declare whether the base is a general-purpose AI model: `gpai = true` or `false` in the file of --base FILE, or `base-is-gpai` with `flopsmeter modifications answer`".to_owned(),
-        "base-has-systemic-risk" => "declare whether the base has systemic risk: `systemic_risk = true` or `false` in the file of --base FILE, or `base-has-systemic-risk` with `flopsmeter modifications answer`".to_owned(),
-        other => format!("have somebody who may say so declare `{other}` with `flopsmeter modifications answer`"),
+        "base-compute" if has_figure => format!("declare the base's training compute, and not a lower bound of it, with --base FILE, {BASE_FILE}"),
+        "base-compute" => format!(
+            "declare the base's training compute with --base FILE, {BASE_FILE}; if its provider was asked, did not tell, and it cannot be estimated, declare that with {}",
+            answer(AnswerKey::BaseUnknowable.name())
+        ),
+        "operations" => "run the whole job under `flopsmeter run --modification MODIFICATION`, or count it from its configuration with `flopsmeter plan --config`".to_owned(),
+        "cumulative-operations" => "run the jobs that make data for the training under `flopsmeter run --modification MODIFICATION` too".to_owned(),
+        "base-is-gpai" => format!(
+            "declare whether the base is a general-purpose AI model: `gpai = true` or `false` in the file of --base FILE, or {}",
+            answer(fact)
+        ),
+        "base-has-systemic-risk" => format!(
+            "declare whether the base has systemic risk: `systemic_risk = true` or `false` in the file of --base FILE, or {}",
+            answer(fact)
+        ),
+        question => format!("have somebody who may say so declare it: {}", answer(question)),
     }
 }

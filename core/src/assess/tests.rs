@@ -244,6 +244,13 @@ fn every_missing_fact_says_what_to_do() {
                     missing.fact,
                     missing.next_step
                 );
+                // No flag that the command line does not have; a question is answered by the command that records it.
+                assert!(!missing.next_step.contains("--phase"), "{}: {}", missing.fact, missing.next_step);
+                if AnswerKey::named(&missing.fact).is_some() {
+                    let command =
+                        format!("flopsmeter modifications answer MODIFICATION {} yes|no --by NAME", missing.fact);
+                    assert!(missing.next_step.contains(&command), "{}: {}", missing.fact, missing.next_step);
+                }
             }
             if assessment.verdict == Verdict::Undetermined {
                 assert!(!assessment.missing.is_empty(), "{}: undetermined, and nothing is missing", case.name);
