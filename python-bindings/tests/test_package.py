@@ -26,7 +26,7 @@ def test_types_hold() -> None:
 
 
 def test_the_stub_describes_the_extension() -> None:
-    check("mypy.stubtest", "flopsmeter._flopsmeter")
+    check("mypy.stubtest", "flopsmeter._flopsmeter", "--mypy-config-file", "pyproject.toml")
 
 
 def test_every_public_name_can_be_had() -> None:

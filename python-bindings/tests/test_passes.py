@@ -64,6 +64,7 @@ def test_a_second_callback_does_not_count_twice(receiver: Receiver, tmp_path: Pa
     trainer(llama(), tmp_path, [4] * 4, callbacks).train()
     receiver.wait()
     assert receiver.passes() == {("training", True, 2, 4, 0): 2}
+    assert not receiver.findings()
 
 
 def test_generation_in_training_mode_is_generation(receiver: Receiver) -> None:

@@ -67,6 +67,7 @@ class Watch:
         self._seen_inside = False
         self._passes = 0
         self._passes_before_step = 0
+        self._step: int | None = None
         self._positions = {name: index for index, name in enumerate(inspect.signature(plain.forward).parameters)}
         self._handles = [plain.register_forward_pre_hook(self._before, with_kwargs=True)]
         for wrapper in wrappers:
@@ -87,16 +88,22 @@ class Watch:
 
     def step_done(self, step: int, first_step: int, max_steps: int | None) -> None:
         """After an optimizer step."""
-        if self._passes == self._passes_before_step:
-            text = "an optimizer step was made without a pass that the hook could see, so operations are missing"
-            self.recorder.finding("passes-not-seen", f"{text}; is the model compiled after it was given to the meter?")
-        self._passes_before_step = self._passes
+        if step != self._step:
+            self._note_step(step)
         self.recorder.progress(step, first_step, max_steps)
         if time.monotonic() - self._checked > _CHECK_INTERVAL_SECONDS:
             self.check()
         self.recorder.flush_if_due()
         if not self.recorder.is_open:
             _connection.tell_loss(self.recorder)
+
+    def _note_step(self, step: int) -> None:
+        """Once a step, however many owners tell of it."""
+        if self._passes == self._passes_before_step:
+            text = "an optimizer step was made without a pass that the hook could see, so operations are missing"
+            self.recorder.finding("passes-not-seen", f"{text}; was the model compiled after it was given to the meter?")
+        self._passes_before_step = self._passes
+        self._step = step
 
     def _before(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # A compiler that traces this far must not trace us; the pass is then seen from the wrapper outside.
