@@ -85,7 +85,8 @@ impl Spent {
         Self { training: Some(training), cumulative: Some(training), complete: true, basis, ..Self::default() }
     }
 
-    /// Adds up runs, each kind of work as the rule set counts it. Recomputation stays out of every sum; no runs spent nothing.
+    /// Adds up runs, each kind of work as the rule set counts it. Recomputation stays out of every sum. Of no runs
+    /// nothing is known: the job may have run unmetered.
     pub fn of_runs<'r>(rules: &RuleSet, runs: impl IntoIterator<Item = &'r RunSummary>) -> Self {
         let nothing = Self {
             complete: true,
@@ -96,7 +97,7 @@ impl Spent {
         };
         let mut runs = runs.into_iter().peekable();
         if runs.peek().is_none() {
-            return Self::counted(Flops::ZERO, Basis::Operations);
+            return Self::default();
         }
         let sum = runs.fold(nothing, |sum, run| sum.plus(rules, run));
         let basis = if sum.training.is_some() { Basis::Operations } else { Basis::None };
@@ -214,8 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn no_runs_spent_nothing() {
+    fn of_no_runs_nothing_is_known() {
         let spent = Spent::of_runs(rules(), []);
-        assert_eq!((spent.training, spent.complete), (Some(Flops::ZERO), true));
+        assert_eq!(spent, Spent::default());
+        assert_eq!((spent.training, spent.complete, spent.ceiling_complete), (None, false, false));
     }
 }

@@ -55,6 +55,8 @@ struct CaseSpent {
     training: Option<Flops>,
     cumulative: Option<Flops>,
     no_cumulative: bool,
+    /// The sum of a modification that has no runs; nothing else is given.
+    no_runs: bool,
     complete: bool,
     debatable: Option<Flops>,
     ceiling: Option<Flops>,
@@ -68,6 +70,7 @@ impl Default for CaseSpent {
             training: None,
             cumulative: None,
             no_cumulative: false,
+            no_runs: false,
             complete: true,
             debatable: None,
             ceiling: None,
@@ -129,7 +132,10 @@ fn base(case: &CaseBase) -> Base<'static> {
     }
 }
 
-fn spent(case: &CaseSpent) -> Spent {
+fn spent(case: &CaseSpent, rules: &RuleSet) -> Spent {
+    if case.no_runs {
+        return Spent::of_runs(rules, []);
+    }
     let other = |(code, flop): (&String, &Flops)| OtherCount { code: code.clone(), training: *flop };
     Spent {
         training: case.training,
@@ -152,7 +158,7 @@ fn run(case: &Case) -> Assessment {
     let base = case.base.as_ref().map(base);
     let rules = RuleSet::embedded(case.rules.as_deref().unwrap_or("eu-gpai-2026-07-27")).unwrap();
     assess(&Question {
-        spent: spent(&case.spent),
+        spent: spent(&case.spent, rules),
         base: base.as_ref(),
         rules,
         as_of: case.as_of.unwrap_or_else(day),
