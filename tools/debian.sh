@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Debian packages that tests need: poppler reads the PDFs back, a C compiler builds SQLite.
+# Debian packages that tests need: poppler reads the PDFs back, a C compiler builds SQLite, venv holds torch.
 set -euo pipefail
 needed=()
 command -v cc >/dev/null || needed+=(gcc libc6-dev)
+# Debian ships Python's venv apart from Python.
+python3 -c 'import ensurepip' 2>/dev/null || needed+=(python3-venv)
 command -v pdftotext >/dev/null || needed+=(poppler-utils)
 if [ ${#needed[@]} -eq 0 ]; then
     echo "nothing to install"

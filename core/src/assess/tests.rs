@@ -49,6 +49,7 @@ struct CaseBase {
     systemic_risk: Option<bool>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "keys of a table, each one optional")]
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct CaseSpent {
