@@ -2,7 +2,7 @@
 //!
 //! A template file holds one block per sentence, and each is a template of its own: rendering one block of a file would run
 //! the whole file, and so ask for every value that any sentence names. Values reach it in two kinds. *Words* are printed with the few characters
-//! that mean something in running text made harmless. *Figures* are printed as tokens, which become [`Inline::Figure`]
+//! that mean something in running text made harmless. *Figures* are printed as tokens, which become [`crate::document::Inline::Figure`]
 //! again when the sentence is read back; so a number in a sentence keeps its origin, and no value can forge one.
 //! A sentence may set words `**strong**` and names in `` `fixed pitch` ``.
 
