@@ -28,5 +28,5 @@ tools/venv.sh
 step "wheel"
 tools/wheel.sh debug
 step "Python tests against real transformers and peft"
-.venv/bin/python -m pytest -q python-bindings/tests
+.venv/bin/python -m pytest python-bindings/tests
 printf '\nAll tests passed: format, lints, Rust, documentation, Python.\n'
