@@ -17,7 +17,7 @@ if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --locked
 else
     cargo build --workspace --locked
-    cargo test --workspace --locked --lib --bins --tests
+    cargo test --workspace --locked --lib --bins --tests --examples
 fi
 step "documentation examples"
 cargo test --workspace --locked --doc
