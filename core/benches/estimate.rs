@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flopsmeter_core::facts::TrainingFacts;
-use flopsmeter_core::flops::{Count, Network};
+use flopsmeter_core::flops::{Batch, Count, Network};
 use flopsmeter_core::method::{Method, MethodProblem, Targets, TrainingOptions};
 use flopsmeter_core::shape::Shape;
 
@@ -14,7 +14,7 @@ const CONFIG: &str = include_str!("llama-3.1-8b.json");
 fn estimate(shape: &Shape, method: &Method) -> Result<Count, MethodProblem> {
     let network = Network::from_method(shape, method, &TrainingOptions::default())?;
     black_box(network.parameters_trainable());
-    Ok(network.cost().pass(true, 1, 2048, 0))
+    Ok(network.cost().pass(true, &Batch::text(1, 2048)))
 }
 
 fn benches(criterion: &mut Criterion) {

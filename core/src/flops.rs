@@ -5,7 +5,7 @@
 //! grad, and the same again for `dW` if `W` is trained. `Y` requires grad if `X` does or anything on the way is trained.
 //!
 //! ```
-//! use flopsmeter_core::flops::Network;
+//! use flopsmeter_core::flops::{Batch, Network};
 //! use flopsmeter_core::method::{Method, Targets, TrainingOptions};
 //! use flopsmeter_core::shape::Shape;
 //!
@@ -18,21 +18,23 @@
 //! let network = Network::from_method(&shape, &method, &TrainingOptions::default()).unwrap();
 //! assert_eq!(network.parameters_trainable(), 1_703_936);
 //!
-//! let micro_batch = network.cost().pass(true, 1, 512, 0);
+//! let micro_batch = network.cost().pass(true, &Batch::text(1, 512));
 //! assert_eq!(micro_batch.forward.0, 1_301_509_308_416);
 //! assert_eq!(micro_batch.backward.0, 1_330_030_575_616);
 //! ```
 
-mod block;
+mod batch;
 mod cost;
 mod count;
 mod facts;
-mod layout;
 mod names;
 mod network;
 mod plan;
+mod state;
+mod targets;
 mod walk;
 
-pub use cost::{Attention, Cost, Part, Polynomial, TermCost};
+pub use batch::Batch;
+pub use cost::{Attention, Cost, Part, TermCost};
 pub use count::{Count, count_passes};
 pub use network::{Network, Product};

@@ -100,6 +100,16 @@ pub enum MethodProblem {
         /// Blocks of the model.
         there: usize,
     },
+    /// Half of a projection that is one parameter now.
+    #[error(
+        "target `{present}` cannot be adapted without `{missing}`: they are one parameter, and `peft` refuses it; name both"
+    )]
+    FusedTargets {
+        /// The target that was named.
+        present: String,
+        /// The one that was not.
+        missing: String,
+    },
     /// One module in two lists.
     #[error("`{module}` would get a low-rank pair and be saved as a whole (`{name}`); name the module to save in full")]
     AdaptedAndSaved {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use flopsmeter_core::facts::{AdapterKind, Checkpointing};
-use flopsmeter_core::flops::{Attention, Network};
+use flopsmeter_core::flops::{Attention, Batch, Network};
 use flopsmeter_core::method::{Method, Targets, TrainingOptions};
 use flopsmeter_core::shape::Shape;
 use flopsmeter_core::unit::Flops;
@@ -84,9 +84,9 @@ impl Run {
     /// What differs from our count, empty if nothing does.
     fn differences(&self, shape: &Shape) -> Vec<String> {
         let network = Network::from_method(shape, &self.method(), &self.options()).unwrap();
-        let full = network.cost().pass(true, self.sequences, self.seq_len, 0);
+        let full = network.cost().pass(true, &Batch::text(self.sequences, self.seq_len));
         let visible = network.cost().with_attention(Attention::Visible);
-        let visible = visible.pass(true, self.sequences, self.seq_len, 0).executed();
+        let visible = visible.pass(true, &Batch::text(self.sequences, self.seq_len)).executed();
         let pairs = [
             ("trainable", u128::from(self.trainable), u128::from(network.parameters_trainable())),
             ("forward", self.forward.0, full.forward.0),

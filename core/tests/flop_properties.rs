@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use flopsmeter_core::facts::{Adapter, AdapterKind, Checkpointing, Passes, Phase, TrainingFacts};
-use flopsmeter_core::flops::{Attention, Count, Network, Polynomial, count_passes};
+use flopsmeter_core::flops::{Attention, Batch, Count, Network, TermCost, count_passes};
 use flopsmeter_core::method::{Method, Targets, TrainingOptions};
-use flopsmeter_core::shape::Shape;
+use flopsmeter_core::shape::{Quantity, Shape, Stream};
 use flopsmeter_core::unit::Flops;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -84,7 +84,8 @@ proptest! {
     #[test]
     fn a_batch_costs_what_its_sequences_cost(network in networks(), a in 1_u64..9, b in 1_u64..9, length in 1_u64..99) {
         let cost = network.cost();
-        prop_assert_eq!(cost.pass(true, a, length, 0) + cost.pass(true, b, length, 0), cost.pass(true, a + b, length, 0));
+        let pass = |sequences: u64| cost.pass(true, &Batch::text(sequences, length));
+        prop_assert_eq!(pass(a) + pass(b), pass(a + b));
     }
 
     #[test]
@@ -118,13 +119,18 @@ proptest! {
     #[test]
     fn the_full_matrix_is_a_polynomial_of_the_batch(network in networks(), lengths in prop::collection::vec(1_u64..99, 0..6)) {
         let cost = network.cost();
-        let (forward, backward, recompute) = cost.total();
         let tokens: u128 = lengths.iter().map(|length| u128::from(*length)).sum();
         let squares: u128 = lengths.iter().map(|length| u128::from(*length).pow(2)).sum();
-        let at = |cost: Polynomial| Flops(cost.per_token * tokens + cost.per_pair * squares);
-        let count: Count = lengths.iter().map(|length| cost.pass(true, 1, *length, 0)).sum();
-        prop_assert_eq!((count.forward, count.backward, count.recompute), (at(forward), at(backward), at(recompute)));
-        prop_assert_eq!((forward.constant, backward.constant), (0, 0));
+        let amount = |quantity: Quantity| match quantity {
+            Quantity::Positions(Stream::Text) => tokens,
+            Quantity::Pairs { query: Stream::Text, key: Stream::Text, .. } => squares,
+            other => panic!("a plain decoder has no {other:?}"),
+        };
+        let sum = |pick: fn(&TermCost) -> u128| Flops(cost.terms().iter().map(|it| pick(it) * amount(it.quantity)).sum());
+        let count: Count = lengths.iter().map(|length| cost.pass(true, &Batch::text(1, *length))).sum();
+        prop_assert_eq!(count.forward, sum(|term| term.forward));
+        prop_assert_eq!(count.backward, sum(|term| term.backward));
+        prop_assert_eq!(count.recompute, sum(|term| term.recompute));
     }
 
     #[test]
@@ -166,7 +172,7 @@ proptest! {
     fn absurd_batches_saturate(network in networks(), gradient in any::<bool>(), length in (u64::MAX - 9)..=u64::MAX) {
         for attention in [Attention::Full, Attention::Visible] {
             let cost = network.cost().with_attention(attention);
-            let count = cost.pass(gradient, u64::MAX, length, u64::MAX).times(u64::MAX);
+            let count = cost.pass(gradient, &Batch::text(u64::MAX, length).after(u64::MAX)).times(u64::MAX);
             prop_assert_eq!(count.forward, Flops(u128::MAX));
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use flopsmeter_core::facts::{Adapter, AdapterKind, Checkpointing, TrainingFacts};
-use flopsmeter_core::flops::Network;
+use flopsmeter_core::flops::{Batch, Network};
 use flopsmeter_core::method::{Method, Targets, TrainingOptions};
 use flopsmeter_core::shape::Shape;
 use serde::Deserialize;
@@ -75,8 +75,8 @@ impl Row {
 
     fn differences(&self, network: &Network) -> Vec<String> {
         let cost = network.cost();
-        let pass = cost.pass(true, self.sequences, self.length, 0);
-        let decode = cost.pass(false, self.sequences, 1, self.length).forward.0;
+        let pass = cost.pass(true, &Batch::text(self.sequences, self.length));
+        let decode = cost.pass(false, &Batch::text(self.sequences, 1).after(self.length)).forward.0;
         let pairs = [
             ("parameters", u128::from(self.parameters_total), u128::from(network.parameters_total())),
             ("trainable", u128::from(self.parameters_trainable), u128::from(network.parameters_trainable())),

@@ -3,6 +3,7 @@
 use core::iter::Sum;
 use core::ops::{Add, AddAssign};
 
+use super::batch::Batch;
 use super::cost::{Cost, Part};
 use crate::facts::Passes;
 use crate::run::Term;
@@ -101,5 +102,6 @@ impl Sum for Count {
 
 /// Operations of passes as a hook reported them.
 pub fn count_passes(cost: &Cost, passes: &Passes) -> Count {
-    cost.pass(passes.gradient, passes.sequences, passes.length, passes.cached_length).times(passes.count)
+    let batch = Batch::text(passes.sequences, passes.length).after(passes.cached_length);
+    cost.pass(passes.gradient, &batch).times(passes.count)
 }

@@ -1,8 +1,8 @@
 //! From what a hook says of a live model to a network with its trained parts.
 
-use super::block::{Pair, State};
 use super::names::{self, Place, Rule};
 use super::network::Network;
+use super::state::{Pair, State};
 use crate::facts::{AdapterKind, Checkpointing, TrainingFacts};
 use crate::run::Finding;
 use crate::shape::Shape;
@@ -18,7 +18,6 @@ impl Network {
         let mut network = Self::frozen(shape);
         network.checkpoint = facts.gradient_checkpointing;
         network.input_require_grads = facts.input_require_grads;
-        network.separate();
         let mut findings = Vec::new();
         network.place_copies(facts, &mut findings);
         network.place_trained(facts, &mut findings);
@@ -61,12 +60,20 @@ impl Network {
 
     /// The module of a parameter, and whether it is the module's bias.
     fn parameter(&self, name: &str) -> Option<(Place, bool)> {
+        let program = &self.program;
+        let with_bias = |place: Place| self.module(place).is_some_and(|module| module.kind.bias() > 0);
+        // A bare parameter stands as a module of its own; a stack's bias is named after it.
+        if let Some(place) = names::place(program, name) {
+            return Some((place, false));
+        }
+        if let Some(place) = name.strip_suffix("_bias").and_then(|stack| names::place(program, stack)) {
+            return with_bias(place).then_some((place, true));
+        }
         let (module, parameter) = name.rsplit_once('.')?;
-        let place = names::place(self, module)?;
-        let has_bias = self.module(place)?.kind.bias() > 0;
+        let place = names::place(program, module)?;
         match parameter {
             "weight" => Some((place, false)),
-            "bias" if has_bias => Some((place, true)),
+            "bias" if with_bias(place) => Some((place, true)),
             _ => None,
         }
     }
@@ -80,7 +87,7 @@ impl Network {
                     AdapterKind::Dora => module.kind.is_linear(),
                 })
             };
-            let Some(place) = names::place(self, &adapter.module).filter(fits) else {
+            let Some(place) = self.adapted(&adapter.module).filter(fits) else {
                 lost.push(adapter.module.as_str());
                 continue;
             };
@@ -90,13 +97,21 @@ impl Network {
         report(findings, "unplaced-adapters", "low-rank adapters", &lost);
     }
 
+    /// The module an adapter stands beside; one on a parameter (`mlp.gate.weight`) is named after that.
+    fn adapted(&self, name: &str) -> Option<Place> {
+        let parameter = || name.strip_suffix(".weight").and_then(|module| names::place(&self.program, module));
+        names::place(&self.program, name).or_else(parameter)
+    }
+
     /// A reentrant checkpoint passes no gradient to a block whose input requires none (PyTorch warns of it).
     fn note_cut_gradients(&self, findings: &mut Vec<Finding>) {
-        let embedding_trains = self.stem.states.iter().any(|state| state.weight_trained || !state.pairs.is_empty());
-        let cut = self.checkpoint == Some(Checkpointing::Reentrant) && !self.input_require_grads && !embedding_trains;
-        let trains =
-            |state: &State| state.weight_trained || state.bias_trained || state.pairs.iter().any(|pair| pair.trained);
-        if cut && self.plans.iter().flatten().any(trains) {
+        let reentrant = self.checkpoint == Some(Checkpointing::Reentrant) && !self.input_require_grads;
+        let trains = |checkpointed: bool| {
+            let pieces = self.program.pieces.iter().zip(&self.pieces);
+            let chosen = pieces.filter(|(piece, _)| piece.checkpointed == checkpointed);
+            chosen.take(1).any(|(_, planned)| planned.plans.iter().flat_map(|plan| &plan.states).any(State::trains))
+        };
+        if reentrant && trains(true) && !trains(false) {
             findings.push(Finding {
                 code: "checkpoint-cuts-gradients".to_owned(),
                 text:

@@ -1,16 +1,23 @@
 //! Finds modules by the names people and libraries give them.
 
-use super::layout::BLOCKS;
+use std::borrow::Cow;
+
 use super::network::Network;
+use crate::shape::{Module, Piece, Program};
 
 /// Role of the module that turns tokens into vectors.
-const INPUT_EMBEDDINGS: (&str, &str) = ("input-embeddings", "model.embed_tokens");
+const INPUT_EMBEDDINGS: &str = "input-embeddings";
 /// Role of the module that turns vectors into logits.
-const OUTPUT_HEAD: (&str, &str) = ("output-head", "lm_head");
+const OUTPUT_HEAD: &str = "output-head";
 
 /// The PyTorch name behind a role; any other name stands for itself.
-pub(super) fn resolve_role(name: &str) -> &str {
-    [INPUT_EMBEDDINGS, OUTPUT_HEAD].into_iter().find(|(role, _)| *role == name).map_or(name, |(_, module)| module)
+pub(super) fn resolve_role<'a>(program: &'a Program, name: &'a str) -> &'a str {
+    let role = match name {
+        INPUT_EMBEDDINGS => program.input_embeddings.as_deref(),
+        OUTPUT_HEAD => program.output_head.as_deref(),
+        _ => None,
+    };
+    role.unwrap_or(name)
 }
 
 /// How a pattern has to meet a module's name.
@@ -26,37 +33,44 @@ pub(super) enum Rule {
 
 /// Where a module stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Before the blocks: which module.
-    Stem(usize),
-    /// In every block: which module.
-    EveryLayer(usize),
-    /// In one block: which block, which module.
-    Layer(usize, usize),
-    /// After the blocks: which module.
-    Tail(usize),
+pub(super) struct Place {
+    pub(super) piece: usize,
+    /// The kind of block, and the module in it.
+    pub(super) block: usize,
+    pub(super) module: usize,
+    /// In this block alone; in all of its kind without.
+    pub(super) layer: Option<usize>,
 }
 
 /// All modules a pattern meets.
 pub(super) fn find(network: &Network, pattern: &str, rule: Rule) -> Vec<Place> {
-    let pattern = resolve_role(pattern);
+    let pattern = resolve_role(&network.program, pattern);
     let mut places = Vec::new();
-    let once = |names: &[super::block::Module], place: fn(usize) -> Place, places: &mut Vec<Place>| {
-        let met =
-            names.iter().enumerate().filter(|(_, module)| holders(module.name, rule).any(|it| ends(it, pattern, rule)));
-        places.extend(met.map(|(index, _)| place(index)));
-    };
-    once(&network.stem.block.modules, Place::Stem, &mut places);
-    let every = in_every_block(pattern, rule);
-    for (index, module) in network.block.modules.iter().enumerate() {
-        if every || holders(module.name, rule).any(|holder| ends(holder, pattern, rule)) {
-            places.push(Place::EveryLayer(index));
-        } else if let Some(layer) = in_one_block(pattern, module.name, rule).filter(|it| *it < network.layers.len()) {
-            places.push(Place::Layer(layer, index));
+    for (index, piece) in network.program.pieces.iter().enumerate() {
+        find_in(piece, index, pattern, rule, &mut places);
+    }
+    places
+}
+
+fn find_in(piece: &Piece, index: usize, pattern: &str, rule: Rule, places: &mut Vec<Place>) {
+    let every = piece.is_stack() && in_every_block(&piece.prefix, pattern, rule);
+    for (block, module, it) in modules(piece) {
+        let place = |layer| Place { piece: index, block, module, layer };
+        if every || holders(&it.name, rule).any(|holder| ends(holder, pattern, rule)) {
+            places.push(place(None));
+        } else if piece.is_stack()
+            && let Some(layer) = in_one_block(&piece.prefix, pattern, &it.name, rule)
+            && piece.layers.get(layer) == Some(&block)
+        {
+            places.push(place(Some(layer)));
         }
     }
-    once(&network.tail.block.modules, Place::Tail, &mut places);
-    places
+}
+
+/// The modules of every kind of block: block, module, what it is.
+pub(super) fn modules(piece: &Piece) -> impl Iterator<Item = (usize, usize, &Module)> {
+    let blocks = piece.blocks.iter().enumerate();
+    blocks.flat_map(|(block, it)| it.modules.iter().enumerate().map(move |(index, module)| (block, index, module)))
 }
 
 /// A module's name and, where the rule asks for them, those of the modules that hold it: `a.b`, `a`.
@@ -73,24 +87,24 @@ fn ends(name: &str, pattern: &str, rule: Rule) -> bool {
 }
 
 /// Whether a pattern means the list of blocks itself or what holds it.
-fn in_every_block(pattern: &str, rule: Rule) -> bool {
-    rule != Rule::Suffix && holders(BLOCKS, rule).any(|holder| ends(holder, pattern, rule))
+fn in_every_block(prefix: &str, pattern: &str, rule: Rule) -> bool {
+    rule != Rule::Suffix && holders(prefix, rule).any(|holder| ends(holder, pattern, rule))
 }
 
 /// The block a pattern names by its number, if it names this module in it.
-fn in_one_block(pattern: &str, module: &str, rule: Rule) -> Option<usize> {
+fn in_one_block(prefix: &str, pattern: &str, module: &str, rule: Rule) -> Option<usize> {
     let numbered = holders(module, rule).find_map(|holder| pattern.strip_suffix(holder)?.strip_suffix('.'));
     let whole = (rule != Rule::Suffix).then_some(pattern);
-    [numbered, whole].into_iter().flatten().find_map(|name| numbered_block(name, rule))
+    [numbered, whole].into_iter().flatten().find_map(|name| numbered_block(prefix, name, rule))
 }
 
 /// The number in `3`, `layers.3` or `model.layers.3`.
 ///
 /// A bare `3` is no name of one block where any ending matches: it would mean 13 and 23 as well.
-fn numbered_block(name: &str, rule: Rule) -> Option<usize> {
+fn numbered_block(prefix: &str, name: &str, rule: Rule) -> Option<usize> {
     let (list, number) = name.rsplit_once('.').unwrap_or(("", name));
     let bare = list.is_empty() && rule != Rule::EndingOfHolder;
-    parse_number(number).filter(|_| bare || ends(BLOCKS, list, Rule::Suffix))
+    parse_number(number).filter(|_| bare || ends(prefix, list, Rule::Suffix))
 }
 
 /// A number as Python prints it: no sign, no leading zero.
@@ -99,19 +113,26 @@ fn parse_number(digits: &str) -> Option<usize> {
     digits.parse().ok().filter(|_| canonical)
 }
 
-/// Splits a full name into the number of its block and the name within it.
-pub(super) fn split_block(name: &str) -> Option<(usize, &str)> {
-    let (number, module) = name.strip_prefix(BLOCKS)?.strip_prefix('.')?.split_once('.')?;
-    Some((parse_number(number)?, module))
+/// The place of exactly this module.
+pub(super) fn place(program: &Program, name: &str) -> Option<Place> {
+    program.pieces.iter().enumerate().find_map(|(index, piece)| place_in(piece, index, name))
 }
 
-/// The place of exactly this module.
-pub(super) fn place(network: &Network, name: &str) -> Option<Place> {
-    let position = |modules: &[super::block::Module], name: &str| modules.iter().position(|module| module.name == name);
-    if let Some((layer, module)) = split_block(name) {
-        let index = position(&network.block.modules, module)?;
-        return (layer < network.layers.len()).then_some(Place::Layer(layer, index));
+fn place_in(piece: &Piece, index: usize, name: &str) -> Option<Place> {
+    let at = |block: usize, name: &str, layer| {
+        let module = piece.blocks.get(block)?.modules.iter().position(|module| module.name == name)?;
+        Some(Place { piece: index, block, module, layer })
+    };
+    if !piece.is_stack() {
+        return at(0, name, None);
     }
-    let stem = position(&network.stem.block.modules, name).map(Place::Stem);
-    stem.or_else(|| position(&network.tail.block.modules, name).map(Place::Tail))
+    let (number, module) = name.strip_prefix(piece.prefix.as_ref())?.strip_prefix('.')?.split_once('.')?;
+    let layer = parse_number(number)?;
+    let block = *piece.layers.get(layer)?;
+    at(block, module, if piece.shared { None } else { Some(layer) })
+}
+
+/// A module's name for an error message; a stack's blocks stand once, with `*` for their number.
+pub(super) fn shown(piece: &Piece, module: &Module) -> Cow<'static, str> {
+    if piece.is_stack() { Cow::Owned(format!("{}.*.{}", piece.prefix, module.name)) } else { module.name.clone() }
 }

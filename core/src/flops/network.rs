@@ -1,11 +1,13 @@
 //! A network together with what is trained of it.
 
-use super::block::{Block, Module, ModuleKind, Pair, State};
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::cost::{Attention, Cost, Part, TermCost};
-use super::layout;
-use super::walk::{BlockCost, PartCost, Surroundings, walk};
-use crate::facts::{AdapterKind, Checkpointing};
-use crate::shape::{Mask, Shape};
+use super::state::State;
+use super::walk::{BlockCost, Surroundings, walk};
+use crate::facts::Checkpointing;
+use crate::shape::{Block, Module, Piece, Program, Shape};
 
 /// The ordered products of a model and what is trained of each.
 ///
@@ -13,30 +15,33 @@ use crate::shape::{Mask, Shape};
 /// a hundred blocks costs little more to count than one of two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    pub(super) stem: Piece,
-    pub(super) block: Block,
-    pub(super) tail: Piece,
-    /// Distinct states of a block's modules.
-    pub(super) plans: Vec<Vec<State>>,
-    /// The blocks, in order.
-    pub(super) layers: Vec<Layer>,
+    pub(super) program: Arc<Program>,
+    /// One for each piece of the program.
+    pub(super) pieces: Vec<PiecePlan>,
     pub(super) checkpoint: Option<Checkpointing>,
+    /// Of the blocks that can be recomputed, one in so many is.
+    pub(super) checkpoint_every: u64,
     pub(super) input_require_grads: bool,
+    /// Positions that trained prompt vectors add to each sequence.
+    pub(super) virtual_tokens: u64,
 }
 
-/// What stands once in a model, before or after the blocks.
+/// What is trained of one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) block: Block,
-    pub(super) states: Vec<State>,
+pub(super) struct PiecePlan {
+    /// Distinct plans of a block.
+    pub(super) plans: Vec<Plan>,
+    /// Which of them each block follows, in order.
+    pub(super) layers: Vec<usize>,
 }
 
-/// One block of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layer {
-    /// Which of [`Network::plans`].
-    pub(super) plan: usize,
-    pub(super) mask: Mask,
+/// What is trained of one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Which kind of block.
+    pub(super) block: usize,
+    /// One for each of its modules.
+    pub(super) states: Vec<State>,
 }
 
 /// One module with parameters, as [`Network::products`] lists it.
@@ -54,29 +59,36 @@ pub struct Product {
     pub ranks: Vec<u64>,
 }
 
-impl Piece {
-    fn new(block: Block) -> Self {
-        let states = untrained(&block);
-        Self { block, states }
+impl PiecePlan {
+    fn frozen(piece: &Piece) -> Self {
+        let untrained = |block: &Block| vec![State::default(); block.modules.len()];
+        let plan = |(block, it): (usize, &Block)| Plan { block, states: untrained(it) };
+        Self { plans: piece.blocks.iter().enumerate().map(plan).collect(), layers: piece.layers.clone() }
     }
-}
 
-fn untrained(block: &Block) -> Vec<State> {
-    vec![State::default(); block.modules.len()]
+    /// How often each plan's parameters are there.
+    fn copies(&self, piece: &Piece) -> Vec<u64> {
+        let mut copies = vec![0_u64; self.plans.len()];
+        for layer in &self.layers {
+            if let Some(count) = copies.get_mut(*layer) {
+                *count = if piece.shared { 1 } else { count.saturating_add(1) };
+            }
+        }
+        copies
+    }
 }
 
 impl Network {
     /// The network of a shape, with nothing trained.
     pub(super) fn frozen(shape: &Shape) -> Self {
-        let block = layout::block(shape);
+        let program = Arc::clone(shape.program());
         Self {
-            stem: Piece::new(layout::stem(shape)),
-            tail: Piece::new(layout::tail(shape)),
-            plans: vec![untrained(&block)],
-            layers: shape.masks.iter().map(|mask| Layer { plan: 0, mask: *mask }).collect(),
-            block,
+            pieces: program.pieces.iter().map(PiecePlan::frozen).collect(),
+            program,
             checkpoint: None,
+            checkpoint_every: 1,
             input_require_grads: false,
+            virtual_tokens: 0,
         }
     }
 
@@ -92,140 +104,118 @@ impl Network {
 
     /// The modules that have parameters or products, in order.
     pub fn products(&self) -> impl Iterator<Item = Product> + '_ {
-        let layers = self.layers.iter().enumerate().flat_map(move |(index, layer)| {
-            let states = self.plans.get(layer.plan).map_or(&[][..], Vec::as_slice);
-            let prefix = format!("{}.{index}.", layout::BLOCKS);
-            self.block.modules.iter().zip(states).map(move |(module, state)| describe(&prefix, module, state))
-        });
-        let piece = |piece: &'_ Piece| {
-            piece.block.modules.iter().zip(&piece.states).map(|(m, s)| describe("", m, s)).collect::<Vec<_>>()
-        };
-        piece(&self.stem).into_iter().chain(layers).chain(piece(&self.tail))
+        let pieces = self.program.pieces.iter().zip(&self.pieces);
+        pieces.flat_map(|(piece, planned)| {
+            let shown = if piece.shared { piece.blocks.len() } else { planned.layers.len() };
+            let layers = planned.layers.iter().enumerate().take(shown);
+            layers.flat_map(move |(index, layer)| {
+                let plan = planned.plans.get(*layer);
+                let modules = plan.and_then(|plan| Some((piece.blocks.get(plan.block)?, plan)));
+                modules.into_iter().flat_map(move |(block, plan)| {
+                    let described = block.modules.iter().zip(&plan.states);
+                    described.map(move |(module, state)| describe(&full_name(piece, index, module), module, state))
+                })
+            })
+        })
     }
 
     /// Forward, backward and recomputation as integers that wait for a batch, over the full attention matrix.
     pub fn cost(&self) -> Cost {
-        let mut totals = Totals::default();
-        let open = |requires_grad| Surroundings { requires_grad, checkpoint: None };
-        let stem = walk(&self.stem.block, &self.stem.states, open(false));
-        totals.add(&stem, Mask::Causal);
-        let mut requires_grad = stem.requires_grad || self.input_require_grads;
-        // Blocks of one plan that are entered in the same state cost the same: each is walked once.
-        let mut walked: Vec<((usize, bool), BlockCost)> = Vec::with_capacity(self.plans.len() + 1);
-        for layer in &self.layers {
-            let key = (layer.plan, requires_grad);
-            let place = walked.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-                let states = self.plans.get(layer.plan).map_or(&[][..], Vec::as_slice);
-                let around = Surroundings { requires_grad, checkpoint: self.checkpoint };
-                walked.push((key, walk(&self.block, states, around)));
-                walked.len() - 1
-            });
-            if let Some((_, cost)) = walked.get(place) {
-                totals.add(cost, layer.mask);
-                requires_grad = cost.requires_grad;
+        let mut totals = BlockCost::default();
+        let mut requiring_grad = 0;
+        // Blocks that can be recomputed are numbered through the whole model.
+        let mut recomputable = 0_u64;
+        for (piece, planned) in self.program.pieces.iter().zip(&self.pieces) {
+            // Blocks of one plan that are entered in the same state cost the same: each is walked once.
+            let mut walked: Vec<((usize, u8, bool), BlockCost)> = Vec::with_capacity(planned.plans.len() + 1);
+            for layer in &planned.layers {
+                let recomputed = piece.checkpointed && recomputable.is_multiple_of(self.checkpoint_every);
+                recomputable = recomputable.saturating_add(u64::from(piece.checkpointed));
+                let key = (*layer, requiring_grad, recomputed);
+                let place = walked.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+                    let around = Surroundings {
+                        requiring_grad,
+                        checkpoint: self.checkpoint.filter(|_| recomputed),
+                        input_gradients: self.input_require_grads,
+                    };
+                    walked.push((key, walk_planned(piece, planned, *layer, around)));
+                    walked.len() - 1
+                });
+                if let Some((_, cost)) = walked.get(place) {
+                    cost.entries.iter().for_each(|entry| totals.book(*entry));
+                    requiring_grad = cost.requiring_grad;
+                }
             }
         }
-        totals.add(&walk(&self.tail.block, &self.tail.states, open(requires_grad)), Mask::Causal);
-        totals.into_cost()
+        into_cost(totals)
     }
 
-    fn sum(&self, of: fn(ModuleKind, &State) -> u64) -> u64 {
-        let block = |block: &Block, states: &[State]| {
-            block.modules.iter().zip(states).fold(0_u64, |sum, (it, state)| sum.saturating_add(of(it.kind, state)))
-        };
-        let plans: Vec<u64> = self.plans.iter().map(|states| block(&self.block, states)).collect();
-        let layers = self.layers.iter().filter_map(|layer| plans.get(layer.plan));
-        [&self.stem, &self.tail]
-            .into_iter()
-            .map(|piece| block(&piece.block, &piece.states))
-            .chain(layers.copied())
-            .fold(0, u64::saturating_add)
+    fn sum(&self, of: fn(&Module, &State) -> u64) -> u64 {
+        let pieces = self.program.pieces.iter().zip(&self.pieces);
+        pieces.fold(0, |sum: u64, (piece, planned)| {
+            let copies = planned.copies(piece);
+            planned.plans.iter().zip(copies).fold(sum, |sum, (plan, copies)| {
+                let modules = piece.blocks.get(plan.block).map_or(&[][..], |block| &block.modules);
+                let states = modules.iter().zip(&plan.states);
+                let block = states.fold(0_u64, |sum, (module, state)| sum.saturating_add(of(module, state)));
+                sum.saturating_add(block.saturating_mul(copies))
+            })
+        })
     }
 }
 
-fn describe(prefix: &str, module: &Module, state: &State) -> Product {
+/// The name of a module in the whole model.
+pub(super) fn full_name(piece: &Piece, index: usize, module: &Module) -> Cow<'static, str> {
+    if piece.is_stack() { Cow::Owned(format!("{}.{index}.{}", piece.prefix, module.name)) } else { module.name.clone() }
+}
+
+fn walk_planned(piece: &Piece, planned: &PiecePlan, layer: usize, around: Surroundings) -> BlockCost {
+    let plan = planned.plans.get(layer);
+    let block = plan.and_then(|plan| Some((piece.blocks.get(plan.block)?, plan)));
+    block.map_or_else(BlockCost::default, |(block, plan)| walk(block, &plan.states, around))
+}
+
+fn describe(name: &str, module: &Module, state: &State) -> Product {
     Product {
-        module: format!("{prefix}{}", module.name),
+        module: name.to_owned(),
         part: module.part,
-        parameters: own_parameters(module.kind),
+        parameters: own_parameters(module),
         weight_trained: state.weight_trained,
         ranks: state.pairs.iter().map(|pair| pair.rank).collect(),
     }
 }
 
 /// Parameters that a module adds to the model by itself.
-const fn own_parameters(kind: ModuleKind) -> u64 {
-    match kind {
-        ModuleKind::TiedHead { .. } => 0,
-        _ => kind.weight().saturating_add(kind.bias()),
-    }
+const fn own_parameters(module: &Module) -> u64 {
+    let weight = if module.tied { 0 } else { module.kind.weight() };
+    weight.saturating_add(module.kind.bias())
 }
 
-fn parameters(kind: ModuleKind, state: &State) -> u64 {
+fn parameters(module: &Module, state: &State) -> u64 {
+    let kind = module.kind;
     let copy = if state.copied { kind.weight().saturating_add(kind.bias()) } else { 0 };
-    let pairs = state.pairs.iter().fold(0, |sum: u64, pair| sum.saturating_add(pair_parameters(kind, *pair)));
-    own_parameters(kind).saturating_add(copy).saturating_add(pairs)
+    let pairs = state.pairs.iter().fold(0, |sum: u64, pair| sum.saturating_add(pair.parameters(kind)));
+    own_parameters(module).saturating_add(copy).saturating_add(pairs)
 }
 
-fn trainable(kind: ModuleKind, state: &State) -> u64 {
-    let shared = matches!(kind, ModuleKind::TiedHead { .. }) && !state.copied;
+fn trainable(module: &Module, state: &State) -> u64 {
+    let kind = module.kind;
+    let shared = module.tied && !state.copied;
     let weight = if state.weight_trained && !shared { kind.weight() } else { 0 };
     let bias = if state.bias_trained { kind.bias() } else { 0 };
     let pairs = state.pairs.iter().filter(|pair| pair.trained);
-    pairs.fold(weight.saturating_add(bias), |sum, pair| sum.saturating_add(pair_parameters(kind, *pair)))
+    pairs.fold(weight.saturating_add(bias), |sum, pair| sum.saturating_add(pair.parameters(kind)))
 }
 
-fn pair_parameters(kind: ModuleKind, pair: Pair) -> u64 {
-    let Some((inputs, outputs)) = kind.widths() else { return 0 };
-    let magnitude = if pair.kind == AdapterKind::Dora { outputs } else { 0 };
-    inputs.saturating_add(outputs).saturating_mul(pair.rank).saturating_add(magnitude)
-}
-
-/// Collects the costs of blocks, apart by part and by mask.
-#[derive(Default)]
-struct Totals {
-    parts: [PartCost; Part::COUNT],
-    scores: Vec<(Mask, PartCost)>,
-}
-
-impl Totals {
-    fn add(&mut self, block: &BlockCost, mask: Mask) {
-        for (part, (total, more)) in Part::ALL.into_iter().zip(self.parts.iter_mut().zip(&block.parts)) {
-            if part != Part::AttentionScores {
-                total.add(more);
-            }
-        }
-        let more = &block.parts[Part::AttentionScores as usize];
-        if *more == PartCost::default() {
-            return;
-        }
-        match self.scores.iter_mut().find(|(known, _)| *known == mask) {
-            Some((_, total)) => total.add(more),
-            None => self.scores.push((mask, *more)),
-        }
-    }
-
-    fn into_cost(self) -> Cost {
-        let mut terms = Vec::with_capacity(Part::COUNT + self.scores.len());
-        for (part, cost) in Part::ALL.into_iter().zip(self.parts) {
-            if part == Part::AttentionScores {
-                terms.extend(self.scores.iter().map(|(mask, cost)| cost.term(part, *mask)));
-            } else if cost != PartCost::default() {
-                terms.push(cost.term(part, Mask::Causal));
-            }
-        }
-        Cost { terms, attention: Attention::Full }
-    }
-}
-
-impl PartCost {
-    fn add(&mut self, more: &Self) {
-        self.forward = self.forward.plus(more.forward);
-        self.backward = self.backward.plus(more.backward);
-        self.recompute = self.recompute.plus(more.recompute);
-    }
-
-    fn term(self, part: Part, mask: Mask) -> TermCost {
-        TermCost { part, mask, forward: self.forward, backward: self.backward, recompute: self.recompute }
-    }
+fn into_cost(totals: BlockCost) -> Cost {
+    let term = |entry: super::walk::Entry| TermCost {
+        part: entry.part,
+        quantity: entry.quantity,
+        forward: entry.forward,
+        backward: entry.backward,
+        recompute: entry.recompute,
+    };
+    let mut terms: Vec<TermCost> = totals.entries.into_iter().map(term).collect();
+    terms.sort_unstable_by_key(|term| (term.part, term.quantity));
+    Cost { terms, attention: Attention::Full }
 }

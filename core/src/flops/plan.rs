@@ -1,15 +1,12 @@
 //! From a planned method to a network with its trained parts.
 
-use super::block::{Module, ModuleKind, Pair, State};
-use super::layout::BLOCKS;
 use super::names::{self, Place, Rule};
-use super::network::{Layer, Network};
+use super::network::{Network, Plan};
+use super::state::{Pair, State};
+use super::targets;
 use crate::facts::AdapterKind;
-use crate::method::{Method, MethodProblem, Targets, TrainingOptions};
-use crate::shape::Shape;
-
-/// The largest rank that is believed; full rank is at most the width of a layer.
-const LARGEST_RANK: u64 = 1 << 20;
+use crate::method::{Method, MethodProblem, TrainingOptions};
+use crate::shape::{Module, ModuleKind, Shape};
 
 impl Network {
     /// The network of a shape as a method would train it.
@@ -17,105 +14,66 @@ impl Network {
         let mut network = Self::frozen(shape);
         network.checkpoint = options.gradient_checkpointing;
         // transformers 5 calls enable_input_require_grads() whenever it enables checkpointing on a text model.
-        network.input_require_grads = options.input_require_grads || options.gradient_checkpointing.is_some();
+        let implied = options.gradient_checkpointing.is_some() && network.program.reads_tokens;
+        network.input_require_grads = options.input_require_grads || implied;
         match method {
             Method::Full { frozen } => network.train_all_but(frozen)?,
             Method::Lora { kind, rank, targets, modules_to_save } => {
-                network.adapt(*kind, *rank, targets, modules_to_save)?;
+                targets::adapt(&mut network, *kind, *rank, targets, modules_to_save)?;
                 network.save_modules(modules_to_save)?;
             }
             Method::LastLayers { layers } => network.train_last(*layers)?,
-            Method::HeadOnly => network.train_head(),
+            Method::HeadOnly => network.train_head()?,
         }
         network.settle();
         Ok(network)
     }
 
     fn train_all_but(&mut self, frozen: &[String]) -> Result<(), MethodProblem> {
-        for piece in [&mut self.stem, &mut self.tail] {
-            piece.block.modules.iter().zip(&mut piece.states).for_each(|(module, state)| train(module, state));
-        }
-        for states in &mut self.plans {
-            self.block.modules.iter().zip(states).for_each(|(module, state)| train(module, state));
-        }
+        let all = self.all_places();
+        self.edit(&all, |module, state| state.train(module.kind));
         for name in frozen {
             let places = self.find(name, Rule::SuffixOfHolder, "frozen module")?;
             self.edit(&places, |_, state| *state = State::default());
-            if self.ties_head() && places.iter().any(|place| matches!(place, Place::Tail(_) | Place::Stem(_))) {
-                self.freeze_tied_weight(&places);
-            }
+            self.freeze_ties(&places);
         }
         Ok(())
     }
 
-    /// One weight serves as embedding and as head: freezing either freezes both.
-    fn freeze_tied_weight(&mut self, places: &[Place]) {
-        let head = self.tail.block.modules.iter().position(|module| module.kind.is_linear());
-        let named = places.iter().any(|place| match place {
-            Place::Stem(_) => true,
-            Place::Tail(index) => Some(*index) == head,
-            Place::EveryLayer(_) | Place::Layer(..) => false,
-        });
-        if named {
-            self.stem.states.iter_mut().for_each(|state| state.weight_trained = false);
-            if let Some(state) = head.and_then(|index| self.tail.states.get_mut(index)) {
-                state.weight_trained = false;
+    /// One weight serves under several names: freezing one of them freezes all.
+    fn freeze_ties(&mut self, frozen: &[Place]) {
+        let program = self.program.clone();
+        for tie in &program.ties {
+            let places: Vec<Place> = tie.iter().filter_map(|name| names::place(&program, name)).collect();
+            if places.iter().any(|place| frozen.contains(place)) {
+                self.edit(&places, |_, state| state.weight_trained = false);
             }
         }
     }
 
-    fn train_head(&mut self) {
-        let tail = self.tail.block.modules.iter().zip(&mut self.tail.states);
-        tail.filter(|(module, _)| module.kind.is_linear()).for_each(|(module, state)| train(module, state));
+    fn train_head(&mut self) -> Result<(), MethodProblem> {
+        let places = self.find("output-head", Rule::SuffixOfHolder, "output head")?;
+        self.edit(&places, |module, state| state.train(module.kind));
+        Ok(())
     }
 
     fn train_last(&mut self, asked: u64) -> Result<(), MethodProblem> {
-        let there = self.layers.len();
+        let program = self.program.clone();
+        let stack =
+            program.last_layers.and_then(|index| Some((program.pieces.get(index)?, self.pieces.get_mut(index)?)));
+        let there = stack.as_ref().map_or(0, |(_, planned)| planned.layers.len());
         let problem = MethodProblem::Layers { asked, there };
         let count = usize::try_from(asked).map_err(|_| problem.clone())?;
-        let first = there.checked_sub(count).filter(|_| count > 0).ok_or(problem)?;
-        let mut trained = vec![State::default(); self.block.modules.len()];
-        self.block.modules.iter().zip(&mut trained).for_each(|(module, state)| train(module, state));
-        self.plans.push(trained);
-        for Layer { plan, .. } in self.layers.iter_mut().skip(first) {
-            *plan = 1;
+        let first = there.checked_sub(count).filter(|_| count > 0).ok_or_else(|| problem.clone())?;
+        let (piece, planned) = stack.ok_or(problem)?;
+        let kinds = planned.plans.len();
+        for (block, it) in piece.blocks.iter().enumerate() {
+            let mut states = vec![State::default(); it.modules.len()];
+            it.modules.iter().zip(&mut states).for_each(|(module, state)| state.train(module.kind));
+            planned.plans.push(Plan { block, states });
         }
-        Ok(())
-    }
-
-    fn adapt(
-        &mut self,
-        kind: AdapterKind,
-        rank: u64,
-        targets: &Targets,
-        saved: &[String],
-    ) -> Result<(), MethodProblem> {
-        if rank == 0 || rank > LARGEST_RANK {
-            return Err(MethodProblem::Rank { rank, most: LARGEST_RANK });
-        }
-        let pair = Pair { kind, rank, trained: true };
-        let adapt = |_: &Module, state: &mut State| state.pairs = vec![pair];
-        match targets {
-            Targets::AllLinear => {
-                let linear = self.block.modules.iter().enumerate().filter(|(_, module)| module.kind.is_linear());
-                let places: Vec<Place> = linear.map(|(index, _)| Place::EveryLayer(index)).collect();
-                self.edit(&places, adapt);
-            }
-            Targets::Named(names) if names.is_empty() => {
-                return Err(MethodProblem::NoTargets { known: self.known(adaptable(kind)) });
-            }
-            Targets::Named(names) => {
-                for name in names {
-                    let places = self.find_kind(name, adaptable(kind))?;
-                    self.edit(&places, adapt);
-                }
-            }
-        }
-        // peft puts no pair on a module to save, nor beneath one.
-        for name in saved {
-            let places = names::find(self, name, Rule::SuffixOfHolder);
-            self.edit(&places, |_, state| state.pairs.clear());
-        }
+        let shared = piece.shared;
+        planned.layers.iter_mut().skip(if shared { 0 } else { first }).for_each(|layer| *layer += kinds);
         Ok(())
     }
 
@@ -125,9 +83,9 @@ impl Network {
             let mut adapted = None;
             self.edit(&places, |module, state| {
                 if !state.pairs.is_empty() {
-                    adapted = Some(module.name.to_owned());
+                    adapted = Some(module.name.to_string());
                 }
-                train(module, state);
+                state.train(module.kind);
                 state.copied = true;
             });
             if let Some(module) = adapted {
@@ -137,77 +95,88 @@ impl Network {
         Ok(())
     }
 
+    fn all_places(&self) -> Vec<Place> {
+        let pieces = self.program.pieces.iter().enumerate();
+        let places = pieces.flat_map(|(piece, it)| {
+            names::modules(it).map(move |(block, module, _)| Place { piece, block, module, layer: None })
+        });
+        places.collect()
+    }
+
     /// Changes the states at some places.
     pub(super) fn edit(&mut self, places: &[Place], mut change: impl FnMut(&Module, &mut State)) {
-        if places.iter().any(|place| matches!(place, Place::Layer(..))) {
-            self.separate();
-        }
+        let program = self.program.clone();
         for place in places {
-            match *place {
-                Place::Stem(index) => self.stem.edit(index, &mut change),
-                Place::Tail(index) => self.tail.edit(index, &mut change),
-                Place::EveryLayer(index) => {
-                    let Some(module) = self.block.modules.get(index) else { continue };
-                    self.plans
-                        .iter_mut()
-                        .filter_map(|states| states.get_mut(index))
-                        .for_each(|state| change(module, state));
-                }
-                Place::Layer(layer, index) => {
-                    let Some(module) = self.block.modules.get(index) else { continue };
-                    let plan = self.layers.get(layer).and_then(|layer| self.plans.get_mut(layer.plan));
-                    if let Some(state) = plan.and_then(|states| states.get_mut(index)) {
-                        change(module, state);
-                    }
-                }
+            let Some(module) = program.pieces.get(place.piece).and_then(|piece| module_at(piece, place)) else {
+                continue;
+            };
+            if place.layer.is_some() {
+                self.separate(place.piece);
             }
+            let Some(planned) = self.pieces.get_mut(place.piece) else { continue };
+            if let Some(layer) = place.layer {
+                let plan = planned.layers.get(layer).and_then(|plan| planned.plans.get_mut(*plan));
+                if let Some(state) = plan.and_then(|plan| plan.states.get_mut(place.module)) {
+                    change(module, state);
+                }
+                continue;
+            }
+            let plans = planned.plans.iter_mut().filter(|plan| plan.block == place.block);
+            plans.filter_map(|plan| plan.states.get_mut(place.module)).for_each(|state| change(module, state));
         }
     }
 
-    /// Gives each block a plan of its own, so that one can be changed without the others.
-    pub(super) fn separate(&mut self) {
-        if self.layers.iter().enumerate().all(|(index, layer)| layer.plan == index) {
+    /// Gives each block of a piece a plan of its own, so that one can be changed without the others.
+    fn separate(&mut self, piece: usize) {
+        let Some(planned) = self.pieces.get_mut(piece) else { return };
+        if planned.layers.iter().enumerate().all(|(index, layer)| *layer == index) {
             return;
         }
-        let plans = self.layers.iter().map(|layer| self.plans.get(layer.plan).cloned().unwrap_or_default());
-        self.plans = plans.collect();
-        self.layers.iter_mut().enumerate().for_each(|(index, layer)| layer.plan = index);
+        let plans = planned.layers.iter().filter_map(|layer| planned.plans.get(*layer).cloned());
+        planned.plans = plans.collect();
+        planned.layers.iter_mut().enumerate().for_each(|(index, layer)| *layer = index);
     }
 
-    /// Lets the tied head follow the embedding, and blocks that are trained alike share a plan again.
+    /// Lets modules that share a weight follow each other, and blocks that are trained alike share a plan again.
     pub(super) fn settle(&mut self) {
-        self.settle_tie();
-        if self.plans.len() <= 2 {
-            return;
+        self.settle_ties();
+        for planned in &mut self.pieces {
+            if planned.plans.len() <= 2 {
+                continue;
+            }
+            let mut kept: Vec<Plan> = Vec::new();
+            for layer in &mut planned.layers {
+                let Some(plan) = planned.plans.get(*layer) else { continue };
+                *layer = kept.iter().position(|known| known == plan).unwrap_or_else(|| {
+                    kept.push(plan.clone());
+                    kept.len() - 1
+                });
+            }
+            planned.plans = kept;
         }
-        let mut kept: Vec<Vec<State>> = Vec::new();
-        for layer in &mut self.layers {
-            let Some(states) = self.plans.get_mut(layer.plan) else { continue };
-            layer.plan = kept.iter().position(|known| known == states).unwrap_or_else(|| {
-                kept.push(core::mem::take(states));
-                kept.len() - 1
-            });
-        }
-        self.plans = kept;
     }
 
-    fn settle_tie(&mut self) {
-        let head = self.tail.block.modules.iter().position(|module| matches!(module.kind, ModuleKind::TiedHead { .. }));
-        let Some(head) = head.and_then(|index| self.tail.states.get_mut(index)) else { return };
-        let Some(embedding) = self.stem.states.first_mut() else { return };
-        if head.copied || embedding.copied {
-            return;
+    fn settle_ties(&mut self) {
+        let program = self.program.clone();
+        for tie in &program.ties {
+            // A copy (`modules_to_save`) has left the bond.
+            let bound = |place: &Place| self.state(*place).is_some_and(|state| !state.copied);
+            let places: Vec<Place> = tie.iter().filter_map(|name| names::place(&program, name)).filter(bound).collect();
+            let trained = places.iter().any(|place| self.state(*place).is_some_and(|state| state.weight_trained));
+            self.edit(&places, |_, state| state.weight_trained = trained);
         }
-        let trained = head.weight_trained || embedding.weight_trained;
-        head.weight_trained = trained;
-        embedding.weight_trained = trained;
     }
 
-    fn ties_head(&self) -> bool {
-        self.tail.block.modules.iter().any(|module| matches!(module.kind, ModuleKind::TiedHead { .. }))
+    fn state(&self, place: Place) -> Option<&State> {
+        let planned = self.pieces.get(place.piece)?;
+        let plan = match place.layer {
+            Some(layer) => planned.plans.get(*planned.layers.get(layer)?),
+            None => planned.plans.iter().find(|plan| plan.block == place.block),
+        };
+        plan?.states.get(place.module)
     }
 
-    fn find(&self, name: &str, rule: Rule, option: &'static str) -> Result<Vec<Place>, MethodProblem> {
+    pub(super) fn find(&self, name: &str, rule: Rule, option: &'static str) -> Result<Vec<Place>, MethodProblem> {
         let places = names::find(self, name, rule);
         if places.is_empty() {
             let known = self.known(|_| true);
@@ -216,55 +185,38 @@ impl Network {
         Ok(places)
     }
 
-    fn find_kind(&self, name: &str, fits: fn(ModuleKind) -> bool) -> Result<Vec<Place>, MethodProblem> {
-        let mut places = names::find(self, name, Rule::Suffix);
-        places.retain(|place| self.module(*place).is_some_and(|module| fits(module.kind)));
-        if places.is_empty() {
-            let wanted = "module that takes a low-rank pair";
-            let known = self.known(fits);
-            return Err(MethodProblem::NoSuchModule { option: "target", name: name.to_owned(), wanted, known });
-        }
-        Ok(places)
-    }
-
     pub(super) fn module(&self, place: Place) -> Option<&Module> {
-        match place {
-            Place::Stem(index) => self.stem.block.modules.get(index),
-            Place::EveryLayer(index) | Place::Layer(_, index) => self.block.modules.get(index),
-            Place::Tail(index) => self.tail.block.modules.get(index),
-        }
+        self.program.pieces.get(place.piece).and_then(|piece| module_at(piece, &place))
     }
 
     /// Names for an error message; blocks stand once, with `*` for their number.
-    fn known(&self, fits: fn(ModuleKind) -> bool) -> String {
-        let fitting = |modules: &[Module], prefix: &str| -> Vec<String> {
-            modules.iter().filter(|it| fits(it.kind)).map(|module| format!("{prefix}{}", module.name)).collect()
-        };
-        let mut names = fitting(&self.stem.block.modules, "");
-        names.extend(fitting(&self.block.modules, &format!("{BLOCKS}.*.")));
-        names.extend(fitting(&self.tail.block.modules, ""));
-        names.join(", ")
-    }
-}
-
-impl super::network::Piece {
-    fn edit(&mut self, index: usize, change: &mut impl FnMut(&Module, &mut State)) {
-        if let (Some(module), Some(state)) = (self.block.modules.get(index), self.states.get_mut(index)) {
-            change(module, state);
+    pub(super) fn known(&self, fits: impl Fn(ModuleKind) -> bool) -> String {
+        let mut shown: Vec<String> = Vec::new();
+        for piece in &self.program.pieces {
+            for (_, _, module) in names::modules(piece).filter(|(_, _, module)| fits(module.kind)) {
+                let name = names::shown(piece, module).into_owned();
+                if !shown.contains(&name) {
+                    shown.push(name);
+                }
+            }
         }
+        shown.join(", ")
     }
 }
 
-/// Trains all of a module.
-fn train(module: &Module, state: &mut State) {
-    state.weight_trained = true;
-    state.bias_trained = module.kind.bias() > 0;
+fn module_at<'a>(piece: &'a crate::shape::Piece, place: &Place) -> Option<&'a Module> {
+    piece.blocks.get(place.block)?.modules.get(place.module)
 }
 
-/// Which modules take a pair of a kind: DoRA's on a look-up is built otherwise and not described yet.
-fn adaptable(kind: AdapterKind) -> fn(ModuleKind) -> bool {
+/// Which modules take a pair of a kind: DoRA's on a look-up or a bare parameter is built otherwise and not described yet.
+pub(super) fn adaptable(kind: AdapterKind) -> fn(ModuleKind) -> bool {
     match kind {
         AdapterKind::Lora => |module| module.widths().is_some(),
-        AdapterKind::Dora => |module| module.is_linear(),
+        AdapterKind::Dora => ModuleKind::is_linear,
     }
+}
+
+/// A pair of a rank beside a module that is trained.
+pub(super) const fn pair(kind: AdapterKind, rank: u64) -> Pair {
+    Pair { kind, rank, trained: true }
 }

@@ -4,80 +4,80 @@
 //! stops as soon as the last activation that the block saved for its backward pass is rebuilt; saving happens before
 //! the product that needs it, so a block that ends in "linear, add to residual" does not repeat that linear.
 
-use super::block::{Block, ModuleKind, Pair, Slot, State, Step};
-use super::cost::{Part, Polynomial};
+use super::cost::Part;
+use super::state::{Pair, State};
 use crate::facts::{AdapterKind, Checkpointing};
-
-/// Forward, backward and recomputation of each part of one block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BlockCost {
-    pub(super) parts: [PartCost; Part::COUNT],
-    /// Whether what leaves the block requires grad.
-    pub(super) requires_grad: bool,
-}
-
-/// One part's three polynomials.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PartCost {
-    pub(super) forward: Polynomial,
-    pub(super) backward: Polynomial,
-    pub(super) recompute: Polynomial,
-}
+use crate::shape::{Amount, Block, Module, ModuleKind, Quantity, Slot, Step};
 
 /// What holds for a block as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Surroundings {
-    /// Whether what enters the block requires grad.
-    pub(super) requires_grad: bool,
+    /// Which activations that outlive a block require grad: one bit for each slot.
+    pub(super) requiring_grad: u8,
     /// Recomputation, where the block is under a checkpoint.
     pub(super) checkpoint: Option<Checkpointing>,
+    /// The embeddings' output requires grad whatever is frozen.
+    pub(super) input_gradients: bool,
+}
+
+/// Costs of one block, apart by part and quantity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct BlockCost {
+    pub(super) entries: Vec<Entry>,
+    /// Which activations that outlive the block require grad.
+    pub(super) requiring_grad: u8,
+}
+
+/// Factors of one part and one quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) part: Part,
+    pub(super) quantity: Quantity,
+    pub(super) forward: u128,
+    pub(super) backward: u128,
+    pub(super) recompute: u128,
+}
+
+impl BlockCost {
+    /// Adds to the entry of a part and quantity.
+    pub(super) fn book(&mut self, more: Entry) {
+        let same = |entry: &&mut Entry| entry.part == more.part && entry.quantity == more.quantity;
+        match self.entries.iter_mut().find(same) {
+            Some(entry) => {
+                entry.forward = entry.forward.saturating_add(more.forward);
+                entry.backward = entry.backward.saturating_add(more.backward);
+                entry.recompute = entry.recompute.saturating_add(more.recompute);
+            }
+            None => self.entries.push(more),
+        }
+    }
 }
 
 /// Walks one block.
 pub(super) fn walk(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
-    if around.checkpoint == Some(Checkpointing::Reentrant) && !around.requires_grad {
-        return walk_without_gradient(block, states);
+    let reentrant = around.checkpoint == Some(Checkpointing::Reentrant);
+    if reentrant && around.requiring_grad == 0 {
+        // A reentrant checkpoint whose input requires no grad cuts the block off: nothing in it is trained.
+        let frozen: Vec<State> = states.iter().map(State::frozen).collect();
+        let alone = Surroundings { checkpoint: None, input_gradients: false, ..around };
+        return walk(block, &frozen, alone);
     }
-    let mut walk = Walk::default();
-    walk.set(Slot::Residual, around.requires_grad);
+    let mut walk = Walk::new(around);
     let untouched = State::default();
     for step in &block.steps {
         walk.step(*step, block, |module| states.get(module).unwrap_or(&untouched));
     }
-    let mut cost = BlockCost { parts: walk.parts, requires_grad: walk.get(Slot::Residual) };
-    for (part, repeated) in cost.parts.iter_mut().zip(walk.repeated) {
-        part.recompute = match around.checkpoint {
-            Some(Checkpointing::NonReentrant) => repeated,
-            Some(Checkpointing::Reentrant) => part.forward,
-            None => Polynomial::default(),
-        };
-    }
-    cost
+    walk.finish(around.checkpoint)
 }
 
-/// A reentrant checkpoint whose input requires no grad cuts the block off: nothing in it is trained.
-fn walk_without_gradient(block: &Block, states: &[State]) -> BlockCost {
-    let frozen: Vec<State> = states
-        .iter()
-        .map(|state| State {
-            weight_trained: false,
-            bias_trained: false,
-            copied: state.copied,
-            pairs: state.pairs.iter().map(|pair| Pair { trained: false, ..*pair }).collect(),
-        })
-        .collect();
-    walk(block, &frozen, Surroundings { requires_grad: false, checkpoint: None })
-}
-
-#[derive(Default)]
 struct Walk {
-    parts: [PartCost; Part::COUNT],
-    /// Forward products up to the last saved activation: what a non-reentrant checkpoint repeats.
-    repeated: [Polynomial; Part::COUNT],
-    /// Forward products since then.
-    since: [Polynomial; Part::COUNT],
-    /// One bit for each slot.
-    requiring_grad: u16,
+    /// Products in the order of the forward pass.
+    forward: Vec<(Part, Amount)>,
+    /// How many of them a non-reentrant checkpoint repeats: those up to the last saved activation.
+    repeated: usize,
+    cost: BlockCost,
+    requiring_grad: Bits,
+    input_gradients: bool,
 }
 
 /// Which gradients the backward pass of a product forms.
@@ -88,119 +88,181 @@ struct Gradients {
 }
 
 impl Walk {
-    const fn get(&self, slot: Slot) -> bool {
-        self.requiring_grad >> (slot as u16) & 1 == 1
+    fn new(around: Surroundings) -> Self {
+        Self {
+            forward: Vec::with_capacity(24),
+            repeated: 0,
+            cost: BlockCost::default(),
+            requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
+            input_gradients: around.input_gradients,
+        }
     }
 
-    const fn set(&mut self, slot: Slot, requires_grad: bool) {
-        let bit = 1 << (slot as u16);
-        self.requiring_grad = if requires_grad { self.requiring_grad | bit } else { self.requiring_grad & !bit };
+    fn finish(self, checkpoint: Option<Checkpointing>) -> BlockCost {
+        let mut cost = self.cost;
+        let repeated = match checkpoint {
+            None => 0,
+            Some(Checkpointing::NonReentrant) => self.repeated,
+            Some(Checkpointing::Reentrant) => self.forward.len(),
+        };
+        for (index, (part, amount)) in self.forward.into_iter().enumerate() {
+            let recompute = if index < repeated { amount.factor } else { 0 };
+            let Amount { factor: forward, quantity } = amount;
+            cost.book(Entry { part, quantity, forward, backward: 0, recompute });
+        }
+        cost.requiring_grad = self.requiring_grad.kept();
+        cost
     }
 
     fn step<'a>(&mut self, step: Step, block: &Block, state: impl Fn(usize) -> &'a State) {
         match step {
-            Step::Apply { module, from, to } => {
+            Step::Apply { module, from, to, rows } => {
                 let Some(applied) = block.modules.get(module) else { return };
-                let output = self.apply(applied.kind, applied.part, state(module), self.get(from));
-                self.set(to, output);
+                let output = self.apply(applied, state(module), self.requiring_grad.get(from), rows);
+                self.requiring_grad.set(to, output);
             }
-            Step::Copy { from, to } => self.set(to, self.get(from)),
-            Step::Scores { per_pair } => {
-                let operands = Gradients { first: self.get(Slot::Query), second: self.get(Slot::Key) };
-                let output = self.product(Part::AttentionScores, pairs(per_pair), operands);
-                self.set(Slot::Weights, output);
+            Step::Product { left, right, to, amount, part } => {
+                let operands =
+                    Gradients { first: self.requiring_grad.get(left), second: self.requiring_grad.get(right) };
+                let output = self.product(part, amount, operands);
+                self.requiring_grad.set(to, output);
             }
-            Step::Values { per_pair } => {
-                let operands = Gradients { first: self.get(Slot::Weights), second: self.get(Slot::Value) };
-                let output = self.product(Part::AttentionScores, pairs(per_pair), operands);
-                self.set(Slot::Branch, output);
+            Step::Add { from, with, to } => {
+                let output = self.requiring_grad.get(from) || self.requiring_grad.get(with);
+                self.requiring_grad.set(to, output);
             }
-            Step::Multiply { with, to } => {
-                let output = self.get(with) || self.get(to);
+            Step::Multiply { from, with, to } => {
+                let output = self.requiring_grad.get(from) || self.requiring_grad.get(with);
                 self.save(output);
-                self.set(to, output);
+                self.requiring_grad.set(to, output);
             }
-            Step::Dropout { on } => self.save(self.get(on)),
-            Step::AddToResidual => self.set(Slot::Residual, self.get(Slot::Residual) || self.get(Slot::Branch)),
+            Step::Keep { on } => self.save(self.requiring_grad.get(on)),
+            Step::Detach { slot } => self.requiring_grad.set(slot, false),
+            Step::InputGradients { slot } => {
+                let output = self.requiring_grad.get(slot) || self.input_gradients;
+                self.requiring_grad.set(slot, output);
+            }
         }
     }
 
     /// Through a module; returns whether the result requires grad.
-    fn apply(&mut self, kind: ModuleKind, part: Part, state: &State, input: bool) -> bool {
-        let output = match kind {
-            ModuleKind::Linear { inputs, outputs, .. } | ModuleKind::TiedHead { inputs, outputs } => {
-                self.product(part, linear(inputs, outputs), Gradients { first: input, second: state.weight_trained })
+    fn apply(&mut self, module: &Module, state: &State, input: bool, rows: Quantity) -> bool {
+        let (kind, part) = (module.kind, module.part);
+        if kind.is_parameter() && !state.pairs.is_empty() {
+            return self.adapted_parameter(module, state, input, rows);
+        }
+        let output = match (kind, kind.product()) {
+            (_, Some(factor)) => {
+                let operands = Gradients { first: input, second: state.weight_trained };
+                self.product(part, Amount { factor, quantity: rows }, operands)
             }
-            ModuleKind::Embedding { .. } => state.weight_trained || input,
-            ModuleKind::Norm { .. } => {
-                self.save(input || state.weight_trained);
-                input || state.weight_trained
+            (ModuleKind::Embedding { .. }, None) => state.weight_trained || input,
+            (_, None) => {
+                let output = input || state.weight_trained || state.bias_trained;
+                self.save(output);
+                output
             }
         };
         let mut output = output || state.bias_trained;
         for pair in &state.pairs {
-            output |= self.pair(kind, *pair, input);
+            output |= self.pair(kind, *pair, input, rows);
         }
         output
     }
 
     /// A low-rank pair beside a module: down to the rank, up from it.
-    fn pair(&mut self, kind: ModuleKind, pair: Pair, input: bool) -> bool {
+    fn pair(&mut self, kind: ModuleKind, pair: Pair, input: bool, rows: Quantity) -> bool {
         let Some((inputs, outputs)) = kind.widths() else { return false };
         if pair.kind == AdapterKind::Dora && kind.is_linear() {
             // The pair's own product with an identity matrix, for the norm of the adapted weight; the norm is detached.
             let twice = u128::from(inputs).saturating_add(u128::from(outputs)).saturating_mul(2);
-            let constant = twice.saturating_mul(u128::from(inputs)).saturating_mul(u128::from(pair.rank));
-            self.forward(Part::Adapters, Polynomial { constant, ..Polynomial::default() });
+            let factor = twice.saturating_mul(u128::from(inputs)).saturating_mul(u128::from(pair.rank));
+            self.forward.push((Part::Adapters, Amount { factor, quantity: Quantity::Pass }));
         }
         let inner = if kind.is_linear() {
-            self.product(Part::Adapters, linear(inputs, pair.rank), Gradients { first: input, second: pair.trained })
+            let operands = Gradients { first: input, second: pair.trained };
+            self.product(Part::Adapters, at(rows, inputs, pair.rank), operands)
         } else {
             pair.trained // a look-up in the pair's own small table
         };
-        let output =
-            self.product(Part::Adapters, linear(pair.rank, outputs), Gradients { first: inner, second: pair.trained });
+        let operands = Gradients { first: inner, second: pair.trained };
+        let output = self.product(Part::Adapters, at(rows, pair.rank, outputs), operands);
         if pair.kind == AdapterKind::Dora {
             self.save(output); // the trained magnitude multiplies the pair's result
         }
         output
     }
 
+    /// A bare parameter with pairs: `peft` builds `W + BA` in each pass, and the product is with the sum.
+    ///
+    /// `peft` 0.21 registers the sum as a parametrization. PyTorch tries that once without gradients before it is used, so
+    /// the fused sum over a stack of experts is built twice; that of a single weight is built beforehand, once.
+    fn adapted_parameter(&mut self, module: &Module, state: &State, input: bool, rows: Quantity) -> bool {
+        let kind = module.kind;
+        let mut weight = state.weight_trained;
+        for pair in &state.pairs {
+            let Some((inputs, outputs)) = kind.widths() else { continue };
+            let experts = if let ModuleKind::Experts { count, .. } = kind { count } else { 1 };
+            let Amount { factor, .. } = at(Quantity::Pass, inputs, outputs);
+            let factor = factor.saturating_mul(u128::from(pair.rank)).saturating_mul(u128::from(experts));
+            let amount = Amount { factor, quantity: Quantity::Pass };
+            if experts > 1 {
+                self.forward.push((Part::Adapters, amount));
+            }
+            weight |= self.product(Part::Adapters, amount, Gradients { first: pair.trained, second: pair.trained });
+        }
+        let factor = kind.product().unwrap_or(0);
+        let operands = Gradients { first: input, second: weight };
+        self.product(module.part, Amount { factor, quantity: rows }, operands) || state.bias_trained
+    }
+
     /// A product of two operands; returns whether the result requires grad.
-    fn product(&mut self, part: Part, cost: Polynomial, operands: Gradients) -> bool {
+    fn product(&mut self, part: Part, amount: Amount, operands: Gradients) -> bool {
         let output = operands.first || operands.second;
         self.save(output);
-        self.forward(part, cost);
-        let booked = &mut self.parts[part as usize].backward;
-        for _ in [operands.first, operands.second].into_iter().filter(|requires_grad| *requires_grad) {
-            *booked = booked.plus(cost);
+        self.forward.push((part, amount));
+        let gradients = [operands.first, operands.second].into_iter().filter(|requires_grad| *requires_grad).count();
+        if gradients > 0 {
+            let backward = amount.factor.saturating_mul(if gradients == 2 { 2 } else { 1 });
+            self.cost.book(Entry { part, quantity: amount.quantity, forward: 0, backward, recompute: 0 });
         }
         output
     }
 
-    fn forward(&mut self, part: Part, cost: Polynomial) {
-        let booked = &mut self.parts[part as usize].forward;
-        *booked = booked.plus(cost);
-        let since = &mut self.since[part as usize];
-        *since = since.plus(cost);
-    }
-
     /// An activation is kept for the backward pass, so a checkpoint repeats everything up to here.
     fn save(&mut self, kept: bool) {
-        if !kept {
-            return;
-        }
-        for (repeated, since) in self.repeated.iter_mut().zip(&mut self.since) {
-            *repeated = repeated.plus(core::mem::take(since));
+        if kept {
+            self.repeated = self.forward.len();
         }
     }
 }
 
-fn linear(inputs: u64, outputs: u64) -> Polynomial {
-    let per_token = u128::from(inputs).saturating_mul(u128::from(outputs)).saturating_mul(2);
-    Polynomial { per_token, ..Polynomial::default() }
+/// A product with a matrix at each of some rows.
+fn at(quantity: Quantity, inputs: u64, outputs: u64) -> Amount {
+    Amount { factor: u128::from(inputs).saturating_mul(u128::from(outputs)).saturating_mul(2), quantity }
 }
 
-fn pairs(per_pair: u64) -> Polynomial {
-    Polynomial { per_pair: u128::from(per_pair), ..Polynomial::default() }
+/// One bit for each slot; grows as slots are set.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn get(&self, slot: Slot) -> bool {
+        let index = usize::from(slot.0);
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, slot: Slot, requires_grad: bool) {
+        let index = usize::from(slot.0);
+        if self.0.len() <= index / 64 {
+            self.0.resize(index / 64 + 1, 0);
+        }
+        let Some(word) = self.0.get_mut(index / 64) else { return };
+        let bit = 1 << (index % 64);
+        *word = if requires_grad { *word | bit } else { *word & !bit };
+    }
+
+    /// The slots that outlive a block.
+    fn kept(&self) -> u8 {
+        (0..Slot::FIRST_LOCAL.0).fold(0, |bits, slot| bits | u8::from(self.get(Slot(slot))) << slot)
+    }
 }

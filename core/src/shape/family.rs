@@ -1,115 +1,18 @@
-//! The dense, Llama-like families: which parts each is made of, and the defaults `transformers` 5.23 fills in.
-//!
-//! Sources: `configuration_<family>.py` for defaults, `modeling_<family>.py` for biases and norms, of the release above.
+//! The families, each in terms of shared parts.
 
 use serde_json::Value;
 
-use super::config::{Config, most, shortened_text};
-use super::mask::{self, USUAL_WINDOW, Windows};
-use super::{AttentionShape, FeedForward, NormPlacement, Projections, Shape, ShapeProblem};
+use super::config::{Config, shortened_text};
+use super::program::Program;
+use super::{Shape, ShapeProblem};
 
-/// What sets one family apart from the others.
-struct Family {
-    model_type: &'static str,
-    /// `head_dim` where absent.
-    head_size: Default,
-    /// `num_key_value_heads` where absent (an explicit `null` always means one for each query head).
-    key_value_heads: Default,
-    tied_head: bool,
-    biases: Biases,
-    head_norms: bool,
-    fused: bool,
-    norms: NormPlacement,
-    windows: Windows,
-}
+mod dense;
 
-/// A default of a size.
-#[derive(Clone, Copy)]
-enum Default {
-    /// Follows from the other sizes.
-    Derived,
-    /// Stands in the family's configuration class.
-    Fixed(u64),
-}
+/// Reads a family's configuration.
+type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
 
-/// Which projections of attention and feed-forward have a bias.
-#[derive(Clone, Copy)]
-enum Biases {
-    /// None, whatever the configuration says.
-    Never,
-    /// Query, key and value.
-    QueryKeyValue,
-    /// All of attention where `attention_bias` says so.
-    Attention,
-    /// The same, and all of the feed-forward part where `mlp_bias` says so.
-    AttentionAndFeedForward,
-}
-
-const LLAMA: Family = Family {
-    model_type: "llama",
-    head_size: Default::Derived,
-    key_value_heads: Default::Derived,
-    tied_head: false,
-    biases: Biases::AttentionAndFeedForward,
-    head_norms: false,
-    fused: false,
-    norms: NormPlacement::Before,
-    windows: Windows::Never,
-};
-
-const GEMMA: Family = Family {
-    model_type: "gemma",
-    head_size: Default::Fixed(256),
-    key_value_heads: Default::Fixed(16),
-    tied_head: true,
-    biases: Biases::Attention,
-    windows: Windows::Bidirectional,
-    ..LLAMA
-};
-
-const GEMMA2: Family = Family {
-    model_type: "gemma2",
-    key_value_heads: Default::Fixed(4),
-    norms: NormPlacement::BeforeAndAfter,
-    windows: Windows::Alternating { every: 2, adjustable: false },
-    ..GEMMA
-};
-
-const QWEN2: Family = Family {
-    model_type: "qwen2",
-    key_value_heads: Default::Fixed(32),
-    biases: Biases::QueryKeyValue,
-    windows: Windows::Upper,
-    ..LLAMA
-};
-
-const FAMILIES: [Family; 8] = [
-    LLAMA,
-    Family {
-        model_type: "mistral",
-        key_value_heads: Default::Fixed(8),
-        biases: Biases::Never,
-        windows: Windows::All(Some(USUAL_WINDOW)),
-        ..LLAMA
-    },
-    QWEN2,
-    Family {
-        model_type: "qwen3",
-        head_size: Default::Fixed(128),
-        biases: Biases::Attention,
-        head_norms: true,
-        ..QWEN2
-    },
-    GEMMA,
-    GEMMA2,
-    Family {
-        model_type: "gemma3_text",
-        head_norms: true,
-        windows: Windows::Alternating { every: 6, adjustable: true },
-        ..GEMMA2
-    },
-    Family { model_type: "phi3", biases: Biases::Never, fused: true, windows: Windows::All(None), ..LLAMA },
-];
+/// Every family: its `model_type`s and who reads them.
+const FAMILIES: [(&[&str], Read); 1] = [(&dense::MODEL_TYPES, dense::read)];
 
 /// Reads a configuration of any family above.
 pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
@@ -119,81 +22,13 @@ pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
         return Err(ShapeProblem::Wrapper { found: shortened_text(found.unwrap_or("(none)")) });
     }
     let model_type = found.ok_or_else(|| ShapeProblem::Missing { key: "model_type".to_owned() })?;
-    let family =
-        FAMILIES.iter().find(|family| family.model_type == model_type).ok_or_else(|| ShapeProblem::UnknownFamily {
-            found: shortened_text(model_type),
-            known: FAMILIES.map(|it| it.model_type).join(", "),
-        })?;
-    check_head(config)?;
-    let hidden = config.required_size("hidden_size", most::WIDTH)?;
-    let layers = config.required_size("num_hidden_layers", most::LAYERS)?;
-    Ok(Shape {
-        model_type: model_type.to_owned(),
-        vocabulary: config.required_size("vocab_size", most::VOCABULARY)?,
-        hidden,
-        tied_head: config.flag("tie_word_embeddings")?.unwrap_or(family.tied_head),
-        attention: attention(family, config, hidden)?,
-        feed_forward: feed_forward(family, config)?,
-        norms: family.norms,
-        residual_dropout: config.is_positive("resid_pdrop")?,
-        masks: mask::read(family.windows, config, layers)?,
-    })
+    let read = FAMILIES.iter().find(|(names, _)| names.contains(&model_type)).map(|(_, read)| read);
+    let read = read.ok_or_else(|| ShapeProblem::UnknownFamily { found: shortened_text(model_type), known: known() })?;
+    Ok(Shape::new(model_type, read(config)?))
 }
 
-/// A classification head costs far less than a language model's, so counting the one for the other would be wrong by much.
-fn check_head(config: Config<'_>) -> Result<(), ShapeProblem> {
-    let architectures = config.texts("architectures")?.unwrap_or_default();
-    match architectures.iter().find(|class| class.contains("For") && !class.ends_with("ForCausalLM")) {
-        Some(class) => Err(ShapeProblem::UnknownHead { found: shortened_text(class) }),
-        None => Ok(()),
-    }
-}
-
-fn attention(family: &Family, config: Config<'_>, hidden: u64) -> Result<AttentionShape, ShapeProblem> {
-    let heads = config.required_size("num_attention_heads", most::HEADS)?;
-    let key_value_heads = match (config.size("num_key_value_heads", most::HEADS)?, family.key_value_heads) {
-        (Some(given), _) => given,
-        (None, Default::Fixed(count)) if !config.has("num_key_value_heads") => count,
-        (None, _) => heads,
-    };
-    if !heads.is_multiple_of(key_value_heads) {
-        return Err(ShapeProblem::Contradiction {
-            key: "num_key_value_heads".to_owned(),
-            found: key_value_heads.to_string(),
-            conflict: format!("does not divide num_attention_heads, {heads}"),
-        });
-    }
-    let head_size = match (config.size("head_dim", most::HEAD_SIZE)?, family.head_size) {
-        (Some(given), _) | (None, Default::Fixed(given)) => given,
-        (None, Default::Derived) if hidden.is_multiple_of(heads) => hidden / heads,
-        (None, Default::Derived) => {
-            return Err(ShapeProblem::Contradiction {
-                key: "hidden_size".to_owned(),
-                found: hidden.to_string(),
-                conflict: format!("is no multiple of num_attention_heads, {heads}, and there is no head_dim"),
-            });
-        }
-    };
-    let declared = config.flag("attention_bias")?.unwrap_or(false);
-    let (input_bias, output_bias) = match family.biases {
-        Biases::Never => (false, false),
-        Biases::QueryKeyValue => (true, false),
-        Biases::Attention | Biases::AttentionAndFeedForward => (declared, declared),
-    };
-    Ok(AttentionShape {
-        heads,
-        key_value_heads,
-        head_size,
-        projections: if family.fused { Projections::Fused } else { Projections::Separate },
-        input_bias,
-        output_bias,
-        head_norms: family.head_norms,
-    })
-}
-
-fn feed_forward(family: &Family, config: Config<'_>) -> Result<FeedForward, ShapeProblem> {
-    let declared = config.flag("mlp_bias")?.unwrap_or(false);
-    let bias = declared && matches!(family.biases, Biases::AttentionAndFeedForward);
-    let inner = config.required_size("intermediate_size", most::WIDTH)?;
-    Ok(FeedForward::Gated { inner, fused: family.fused, bias })
+fn known() -> String {
+    let mut names: Vec<&str> = FAMILIES.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+    names.sort_unstable();
+    names.join(", ")
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Tally;
 use crate::facts::{Fed, HookMessage, ModelFacts, Passes, Phase, Process, TrainingFacts};
-use crate::flops::Network;
+use crate::flops::{Batch, Network};
 use crate::ledger::Body;
 use crate::ledger::body::{Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
 use crate::run::{Exit, RunState};
@@ -81,7 +81,7 @@ fn evaluation_is_executed_and_not_trained() {
     let messages =
         [hello(), model(), fed(Phase::Training, true, 3), fed(Phase::Evaluation, false, 2), HookMessage::Goodbye];
     let summary = tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).summary();
-    let pass = network().cost().pass(true, 2, 8, 0);
+    let pass = network().cost().pass(true, &Batch::text(2, 8));
     let flops = summary.flops.unwrap();
     assert_eq!(flops.training, Flops(3 * pass.training().0));
     assert_eq!(flops.executed, Flops(3 * pass.training().0 + 2 * pass.forward.0));

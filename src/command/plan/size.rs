@@ -1,6 +1,6 @@
 //! How much is trained on.
 
-use flopsmeter_core::flops::{Cost, Count};
+use flopsmeter_core::flops::{Batch, Cost, Count};
 use serde::Serialize;
 
 use crate::args::PlanArguments;
@@ -41,11 +41,11 @@ impl JobSize {
 
     /// Operations of the whole job.
     pub(super) fn count(&self, cost: &Cost) -> Count {
-        let whole = cost.pass(true, self.sequences, self.seq_len, 0).times(self.micro_batches);
+        let whole = cost.pass(true, &Batch::text(self.sequences, self.seq_len)).times(self.micro_batches);
         let last = if self.last_sequences == 0 {
             Count::default()
         } else {
-            cost.pass(true, self.last_sequences, self.seq_len, 0)
+            cost.pass(true, &Batch::text(self.last_sequences, self.seq_len))
         };
         (whole + last).times(self.epochs)
     }

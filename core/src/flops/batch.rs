@@ -1,0 +1,175 @@
+//! What one pass is fed, and how much that is of each quantity.
+
+use super::cost::Attention;
+use crate::shape::{Mask, Quantity, Stream};
+
+/// What one forward pass is fed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Sequences.
+    pub sequences: u64,
+    /// Positions of each sequence, padding included; of an encoder-decoder those of the encoder.
+    pub length: u64,
+    /// Positions of a key-value cache that each sequence attends to besides its own.
+    pub cached_length: u64,
+    /// Positions of each sequence that the decoder of an encoder-decoder reads.
+    pub decoder_length: u64,
+    /// Images over all sequences.
+    pub images: u64,
+    /// Time, height and width of each image in patches, before patches are merged.
+    pub image_grid: Option<[u64; 3]>,
+}
+
+impl Batch {
+    /// Sequences of text, nothing else.
+    pub const fn text(sequences: u64, length: u64) -> Self {
+        Self { sequences, length, cached_length: 0, decoder_length: 0, images: 0, image_grid: None }
+    }
+
+    /// The same sequences after a key-value cache of so many positions.
+    #[must_use]
+    pub const fn after(self, cached_length: u64) -> Self {
+        Self { cached_length, ..self }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.sequences == 0 || (self.length == 0 && self.decoder_length == 0)
+    }
+
+    /// Lines of positions in a stream, and how long each is.
+    fn lines(&self, stream: Stream) -> (u128, u128) {
+        let wide = |value: u64| u128::from(value);
+        match stream {
+            Stream::Text => (wide(self.sequences), wide(self.length)),
+            Stream::Decoder => (wide(self.sequences), wide(self.decoder_length)),
+            Stream::Pooled => (wide(self.sequences), 1),
+            Stream::Fixed(length) => (wide(self.sequences), wide(length)),
+            Stream::Image(length) => (wide(self.images), wide(length)),
+            Stream::Grid(merged) => {
+                let [time, height, width] = self.image_grid.unwrap_or_default().map(wide);
+                let patches = time.saturating_mul(height).saturating_mul(width);
+                (wide(self.images), patches / wide(merged).max(1))
+            }
+        }
+    }
+
+    /// Cached positions belong to the stream that grows as text is generated.
+    fn cached(&self, query: Stream, key: Stream) -> u128 {
+        let grows = if self.decoder_length > 0 { Stream::Decoder } else { Stream::Text };
+        if query == grows && key == grows { u128::from(self.cached_length) } else { 0 }
+    }
+
+    /// How much of a quantity this batch is.
+    pub(super) fn amount(&self, quantity: Quantity, attention: Attention) -> u128 {
+        match quantity {
+            Quantity::Pass => 1,
+            Quantity::Positions(stream) => {
+                let (lines, length) = self.lines(stream);
+                lines.saturating_mul(length)
+            }
+            Quantity::Pairs { query, key, mask } => {
+                let (lines, length) = self.lines(query);
+                let cached = self.cached(query, key);
+                let own_keys = self.lines(key).1;
+                let pairs = match attention {
+                    Attention::Full => length.saturating_mul(own_keys.saturating_add(cached)),
+                    Attention::Visible if query != key => length.saturating_mul(own_keys),
+                    Attention::Visible => visible_pairs(mask, length, cached),
+                };
+                lines.saturating_mul(pairs)
+            }
+            Quantity::WindowPairs { side } => {
+                let [time, height, width] = self.image_grid.unwrap_or_default();
+                let pairs = squares_of_parts(height, side).saturating_mul(squares_of_parts(width, side));
+                pairs.saturating_mul(u128::from(time)).saturating_mul(u128::from(self.images))
+            }
+            Quantity::Chunks(size) => u128::from(self.sequences).saturating_mul(self.chunks(size)),
+            Quantity::ChunkCarries(size) => {
+                let chunks = self.chunks(size).saturating_add(1);
+                u128::from(self.sequences).saturating_mul(chunks.saturating_mul(chunks))
+            }
+        }
+    }
+
+    fn chunks(&self, size: u64) -> u128 {
+        u128::from(self.length.div_ceil(size.max(1)))
+    }
+}
+
+/// Squares of the parts into which a length is cut, the last one shorter, added up.
+fn squares_of_parts(length: u64, part: u64) -> u128 {
+    let part = part.max(1);
+    let square = |length: u64| u128::from(length).saturating_mul(u128::from(length));
+    u128::from(length / part).saturating_mul(square(part)).saturating_add(square(length % part))
+}
+
+/// Pairs of one line of `length` positions that follow `cached` ones.
+fn visible_pairs(mask: Mask, length: u128, cached: u128) -> u128 {
+    match mask {
+        Mask::Bidirectional => length.saturating_mul(length.saturating_add(cached)),
+        Mask::Causal => triangle(length, cached),
+        Mask::Sliding(window) => {
+            // The first positions see all there is so far; from the moment that fills the window, each sees the window.
+            let window = u128::from(window);
+            let growing = window.saturating_sub(cached).min(length);
+            triangle(growing, cached).saturating_add((length - growing).saturating_mul(window))
+        }
+        Mask::Chunked(size) => {
+            let size = u128::from(size).max(1);
+            let upto =
+                |end: u128| (end / size).saturating_mul(triangle(size, 0)).saturating_add(triangle(end % size, 0));
+            upto(length.saturating_add(cached)).saturating_sub(upto(cached))
+        }
+        Mask::Around(reach) => {
+            let all = length.saturating_add(cached);
+            let beyond = all.saturating_sub(u128::from(reach).saturating_add(1));
+            // Pairs further apart than the window reaches, to each side, are hidden; a cache makes it an upper bound.
+            let hidden = if cached == 0 { triangle(beyond, 0).saturating_mul(2) } else { 0 };
+            length.saturating_mul(all).saturating_sub(hidden)
+        }
+    }
+}
+
+/// `(cached + 1) + (cached + 2) + … + (cached + length)`.
+const fn triangle(length: u128, cached: u128) -> u128 {
+    // Halved before it is multiplied: `length · (length + 1)` alone could leave 128 bits.
+    let (even, odd) = if length.is_multiple_of(2) { (length, length + 1) } else { (length + 1, length) };
+    let own = (even / 2).saturating_mul(odd);
+    own.saturating_add(length.saturating_mul(cached))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs counted one by one.
+    fn counted(mask: Mask, length: u64, cached: u64) -> u128 {
+        let seen = |position: u64| match mask {
+            Mask::Causal => position + 1,
+            Mask::Sliding(window) => (position + 1).min(window),
+            Mask::Chunked(size) => position % size + 1,
+            Mask::Around(reach) => (0..length).filter(|key| key.abs_diff(position) <= reach).count() as u64,
+            Mask::Bidirectional => cached + length,
+        };
+        (cached..cached + length).map(|position| u128::from(seen(position))).sum()
+    }
+
+    #[test]
+    fn visible_pairs_are_those_that_one_counts() {
+        for (length, cached) in (0..12).flat_map(|length| (0..12).map(move |cached| (length, cached))) {
+            let sliding = (1..16).map(Mask::Sliding).chain((1..16).map(Mask::Chunked));
+            let around = (0..14).map(Mask::Around).filter(|_| cached == 0);
+            for mask in sliding.chain(around).chain([Mask::Causal, Mask::Bidirectional]) {
+                let pairs = visible_pairs(mask, length.into(), cached.into());
+                assert_eq!(pairs, counted(mask, length, cached), "{mask:?}, {length} positions after {cached}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_at_the_border_are_smaller() {
+        let batch = Batch { images: 2, image_grid: Some([3, 5, 4]), ..Batch::default() };
+        let by_hand = 4 * (2 * 2) * (2 * 2) + 2 * (1 * 2) * (1 * 2);
+        assert_eq!(batch.amount(Quantity::WindowPairs { side: 2 }, Attention::Full), by_hand * 3 * 2);
+    }
+}

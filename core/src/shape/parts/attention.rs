@@ -1,0 +1,157 @@
+//! Attention: projections, scores and values.
+
+use std::borrow::Cow;
+
+use super::super::build::Builder;
+use super::super::program::{ModuleKind, Slot};
+use super::super::quantity::{Mask, Stream};
+use crate::flops::Part;
+
+/// How a block attends.
+#[derive(Clone, Debug)]
+pub(crate) struct Attention {
+    /// Query heads.
+    pub(crate) heads: u64,
+    /// Key and value heads; fewer than `heads` in grouped-query attention, which saves projections but no scores.
+    pub(crate) key_value_heads: u64,
+    /// Size of each query and key head.
+    pub(crate) head_size: u64,
+    pub(crate) projections: Projections,
+    /// The input projections have a bias.
+    pub(crate) input_bias: bool,
+    /// The key projection has none, though the others have.
+    pub(crate) key_without_bias: bool,
+    /// The output projection has a bias.
+    pub(crate) output_bias: bool,
+    pub(crate) norms: HeadNorms,
+    pub(crate) output: Cow<'static, str>,
+    pub(crate) mask: Mask,
+    /// Attention weights go through a dropout that is on.
+    pub(crate) dropout: bool,
+}
+
+/// How queries, keys and values are projected.
+#[derive(Clone, Debug)]
+pub(crate) enum Projections {
+    /// Three modules, of these names.
+    Separate { query: Cow<'static, str>, key: Cow<'static, str>, value: Cow<'static, str> },
+    /// One module whose result is cut in three.
+    Fused { name: Cow<'static, str> },
+}
+
+/// Norms of queries and keys.
+#[derive(Clone, Debug)]
+pub(crate) enum HeadNorms {
+    None,
+    /// One scale for each channel of a head, shared by the heads.
+    Head {
+        query: &'static str,
+        key: &'static str,
+    },
+    /// One scale for each channel of all heads together.
+    Whole {
+        query: &'static str,
+        key: &'static str,
+    },
+}
+
+impl Attention {
+    /// `self_attn` with `q_proj`, `k_proj`, `v_proj`, `o_proj`, no biases, no norms, causal.
+    pub(crate) const fn usual(heads: u64, key_value_heads: u64, head_size: u64) -> Self {
+        Self {
+            heads,
+            key_value_heads,
+            head_size,
+            projections: Projections::Separate {
+                query: Cow::Borrowed("self_attn.q_proj"),
+                key: Cow::Borrowed("self_attn.k_proj"),
+                value: Cow::Borrowed("self_attn.v_proj"),
+            },
+            input_bias: false,
+            key_without_bias: false,
+            output_bias: false,
+            norms: HeadNorms::None,
+            output: Cow::Borrowed("self_attn.o_proj"),
+            mask: Mask::Causal,
+            dropout: false,
+        }
+    }
+
+    /// Width of all query heads together.
+    pub(crate) const fn width(&self) -> u64 {
+        self.heads.saturating_mul(self.head_size)
+    }
+
+    /// Self-attention of a stream.
+    pub(crate) fn build(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
+        let key_stream = block.stream();
+        self.cross(block, hidden, input, (hidden, input, key_stream))
+    }
+
+    /// Attention to another stream: its width, its activation, its positions.
+    pub(crate) fn cross(
+        &self,
+        block: &mut Builder,
+        hidden: u64,
+        input: Slot,
+        (key_width, key_input, key_stream): (u64, Slot, Stream),
+    ) -> Slot {
+        let part = Part::AttentionProjections;
+        let (queries, keys) = (self.width(), self.key_value_heads.saturating_mul(self.head_size));
+        let own = block.stream();
+        let (mut query, mut key, value) = match &self.projections {
+            Projections::Separate { query, key, value } => {
+                let project = |inputs, outputs, bias| ModuleKind::Linear { inputs, outputs, bias };
+                let query = block.apply(query.clone(), project(hidden, queries, self.input_bias), part, input);
+                block.switch(key_stream);
+                let key_bias = self.input_bias && !self.key_without_bias;
+                let key = block.apply(key.clone(), project(key_width, keys, key_bias), part, key_input);
+                let value = block.apply(value.clone(), project(key_width, keys, self.input_bias), part, key_input);
+                block.switch(own);
+                (query, key, value)
+            }
+            Projections::Fused { name } => {
+                let outputs = queries.saturating_add(keys.saturating_mul(2));
+                let kind = ModuleKind::Linear { inputs: hidden, outputs, bias: self.input_bias };
+                let all = block.apply(name.clone(), kind, part, input);
+                (all, all, all)
+            }
+        };
+        match self.norms {
+            HeadNorms::None => {}
+            HeadNorms::Head { query: query_norm, key: key_norm } => {
+                query = block.norm(query_norm, self.head_size, query);
+                key = block.norm(key_norm, self.head_size, key);
+            }
+            HeadNorms::Whole { query: query_norm, key: key_norm } => {
+                query = block.norm(query_norm, queries, query);
+                key = block.norm(key_norm, keys, key);
+            }
+        }
+        let mixed =
+            scores_and_values(block, (query, key, value), (queries, queries), key_stream, self.mask, self.dropout);
+        let kind = ModuleKind::Linear { inputs: queries, outputs: hidden, bias: self.output_bias };
+        block.apply(self.output.clone(), kind, part, mixed)
+    }
+}
+
+/// Query times key and weights times value, over all heads: widths of all keys and of all values together.
+///
+/// Keys and values are repeated for the query heads that share them, so grouping saves no operations here.
+pub(crate) fn scores_and_values(
+    block: &mut Builder,
+    (query, key, value): (Slot, Slot, Slot),
+    (key_width, value_width): (u64, u64),
+    key_stream: Stream,
+    mask: Mask,
+    dropout: bool,
+) -> Slot {
+    let pairs = block.pairs(key_stream, mask);
+    let twice = |width: u64| u128::from(width).saturating_mul(2);
+    let weights = block.product(query, key, twice(key_width), pairs, Part::AttentionScores);
+    block.keep(weights); // the softmax
+    if dropout {
+        block.keep(weights);
+    }
+    block.product(weights, value, twice(value_width), pairs, Part::AttentionScores)
+}

@@ -1,0 +1,62 @@
+//! What products are multiplied by: positions, pairs of positions, images, chunks.
+
+/// A line of positions that a batch leads through a part of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Stream {
+    /// The sequences as they are fed: a decoder's text, an encoder's text.
+    Text,
+    /// The sequences that a decoder reads beside an encoder.
+    Decoder,
+    /// One position for each sequence: a pooled one, the first or the last.
+    Pooled,
+    /// So many positions for each sequence, whatever its length: audio frames, learned queries.
+    Fixed(u64),
+    /// So many positions for each image.
+    Image(u64),
+    /// As many positions for each image as its grid has patches, divided by this number (1 before patches are merged).
+    Grid(u64),
+}
+
+/// Which keys a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mask {
+    /// All keys up to its own position.
+    Causal,
+    /// Its own key and those before it, this many together.
+    Sliding(u64),
+    /// Those of its own chunk of so many positions, up to its own.
+    Chunked(u64),
+    /// Keys at most this many positions away, before and after.
+    Around(u64),
+    /// All keys.
+    Bidirectional,
+}
+
+/// What a number of operations is multiplied by to give those of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Quantity {
+    /// One for each pass, whatever is fed.
+    Pass,
+    /// Positions.
+    Positions(Stream),
+    /// Pairs of a query and a key.
+    Pairs {
+        /// Positions that ask.
+        query: Stream,
+        /// Positions that are asked.
+        key: Stream,
+        /// Which of the pairs are visible.
+        mask: Mask,
+    },
+    /// Pairs of positions within windows of so many positions of an image's grid of patches.
+    WindowPairs {
+        /// Side of a window in patches.
+        side: u64,
+    },
+    /// Chunks of so many positions, the last one filled up, as state-space layers cut each sequence.
+    Chunks(u64),
+    /// `(chunks + 1)²` of each sequence: how state-space layers lead states from chunk to chunk.
+    ChunkCarries(u64),
+}
