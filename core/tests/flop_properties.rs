@@ -64,13 +64,8 @@ fn networks() -> impl Strategy<Value = Network> {
 fn passes() -> impl Strategy<Value = Passes> {
     (any::<bool>(), 1_u64..5, 1_u64..50, 0_u64..60, 0_u64..4).prop_map(
         |(gradient, sequences, length, cached_length, count)| Passes {
-            phase: Phase::Training,
-            gradient,
-            sequences,
-            length,
             cached_length,
-            count,
-            real_tokens: None,
+            ..Passes::text(Phase::Training, gradient, sequences, length, count)
         },
     )
 }

@@ -125,10 +125,8 @@ impl Recorder {
 }
 
 fn phase_of(name: &str) -> PyResult<Phase> {
-    [Phase::Training, Phase::Evaluation, Phase::Generation, Phase::Other]
-        .into_iter()
-        .find(|phase| phase.name() == name)
-        .ok_or_else(|| {
-            PyValueError::new_err(format!("`{name}` is no phase: training, evaluation, generation or other"))
-        })
+    Phase::from_name(name).ok_or_else(|| {
+        let known = Phase::ALL.map(Phase::name).join(", ");
+        PyValueError::new_err(format!("`{name}` is no phase; it may be one of {known}"))
+    })
 }

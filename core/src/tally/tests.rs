@@ -54,7 +54,7 @@ fn hello() -> HookMessage {
 fn fed(phase: Phase, gradient: bool, count: u64) -> HookMessage {
     let (sequences, length) = (2, 8);
     let passes =
-        vec![Passes { phase, gradient, sequences, length, cached_length: 0, count, real_tokens: Some(10 * count) }];
+        vec![Passes { real_tokens: Some(10 * count), ..Passes::text(phase, gradient, sequences, length, count) }];
     HookMessage::Fed(Fed { model: 0, passes })
 }
 

@@ -8,15 +8,7 @@ use crate::sample::{DeviceFacts, Reading};
 
 fn one_of_each() -> Vec<Body> {
     let process = Process { pid: 7, host: "node".to_owned(), rank: 1, local_rank: 1, world_size: 2 };
-    let passes = Passes {
-        phase: Phase::Training,
-        gradient: true,
-        sequences: 4,
-        length: 512,
-        cached_length: 0,
-        count: 10,
-        real_tokens: Some(20_000),
-    };
+    let passes = Passes { real_tokens: Some(20_000), ..Passes::text(Phase::Training, true, 4, 512, 10) };
     let fed = HookMessage::Fed(Fed { model: 0, passes: vec![passes] });
     let base = BaseReference::Registry { id: "x".to_owned(), digest: "0".to_owned() };
     let facts = DeviceFacts::Unreadable { reason: "t".to_owned() };

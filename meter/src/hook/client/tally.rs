@@ -84,13 +84,9 @@ impl Tally {
         let mut by_model: BTreeMap<u32, Vec<Passes>> = BTreeMap::new();
         for (form, sum) in rows {
             by_model.entry(form.model).or_default().push(Passes {
-                phase: form.phase,
-                gradient: form.gradient,
-                sequences: form.sequences,
-                length: form.length,
                 cached_length: form.cached_length,
-                count: sum.count,
                 real_tokens: form.real_known.then_some(sum.real_tokens),
+                ..Passes::text(form.phase, form.gradient, form.sequences, form.length, sum.count)
             });
         }
         by_model

@@ -59,15 +59,7 @@ fn pass(length: u64) -> Pass {
 }
 
 fn row(length: u64, count: u64) -> Passes {
-    Passes {
-        phase: Phase::Training,
-        gradient: true,
-        sequences: 4,
-        length,
-        cached_length: 0,
-        count,
-        real_tokens: Some(length * count),
-    }
+    Passes { real_tokens: Some(length * count), ..Passes::text(Phase::Training, true, 4, length, count) }
 }
 
 fn read_all(mut stream: UnixStream) -> JoinHandle<Vec<HookMessage>> {
