@@ -16,10 +16,15 @@ pub enum Method {
     Lora {
         /// LoRA or DoRA.
         kind: AdapterKind,
-        /// Rank of every pair.
+        /// Rank of every pair that `rank_pattern` does not name.
         rank: u64,
+        /// Other ranks by module: a name, or the end of one after a dot, as `peft` matches the keys of its `rank_pattern`; the
+        /// first that fits holds.
+        rank_pattern: Vec<(String, u64)>,
         /// Which modules get a pair.
         targets: Targets,
+        /// Numbers of the only blocks whose modules get one (`layers_to_transform`), from 0; empty for all blocks.
+        layers_to_transform: Vec<u64>,
         /// Modules that are copied and trained as a whole, by role or as `peft` matches them: whatever name ends so.
         modules_to_save: Vec<String>,
     },
@@ -30,6 +35,16 @@ pub enum Method {
     },
     /// The output head alone; where it is tied to the embeddings, that trains the embeddings, so gradients flow through everything.
     HeadOnly,
+    /// Trained embeddings before every sequence (`PromptTuningConfig` of `peft`), which make each longer.
+    Prompt {
+        /// How many.
+        virtual_tokens: u64,
+    },
+    /// Trained keys and values before those of every block (`PrefixTuningConfig` of `peft`, without its projection).
+    Prefix {
+        /// How many.
+        virtual_tokens: u64,
+    },
 }
 
 impl Method {
@@ -40,7 +55,14 @@ impl Method {
 
     /// LoRA of one rank on some modules, nothing else trained.
     pub const fn lora(rank: u64, targets: Targets) -> Self {
-        Self::Lora { kind: AdapterKind::Lora, rank, targets, modules_to_save: Vec::new() }
+        Self::Lora {
+            kind: AdapterKind::Lora,
+            rank,
+            rank_pattern: Vec::new(),
+            targets,
+            layers_to_transform: Vec::new(),
+            modules_to_save: Vec::new(),
+        }
     }
 }
 
@@ -51,15 +73,26 @@ pub enum Targets {
     AllLinear,
     /// Modules with one of these names, or whose name ends so after a dot, as `peft` matches a list.
     Named(Vec<String>),
+    /// Modules whose whole name this regular expression matches, as `peft` reads a `target_modules` that is a text.
+    Pattern(String),
 }
 
 /// The rest of what decides how far gradients flow and what is computed twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingOptions {
     /// Activation recomputation, if on. On a text model `transformers` 5 then also calls `enable_input_require_grads()`.
     pub gradient_checkpointing: Option<Checkpointing>,
+    /// Every how many-th block is recomputed, beginning with the first (`every_n_layers`); 1 recomputes all.
+    pub checkpoint_every: u64,
     /// `enable_input_require_grads()` without checkpointing: gradients flow to the embeddings' output whatever is frozen.
     pub input_require_grads: bool,
+}
+
+impl Default for TrainingOptions {
+    /// Nothing is recomputed; were it, each block would be.
+    fn default() -> Self {
+        Self { gradient_checkpointing: None, checkpoint_every: 1, input_require_grads: false }
+    }
 }
 
 /// A method that does not fit a model.
@@ -92,6 +125,22 @@ pub enum MethodProblem {
         /// The largest accepted rank.
         most: u64,
     },
+    /// A regular expression that is none.
+    #[error("target pattern `{pattern}` is no regular expression: {problem}; correct it, or name the modules")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// Where it breaks.
+        problem: String,
+    },
+    /// A block that the model does not have.
+    #[error("there is no block {asked}: the model has {there}, numbered from 0")]
+    Block {
+        /// What was given.
+        asked: u64,
+        /// Blocks of the model.
+        there: usize,
+    },
     /// More blocks than there are, or none.
     #[error("cannot train the last {asked} blocks of {there}; choose a number from 1 to {there}")]
     Layers {
@@ -117,5 +166,11 @@ pub enum MethodProblem {
         module: String,
         /// The entry of `modules_to_save` that matches it by its ending.
         name: String,
+    },
+    /// A way of training whose products nobody has described yet; it is never counted as a look-alike.
+    #[error("{what} cannot be counted yet; meter the job with `flopsmeter run`, or plan it without")]
+    NotCounted {
+        /// What was asked.
+        what: String,
     },
 }

@@ -58,10 +58,12 @@ impl Run {
             "lora" => Method::Lora {
                 kind: AdapterKind::Lora,
                 rank: self.r.unwrap(),
+                rank_pattern: Vec::new(),
                 targets: match self.targets.as_ref().unwrap() {
                     Value::String(all) if all == "all-linear" => Targets::AllLinear,
                     names => Targets::Named(serde_json::from_value(names.clone()).unwrap()),
                 },
+                layers_to_transform: Vec::new(),
                 modules_to_save: match self.modules_to_save.as_deref() {
                     None => Vec::new(),
                     Some("input-embeddings and output head") => vec!["input-embeddings".into(), "output-head".into()],
@@ -78,6 +80,7 @@ impl Run {
         TrainingOptions {
             gradient_checkpointing: self.gradient_checkpointing,
             input_require_grads: self.input_require_grads,
+            ..TrainingOptions::default()
         }
     }
 

@@ -42,7 +42,9 @@ fn methods() -> impl Strategy<Value = Method> {
         (targets, 1_u64..40, saved).prop_map(|(targets, rank, saved)| Method::Lora {
             kind: AdapterKind::Lora,
             rank,
+            rank_pattern: Vec::new(),
             targets,
+            layers_to_transform: Vec::new(),
             modules_to_save: saved.into_iter().map(str::to_owned).collect(),
         }),
     ]
@@ -53,6 +55,7 @@ fn options() -> impl Strategy<Value = TrainingOptions> {
     (checkpointing, any::<bool>()).prop_map(|(gradient_checkpointing, input_require_grads)| TrainingOptions {
         gradient_checkpointing,
         input_require_grads,
+        ..TrainingOptions::default()
     })
 }
 

@@ -22,7 +22,14 @@ fn plan(tied: bool, method: &Method) -> Result<Network, MethodProblem> {
 fn lora(targets: &[&str], saved: &[&str]) -> Method {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let targets = Targets::Named(owned(targets));
-    Method::Lora { kind: AdapterKind::Lora, rank: 4, targets, modules_to_save: owned(saved) }
+    Method::Lora {
+        kind: AdapterKind::Lora,
+        rank: 4,
+        rank_pattern: Vec::new(),
+        targets,
+        layers_to_transform: Vec::new(),
+        modules_to_save: owned(saved),
+    }
 }
 
 fn frozen(names: &[&str]) -> Method {
@@ -53,12 +60,19 @@ fn targets_that_match_nothing_are_refused_with_names_that_would() {
     for target in
         ["query", "proj", "_proj", "", ".q_proj", "12.mlp.up_proj", "01.mlp.up_proj", "norm", "mlp", "layers.3"]
     {
-        let problem = plan(false, &lora(&["q_proj", target], &[])).expect_err(target);
+        let problem = plan(false, &lora(&[target], &[])).expect_err(target);
         let MethodProblem::NoSuchModule { ref name, ref known, .. } = problem else { panic!("{target}: {problem}") };
         assert_eq!(name, target);
         assert!(known.contains("model.layers.*.self_attn.q_proj") && !known.contains("norm"), "{known}");
     }
     assert!(matches!(plan(false, &lora(&[], &[])), Err(MethodProblem::NoTargets { .. })));
+}
+
+#[test]
+fn targets_that_match_nothing_beside_others_are_told() {
+    let network = plan(false, &lora(&["query", "q_proj", "norm"], &[])).unwrap();
+    assert_eq!(network.unmatched_targets(), ["query", "norm"]);
+    assert_eq!(adapted(&["query", "q_proj"], &[]), adapted(&["q_proj"], &[]));
 }
 
 #[test]

@@ -127,7 +127,9 @@ fn a_planned_adapter_places_its_pairs_where_peft_did() {
         let method = Method::Lora {
             kind: lora.kind,
             rank: lora.rank,
+            rank_pattern: Vec::new(),
             targets: Targets::Named(lora.targets.clone()),
+            layers_to_transform: Vec::new(),
             modules_to_save: lora.modules_to_save.clone(),
         };
         let network = Network::from_method(&shape, &method, &TrainingOptions::default()).unwrap();

@@ -25,9 +25,22 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "N")]
     pub(crate) lora_r: Option<u64>,
 
-    /// Modules that get a low-rank pair, by name, or `all-linear` [default: all-linear]
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    /// Modules that get a low-rank pair: by name, `all-linear`, or `re:` and a regular expression for whole names
+    /// [default: all-linear]
+    #[arg(long, value_name = "A,B|re:REGEX")]
     pub(crate) lora_targets: Vec<String>,
+
+    /// Other ranks of some modules, for example `down_proj=8,lm_head=4`
+    #[arg(long, value_name = "NAME=N,…", value_delimiter = ',', value_parser = named_rank)]
+    pub(crate) lora_rank_pattern: Vec<(String, u64)>,
+
+    /// Numbers of the only blocks whose modules get a low-rank pair, from 0
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub(crate) lora_layers: Vec<u64>,
+
+    /// Trained positions before each sequence (with --method prompt or prefix) [default: 20]
+    #[arg(long, value_name = "N")]
+    pub(crate) virtual_tokens: Option<u64>,
 
     /// Modules trained as a full copy beside low-rank pairs
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -65,6 +78,10 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_enum, value_name = "KIND")]
     pub(crate) gradient_checkpointing: Option<CheckpointingChoice>,
 
+    /// Recompute one block in N only, beginning with the first (`every_n_layers` of transformers)
+    #[arg(long, value_name = "N", requires = "gradient_checkpointing", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: Option<u64>,
+
     /// The embeddings' output requires gradients whatever is frozen
     #[arg(long)]
     pub(crate) input_require_grads: bool,
@@ -86,10 +103,25 @@ pub(crate) enum MethodChoice {
     Lora,
     /// Low-rank pairs on a 4-bit base: the operations of LoRA
     Qlora,
+    /// Low-rank pairs with a trained magnitude
+    Dora,
     /// The last N blocks
     LastLayers,
     /// The output head
     HeadOnly,
+    /// Trained positions before each sequence
+    Prompt,
+    /// Trained keys and values before those of each block
+    Prefix,
+}
+
+/// `down_proj=8`.
+fn named_rank(text: &str) -> Result<(String, u64), String> {
+    let problem = || format!("`{text}` is no module and rank; write it as `down_proj=8`");
+    let (name, rank) = text.split_once('=').ok_or_else(problem)?;
+    let rank = rank.trim().parse().map_err(|_| problem())?;
+    let name = name.trim();
+    if name.is_empty() { Err(problem()) } else { Ok((name.to_owned(), rank)) }
 }
 
 impl MethodChoice {
@@ -98,8 +130,11 @@ impl MethodChoice {
             Self::Full => "full",
             Self::Lora => "lora",
             Self::Qlora => "qlora",
+            Self::Dora => "dora",
             Self::LastLayers => "last-layers",
             Self::HeadOnly => "head-only",
+            Self::Prompt => "prompt",
+            Self::Prefix => "prefix",
         }
     }
 }

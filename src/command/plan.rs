@@ -1,6 +1,7 @@
 //! `flopsmeter plan`: what a job will cost and where that puts it, before it runs.
 
 mod answer;
+mod method;
 mod size;
 
 use std::path::Path;
@@ -10,24 +11,21 @@ use flopsmeter_core::assess::{Answers, Basis, OtherCount, Spent};
 use flopsmeter_core::estimate::six_parameters_tokens;
 use flopsmeter_core::facts::Checkpointing;
 use flopsmeter_core::flops::{Attention, Network};
-use flopsmeter_core::method::{Method, Targets, TrainingOptions};
+use flopsmeter_core::method::{Method, TrainingOptions};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::shape::Shape;
 use flopsmeter_core::unit::Flops;
 
 use crate::args::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
-use crate::exit::{ExitStatus, UsageProblem};
+use crate::exit::ExitStatus;
 use crate::{base, input, judgement, output, settings};
 use answer::{Answer, PlannedFlops, PlannedParameters};
 use size::JobSize;
 
-/// Rank of the low-rank pairs where none is given.
-const USUAL_RANK: u64 = 16;
-
 pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let size = JobSize::of(arguments)?;
     let base = arguments.base.as_deref().map(base::resolve).transpose()?.map(|resolved| resolved.base);
-    let method = method(arguments)?;
+    let method = method::method(arguments)?;
     let mut answer = match &arguments.config {
         Some(path) => from_shape(arguments, &read_shape(path)?, &method, &size)?,
         None => from_parameters(arguments, base.as_ref(), &size)?,
@@ -48,38 +46,6 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-fn method(arguments: &PlanArguments) -> anyhow::Result<Method> {
-    let contradiction = |text: &str| Err(UsageProblem(text.to_owned()).into());
-    if arguments.train_last.is_some() != (arguments.method == MethodChoice::LastLayers) {
-        return contradiction("--train-last N and --method last-layers belong together; give both or neither");
-    }
-    if !arguments.frozen.is_empty() && arguments.method != MethodChoice::Full {
-        return contradiction("--frozen belongs to --method full; the other methods freeze by themselves");
-    }
-    let is_lora = matches!(arguments.method, MethodChoice::Lora | MethodChoice::Qlora);
-    if !arguments.modules_to_save.is_empty() && !is_lora {
-        return contradiction("--modules-to-save belongs to --method lora or qlora");
-    }
-    if (arguments.lora_r.is_some() || !arguments.lora_targets.is_empty()) && !is_lora {
-        return contradiction("--lora-r and --lora-targets belong to --method lora or qlora");
-    }
-    Ok(match arguments.method {
-        MethodChoice::Full => Method::Full { frozen: arguments.frozen.clone() },
-        MethodChoice::Lora | MethodChoice::Qlora => Method::Lora {
-            kind: flopsmeter_core::facts::AdapterKind::Lora,
-            rank: arguments.lora_r.unwrap_or(USUAL_RANK),
-            targets: match arguments.lora_targets.as_slice() {
-                [] => Targets::AllLinear,
-                [only] if only == "all-linear" => Targets::AllLinear,
-                names => Targets::Named(names.to_vec()),
-            },
-            modules_to_save: arguments.modules_to_save.clone(),
-        },
-        MethodChoice::LastLayers => Method::LastLayers { layers: arguments.train_last.unwrap_or(0) },
-        MethodChoice::HeadOnly => Method::HeadOnly,
-    })
-}
-
 fn read_shape(path: &Path) -> anyhow::Result<Shape> {
     let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let text = input::text(&file, "model configuration", "name a config.json, or the folder it is in, with --config")?;
@@ -94,7 +60,11 @@ fn from_shape(arguments: &PlanArguments, shape: &Shape, method: &Method, size: &
         CheckpointingChoice::NonReentrant => Checkpointing::NonReentrant,
         CheckpointingChoice::Reentrant => Checkpointing::Reentrant,
     });
-    let options = TrainingOptions { gradient_checkpointing, input_require_grads: arguments.input_require_grads };
+    let options = TrainingOptions {
+        gradient_checkpointing,
+        checkpoint_every: arguments.checkpoint_every.unwrap_or(1),
+        input_require_grads: arguments.input_require_grads,
+    };
     let network = Network::from_method(shape, method, &options)?;
     let attention = attention(arguments);
     let count = size.count(&network.cost().with_attention(attention));

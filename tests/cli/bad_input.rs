@@ -114,7 +114,7 @@ fn contradictions_are_errors_of_usage() {
     let place = Place::new();
     place.write_json("config.json", &tiny_config());
     let contradiction = "--train-last N and --method last-layers belong together; give both or neither";
-    let lora = "--lora-r and --lora-targets belong to --method lora or qlora";
+    let lora = "--lora-r and --lora-targets belong to --method lora, qlora or dora";
     refused(
         &place,
         2,
@@ -128,7 +128,7 @@ fn contradictions_are_errors_of_usage() {
             ),
             (
                 "plan --config config.json --modules-to-save lm_head",
-                "--modules-to-save belongs to --method lora or qlora",
+                "--modules-to-save belongs to --method lora, qlora or dora",
             ),
             ("plan --config config.json --lora-r 8", lora),
             ("plan --config config.json --method head-only --lora-targets q_proj", lora),

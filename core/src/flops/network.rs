@@ -23,7 +23,13 @@ pub struct Network {
     pub(super) checkpoint_every: u64,
     pub(super) input_require_grads: bool,
     /// Positions that trained prompt vectors add to each sequence.
-    pub(super) virtual_tokens: u64,
+    pub(super) virtual_positions: u64,
+    /// Keys and values that a trained prefix adds to those of each sequence.
+    pub(super) virtual_keys: u64,
+    /// Targets that fit no module, where others do.
+    pub(super) unmatched: Vec<String>,
+    /// Parameters of either.
+    pub(super) virtual_parameters: u64,
 }
 
 /// What is trained of one piece.
@@ -88,18 +94,26 @@ impl Network {
             checkpoint: None,
             checkpoint_every: 1,
             input_require_grads: false,
-            virtual_tokens: 0,
+            virtual_positions: 0,
+            virtual_keys: 0,
+            virtual_parameters: 0,
+            unmatched: Vec::new(),
         }
     }
 
     /// All parameters: tied ones once, low-rank pairs and copies (`modules_to_save`) besides the originals.
     pub fn parameters_total(&self) -> u64 {
-        self.sum(parameters)
+        self.sum(parameters).saturating_add(self.virtual_parameters)
     }
 
     /// Parameters that are trained.
     pub fn parameters_trainable(&self) -> u64 {
-        self.sum(trainable)
+        self.sum(trainable).saturating_add(self.virtual_parameters)
+    }
+
+    /// Targets of low-rank pairs that fit no module of this model, where others do; `peft` passes over them in silence.
+    pub fn unmatched_targets(&self) -> &[String] {
+        &self.unmatched
     }
 
     /// The modules that have parameters or products, in order.
@@ -137,6 +151,7 @@ impl Network {
                         requiring_grad,
                         checkpoint: self.checkpoint.filter(|_| recomputed),
                         input_gradients: self.input_require_grads,
+                        prefix: self.virtual_keys > 0,
                     };
                     walked.push((key, walk_planned(piece, planned, *layer, around)));
                     walked.len() - 1
@@ -147,7 +162,8 @@ impl Network {
                 }
             }
         }
-        into_cost(totals)
+        let cost = into_cost(totals);
+        Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, ..cost }
     }
 
     fn sum(&self, of: fn(&Module, &State) -> u64) -> u64 {
@@ -217,5 +233,5 @@ fn into_cost(totals: BlockCost) -> Cost {
     };
     let mut terms: Vec<TermCost> = totals.entries.into_iter().map(term).collect();
     terms.sort_unstable_by_key(|term| (term.part, term.quantity));
-    Cost { terms, attention: Attention::Full }
+    Cost { terms, attention: Attention::Full, sequences_apart: false, virtual_positions: 0, virtual_keys: 0 }
 }

@@ -3,7 +3,7 @@
 use super::names::{self, Place, Rule};
 use super::network::{Network, Plan};
 use super::state::{Pair, State};
-use super::targets;
+use super::targets::Choice;
 use crate::facts::AdapterKind;
 use crate::method::{Method, MethodProblem, TrainingOptions};
 use crate::shape::{Module, ModuleKind, Shape};
@@ -13,20 +13,45 @@ impl Network {
     pub fn from_method(shape: &Shape, method: &Method, options: &TrainingOptions) -> Result<Self, MethodProblem> {
         let mut network = Self::frozen(shape);
         network.checkpoint = options.gradient_checkpointing;
+        network.checkpoint_every = options.checkpoint_every.max(1);
         // transformers 5 calls enable_input_require_grads() whenever it enables checkpointing on a text model.
         let implied = options.gradient_checkpointing.is_some() && network.program.reads_tokens;
         network.input_require_grads = options.input_require_grads || implied;
         match method {
             Method::Full { frozen } => network.train_all_but(frozen)?,
-            Method::Lora { kind, rank, targets, modules_to_save } => {
-                targets::adapt(&mut network, *kind, *rank, targets, modules_to_save)?;
+            Method::Lora { kind, rank, rank_pattern, targets, layers_to_transform, modules_to_save } => {
+                let choice = Choice { kind: *kind, rank: *rank, rank_pattern, targets, layers_to_transform };
+                choice.adapt(&mut network, modules_to_save)?;
                 network.save_modules(modules_to_save)?;
             }
+            Method::Prompt { virtual_tokens } => network.prompt(*virtual_tokens)?,
+            Method::Prefix { virtual_tokens } => network.prefix(*virtual_tokens)?,
             Method::LastLayers { layers } => network.train_last(*layers)?,
             Method::HeadOnly => network.train_head()?,
         }
         network.settle();
         Ok(network)
+    }
+
+    /// Trained vectors stand before every sequence, so gradients flow to the first block whatever is frozen.
+    fn prompt(&mut self, virtual_tokens: u64) -> Result<(), MethodProblem> {
+        let embedding = self.program.input_embeddings.as_deref().and_then(|name| names::place(&self.program, name));
+        let width = embedding.and_then(|place| self.module(place)?.kind.widths());
+        let (_, width) = width.ok_or_else(|| not_described("prompt tuning"))?;
+        self.input_require_grads = true;
+        self.virtual_positions = virtual_tokens;
+        self.virtual_parameters = virtual_tokens.saturating_mul(width);
+        Ok(())
+    }
+
+    /// Every attention gets trained keys and values beside its own.
+    fn prefix(&mut self, virtual_tokens: u64) -> Result<(), MethodProblem> {
+        let width = self.program.prefix_width.ok_or_else(|| not_described("prefix tuning"))?;
+        let blocks = self.program.last_layers.and_then(|index| self.pieces.get(index)).map_or(0, |it| it.layers.len());
+        let blocks = u64::try_from(blocks).unwrap_or(u64::MAX);
+        self.virtual_keys = virtual_tokens;
+        self.virtual_parameters = virtual_tokens.saturating_mul(width).saturating_mul(2).saturating_mul(blocks);
+        Ok(())
     }
 
     fn train_all_but(&mut self, frozen: &[String]) -> Result<(), MethodProblem> {
@@ -202,6 +227,10 @@ impl Network {
         }
         shown.join(", ")
     }
+}
+
+fn not_described(what: &str) -> MethodProblem {
+    MethodProblem::NotCounted { what: format!("{what} of this family") }
 }
 
 fn module_at<'a>(piece: &'a crate::shape::Piece, place: &Place) -> Option<&'a Module> {

@@ -1,65 +1,151 @@
 //! Which modules get a low-rank pair, as `peft` chooses them.
 
 use super::names::{self, Place, Rule};
-use super::network::Network;
+use super::network::{Network, full_name};
 use super::plan::{adaptable, pair};
 use crate::facts::AdapterKind;
 use crate::method::{MethodProblem, Targets};
-use crate::shape::{ExpertTargets, ModuleKind};
+use crate::shape::{ExpertTargets, Module, ModuleKind};
 
 /// The largest rank that is believed; full rank is at most the width of a layer.
 const LARGEST_RANK: u64 = 1 << 20;
 
-/// Puts a pair beside every target.
-pub(super) fn adapt(
-    network: &mut Network,
-    kind: AdapterKind,
-    rank: u64,
-    targets: &Targets,
-    saved: &[String],
-) -> Result<(), MethodProblem> {
-    if rank == 0 || rank > LARGEST_RANK {
-        return Err(MethodProblem::Rank { rank, most: LARGEST_RANK });
+/// What `peft` is told of low-rank pairs.
+pub(super) struct Choice<'a> {
+    pub(super) kind: AdapterKind,
+    pub(super) rank: u64,
+    pub(super) rank_pattern: &'a [(String, u64)],
+    pub(super) targets: &'a Targets,
+    pub(super) layers_to_transform: &'a [u64],
+}
+
+impl Choice<'_> {
+    /// Puts a pair beside every target.
+    pub(super) fn adapt(&self, network: &mut Network, saved: &[String]) -> Result<(), MethodProblem> {
+        let mut ranks = self.rank_pattern.iter().map(|(_, rank)| *rank).chain([self.rank]);
+        if let Some(rank) = ranks.find(|rank| *rank == 0 || *rank > LARGEST_RANK) {
+            return Err(MethodProblem::Rank { rank, most: LARGEST_RANK });
+        }
+        let mut chosen = self.chosen(network)?;
+        if !self.layers_to_transform.is_empty() {
+            chosen = self.in_chosen_blocks(network, chosen)?;
+        }
+        for (place, rank) in chosen {
+            network.edit(&[place], |_, state| state.pairs = vec![pair(self.kind, rank)]);
+        }
+        // The first pattern that fits holds, so it is written last.
+        for (name, rank) in self.rank_pattern.iter().rev() {
+            let places = network.find(name, Rule::Suffix, "rank pattern")?;
+            network.edit(&places, |_, state| state.pairs.iter_mut().for_each(|pair| pair.rank = *rank));
+        }
+        // peft puts no pair on a module to save, nor beneath one.
+        for name in saved {
+            let places = names::find(network, name, Rule::SuffixOfHolder);
+            network.edit(&places, |_, state| state.pairs.clear());
+        }
+        Ok(())
     }
-    let mut chosen: Vec<(Place, u64)> = Vec::new();
-    match targets {
-        Targets::AllLinear => {
-            let linear = all_linear(network);
-            match network.program.expert_targets {
-                None => chosen.extend(linear.into_iter().map(|(place, _)| (place, rank))),
-                Some(experts) => {
-                    // peft translates by the last part of a name, so what is called as an expert's part once was goes too.
-                    let kept = linear.into_iter().filter(|(_, leaf)| !expert_names(experts).contains(&leaf.as_str()));
-                    chosen.extend(kept.map(|(place, _)| (place, rank)));
-                    chosen.extend(expert_places(network, experts, expert_names(experts), rank)?);
+
+    /// The places of pairs in all blocks, with their ranks.
+    fn chosen(&self, network: &mut Network) -> Result<Vec<(Place, u64)>, MethodProblem> {
+        match self.targets {
+            Targets::AllLinear => self.all_linear(network),
+            Targets::Named(names) if names.is_empty() => {
+                Err(MethodProblem::NoTargets { known: network.known(adaptable(self.kind)) })
+            }
+            Targets::Named(names) => self.named(network, names),
+            Targets::Pattern(pattern) => {
+                let places = matching(network, pattern, self.kind)?;
+                Ok(places.into_iter().map(|place| (place, self.rank)).collect())
+            }
+        }
+    }
+
+    fn all_linear(&self, network: &Network) -> Result<Vec<(Place, u64)>, MethodProblem> {
+        let linear = all_linear(network);
+        let Some(experts) = network.program.expert_targets else {
+            return Ok(linear.into_iter().map(|(place, _)| (place, self.rank)).collect());
+        };
+        // peft translates by the last part of a name, so whatever is called as an expert's part once was goes too.
+        let names = expert_names(experts);
+        let kept = linear.into_iter().filter(|(_, leaf)| !names.contains(&leaf.as_str()));
+        let mut chosen: Vec<(Place, u64)> = kept.map(|(place, _)| (place, self.rank)).collect();
+        chosen.extend(expert_places(network, experts, &names, self.rank)?);
+        Ok(chosen)
+    }
+
+    /// A list may name what this model does not have, as long as something fits: `peft` takes it so.
+    fn named(&self, network: &mut Network, names: &[String]) -> Result<Vec<(Place, u64)>, MethodProblem> {
+        let experts = network.program.expert_targets;
+        let translated =
+            |name: &str| experts.and_then(|it| expert_names(it).into_iter().find(|known| is_called(name, known)));
+        let as_experts: Vec<&str> = names.iter().filter_map(|name| translated(name)).collect();
+        let mut chosen = match experts {
+            Some(experts) => expert_places(network, experts, &as_experts, self.rank)?,
+            None => Vec::new(),
+        };
+        let mut missing = None;
+        for name in names.iter().filter(|name| translated(name).is_none()) {
+            match find_kind(network, name, self.kind) {
+                Ok(places) => chosen.extend(places.into_iter().map(|place| (place, self.rank))),
+                Err(problem) => {
+                    network.unmatched.push(name.clone());
+                    missing.get_or_insert(problem);
                 }
             }
         }
-        Targets::Named(names) if names.is_empty() => {
-            return Err(MethodProblem::NoTargets { known: network.known(adaptable(kind)) });
-        }
-        Targets::Named(names) => {
-            let experts = network.program.expert_targets;
-            let translated =
-                |name: &str| experts.and_then(|it| expert_names(it).into_iter().find(|known| is_called(name, known)));
-            let as_experts: Vec<&str> = names.iter().filter_map(|name| translated(name)).collect();
-            if let Some(experts) = experts.filter(|_| !as_experts.is_empty()) {
-                chosen.extend(expert_places(network, experts, as_experts, rank)?);
-            }
-            for name in names.iter().filter(|name| translated(name).is_none()) {
-                chosen.extend(find_kind(network, name, kind)?.into_iter().map(|place| (place, rank)));
-            }
+        match missing {
+            Some(problem) if chosen.is_empty() => Err(problem),
+            _ => Ok(chosen),
         }
     }
-    for (place, rank) in chosen {
-        network.edit(&[place], |_, state| state.pairs = vec![pair(kind, rank)]);
+
+    /// Those of the places that lie in the blocks that were asked for.
+    fn in_chosen_blocks(
+        &self,
+        network: &Network,
+        chosen: Vec<(Place, u64)>,
+    ) -> Result<Vec<(Place, u64)>, MethodProblem> {
+        let stack = network.program.last_layers.and_then(|index| network.pieces.get(index));
+        let there = stack.map_or(0, |planned| planned.layers.len());
+        let numbers = self.layers_to_transform.iter().map(|it| usize::try_from(*it).ok().filter(|it| *it < there));
+        let Some(numbers) = numbers.collect::<Option<Vec<usize>>>() else {
+            let asked = self.layers_to_transform.iter().copied().max().unwrap_or_default();
+            return Err(MethodProblem::Block { asked, there });
+        };
+        let narrowed = chosen.into_iter().flat_map(|(place, rank)| {
+            let piece = network.program.pieces.get(place.piece).filter(|piece| piece.is_stack());
+            let kinds = piece.map_or(&[][..], |piece| &piece.layers);
+            let fits =
+                |layer: usize| kinds.get(layer) == Some(&place.block) && place.layer.is_none_or(|only| only == layer);
+            let fitting = numbers.iter().copied().filter(|layer| fits(*layer));
+            fitting.map(|layer| (Place { layer: Some(layer), ..place }, rank)).collect::<Vec<_>>()
+        });
+        Ok(narrowed.collect())
     }
-    // peft puts no pair on a module to save, nor beneath one.
-    for name in saved {
-        let places = names::find(network, name, Rule::SuffixOfHolder);
-        network.edit(&places, |_, state| state.pairs.clear());
+}
+
+/// Modules whose whole name a regular expression matches.
+fn matching(network: &Network, pattern: &str, kind: AdapterKind) -> Result<Vec<Place>, MethodProblem> {
+    let expression = regex::Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|problem| MethodProblem::Pattern { pattern: pattern.to_owned(), problem: problem.to_string() })?;
+    let fits = |module: &Module| adaptable(kind)(module.kind) && !module.kind.is_parameter();
+    let mut places = Vec::new();
+    for (index, piece) in network.program.pieces.iter().enumerate() {
+        for (layer, block) in piece.layers.iter().enumerate() {
+            let modules = piece.blocks.get(*block).map_or(&[][..], |block| &block.modules);
+            let fitting = modules.iter().enumerate().filter(|(_, module)| fits(module));
+            let met = fitting.filter(|(_, module)| expression.is_match(&full_name(piece, layer, module)));
+            let layer = piece.is_stack().then_some(layer);
+            places.extend(met.map(|(module, _)| Place { piece: index, block: *block, module, layer }));
+        }
     }
-    Ok(())
+    if places.is_empty() {
+        let wanted = "module that takes a low-rank pair";
+        let known = network.known(|it| adaptable(kind)(it) && !it.is_parameter());
+        return Err(MethodProblem::NoSuchModule { option: "target", name: pattern.to_owned(), wanted, known });
+    }
+    Ok(places)
 }
 
 /// Every linear module but the output head, and the last part of its name.
@@ -104,7 +190,7 @@ fn expert_names(experts: ExpertTargets) -> Vec<&'static str> {
 fn expert_places(
     network: &Network,
     experts: ExpertTargets,
-    names: Vec<&str>,
+    names: &[&str],
     rank: u64,
 ) -> Result<Vec<(Place, u64)>, MethodProblem> {
     let known = expert_names(experts);

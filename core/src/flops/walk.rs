@@ -18,6 +18,8 @@ pub(super) struct Surroundings {
     pub(super) checkpoint: Option<Checkpointing>,
     /// The embeddings' output requires grad whatever is frozen.
     pub(super) input_gradients: bool,
+    /// Every attention has trained keys and values beside its own.
+    pub(super) prefix: bool,
 }
 
 /// Costs of one block, apart by part and quantity.
@@ -78,6 +80,7 @@ struct Walk {
     cost: BlockCost,
     requiring_grad: Bits,
     input_gradients: bool,
+    prefix: bool,
 }
 
 /// Which gradients the backward pass of a product forms.
@@ -95,6 +98,7 @@ impl Walk {
             cost: BlockCost::default(),
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
+            prefix: around.prefix,
         }
     }
 
@@ -137,6 +141,10 @@ impl Walk {
                 self.requiring_grad.set(to, output);
             }
             Step::Keep { on } => self.save(self.requiring_grad.get(on)),
+            Step::Prefix { slot } => {
+                let output = self.requiring_grad.get(slot) || self.prefix;
+                self.requiring_grad.set(slot, output);
+            }
             Step::Detach { slot } => self.requiring_grad.set(slot, false),
             Step::InputGradients { slot } => {
                 let output = self.requiring_grad.get(slot) || self.input_gradients;

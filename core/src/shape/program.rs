@@ -22,6 +22,8 @@ pub(crate) struct Program {
     pub(crate) last_layers: Option<usize>,
     /// `transformers` 5 calls `enable_input_require_grads()` where it enables checkpointing: it reads tokens.
     pub(crate) reads_tokens: bool,
+    /// Width of one block's keys as `peft` 0.21 computes it for a trained prefix; `None` where nobody has described it.
+    pub(crate) prefix_width: Option<u64>,
     /// How `peft` translates targets that this family's experts once had as single modules.
     pub(crate) expert_targets: Option<ExpertTargets>,
 }
@@ -143,6 +145,8 @@ pub(crate) enum Step {
     Keep { on: Slot },
     /// The gradient ends here.
     Detach { slot: Slot },
+    /// Where trained keys or values (prefix tuning) stand beside the slot's own.
+    Prefix { slot: Slot },
     /// Where `enable_input_require_grads()` hangs its hook.
     InputGradients { slot: Slot },
 }

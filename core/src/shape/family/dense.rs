@@ -146,7 +146,9 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         let attention = Attention { mask: *mask, ..attention.clone() };
         block(hidden, &attention, &feed_forward, after, dropout)
     };
-    Ok(Decoder::usual(vocabulary, hidden, tied_head).program(&masks, build))
+    let mut program = Decoder::usual(vocabulary, hidden, tied_head).program(&masks, build);
+    program.prefix_width = Some((hidden / attention.heads).saturating_mul(attention.key_value_heads));
+    Ok(program)
 }
 
 /// One block: two branches, each normed, computed and added to the residual stream.

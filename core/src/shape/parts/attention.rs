@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::build::Builder;
-use super::super::program::{ModuleKind, Slot};
+use super::super::program::{ModuleKind, Slot, Step};
 use super::super::quantity::{Mask, Stream};
 use crate::flops::Part;
 
@@ -128,6 +128,8 @@ impl Attention {
                 key = block.norm(key_norm, keys, key);
             }
         }
+        block.step(Step::Prefix { slot: key });
+        block.step(Step::Prefix { slot: value });
         let mixed =
             scores_and_values(block, (query, key, value), (queries, queries), key_stream, self.mask, self.dropout);
         let kind = ModuleKind::Linear { inputs: queries, outputs: hidden, bias: self.output_bias };
