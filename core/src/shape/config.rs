@@ -12,6 +12,7 @@ pub(super) mod most {
     pub(in crate::shape) const HEADS: u64 = 1 << 14;
     pub(in crate::shape) const HEAD_SIZE: u64 = 1 << 14;
     pub(in crate::shape) const LAYERS: u64 = 1 << 12;
+    pub(in crate::shape) const EXPERTS: u64 = 1 << 16;
     pub(in crate::shape) const WINDOW: u64 = 1 << 40;
 }
 
@@ -77,6 +78,13 @@ impl<'a> Config<'a> {
     pub(super) fn text(self, key: &str) -> Result<Option<&'a str>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| wrong_type(key, value, "a text"))
+    }
+
+    /// A list of whole numbers from 0 on, or `None` if absent.
+    pub(super) fn counts(self, key: &str) -> Result<Option<Vec<u64>>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let counts = value.as_array().and_then(|items| items.iter().map(Value::as_u64).collect());
+        counts.map(Some).ok_or_else(|| wrong_type(key, value, "a list of whole numbers, 0 or more"))
     }
 
     /// A list of texts, or `None` if absent.

@@ -7,12 +7,14 @@ use super::program::Program;
 use super::{Shape, ShapeProblem};
 
 mod dense;
+mod experts;
+mod sizes;
 
 /// Reads a family's configuration.
 type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
 
 /// Every family: its `model_type`s and who reads them.
-const FAMILIES: [(&[&str], Read); 1] = [(&dense::MODEL_TYPES, dense::read)];
+const FAMILIES: [(&[&str], Read); 2] = [(&dense::MODEL_TYPES, dense::read), (&experts::MODEL_TYPES, experts::read)];
 
 /// Reads a configuration of any family above.
 pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {

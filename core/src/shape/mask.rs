@@ -17,6 +17,9 @@ pub(super) enum Windows {
     All(Option<u64>),
     /// Where `use_sliding_window` is true, those that `layer_types` names, else those from `max_window_layers` on.
     Upper,
+    /// Those that `layer_types` calls chunked, else those with rotary positions (`no_rope_layers`, else all but each
+    /// `no_rope_layer_interval`-th), see chunks of `attention_chunk_size`.
+    Llama4,
     /// Those that `layer_types` names, else all but each `every`-th; `use_bidirectional_attention` can lift the mask.
     Alternating {
         /// One block in so many sees everything.
@@ -40,13 +43,25 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
         Windows::All(default) => all(window(config, default)?),
         Windows::Upper if !config.flag("use_sliding_window")?.unwrap_or(false) => all(Mask::Causal),
         Windows::Upper => {
+            let sliding = window(config, Some(USUAL_WINDOW))?;
             let first = config.count("max_window_layers")?.unwrap_or(USUAL_FULL_LAYERS);
-            chosen(config, layers, |layer| layer >= first)
+            chosen(config, layers, sliding, |layer| layer >= first)
+        }
+        Windows::Llama4 => {
+            let size = config.size("attention_chunk_size", most::WINDOW)?;
+            let size = if config.has("attention_chunk_size") { size } else { Some(8192) };
+            let interval = config.size("no_rope_layer_interval", most::LAYERS)?.unwrap_or(4);
+            let rotary = config.counts("no_rope_layers")?.filter(|listed| !listed.is_empty());
+            let listed = move |layer: u64| {
+                let entry = usize::try_from(layer).ok().and_then(|layer| rotary.as_ref()?.get(layer).copied());
+                entry.map_or_else(|| !(layer + 1).is_multiple_of(interval), |entry| entry != 0)
+            };
+            chosen(config, layers, size.map_or(Mask::Causal, Mask::Chunked), listed)
         }
         Windows::Alternating { every, adjustable } => {
             let given = if adjustable { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
             let every = given.unwrap_or(every);
-            chosen(config, layers, |layer| !(layer + 1).is_multiple_of(every))
+            chosen(config, layers, window(config, Some(USUAL_WINDOW))?, |layer| !(layer + 1).is_multiple_of(every))
         }
     }
 }
@@ -57,7 +72,7 @@ fn lifts_mask(windows: Windows, config: Config<'_>) -> Result<bool, ShapeProblem
         Windows::Bidirectional | Windows::Alternating { .. } => {
             Ok(config.flag("use_bidirectional_attention")?.unwrap_or(false))
         }
-        Windows::Never | Windows::All(_) | Windows::Upper => Ok(false),
+        Windows::Never | Windows::All(_) | Windows::Upper | Windows::Llama4 => Ok(false),
     }
 }
 
@@ -69,8 +84,12 @@ fn window(config: Config<'_>, default: Option<u64>) -> Result<Mask, ShapeProblem
 }
 
 /// Masks by `layer_types`, or by the family's rule where that is absent.
-fn chosen(config: Config<'_>, layers: u64, slides: impl Fn(u64) -> bool) -> Result<Vec<Mask>, ShapeProblem> {
-    let sliding = window(config, Some(USUAL_WINDOW))?;
+fn chosen(
+    config: Config<'_>,
+    layers: u64,
+    sliding: Mask,
+    slides: impl Fn(u64) -> bool,
+) -> Result<Vec<Mask>, ShapeProblem> {
     let mask = |slides: bool| if slides { sliding } else { Mask::Causal };
     let Some(types) = config.texts("layer_types")? else {
         return Ok((0..layers).map(|layer| mask(slides(layer))).collect());
@@ -87,7 +106,7 @@ fn chosen(config: Config<'_>, layers: u64, slides: impl Fn(u64) -> bool) -> Resu
 
 fn slides_by_type(kind: &str) -> Result<bool, ShapeProblem> {
     match kind {
-        "sliding_attention" => Ok(true),
+        "sliding_attention" | "chunked_attention" => Ok(true),
         "full_attention" => Ok(false),
         other => Err(ShapeProblem::WrongType {
             key: "layer_types".to_owned(),

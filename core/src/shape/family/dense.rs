@@ -178,7 +178,7 @@ fn end_of_branch(block: &mut Builder, branch: Slot, dropout: bool) {
 }
 
 /// A classification head costs far less than a language model's, so counting the one for the other would be wrong by much.
-fn check_head(config: Config<'_>) -> Result<(), ShapeProblem> {
+pub(super) fn check_head(config: Config<'_>) -> Result<(), ShapeProblem> {
     let architectures = config.texts("architectures")?.unwrap_or_default();
     match architectures.iter().find(|class| class.contains("For") && !class.ends_with("ForCausalLM")) {
         Some(class) => Err(ShapeProblem::UnknownHead { found: shortened_text(class) }),

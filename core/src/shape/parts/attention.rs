@@ -88,6 +88,24 @@ impl Attention {
         self.cross(block, hidden, input, (hidden, input, key_stream))
     }
 
+    /// The same, with one trained score for each head that takes weight from the others, if there is a name for them.
+    pub(crate) fn build_with_sinks(
+        &self,
+        block: &mut Builder,
+        hidden: u64,
+        input: Slot,
+        sinks: Option<&'static str>,
+    ) -> Slot {
+        let Some(sinks) = sinks else { return self.build(block, hidden, input) };
+        let (query, key, value) = self.project(block, hidden, input, (hidden, input, block.stream()));
+        let (pairs, twice) = (block.pairs(block.stream(), self.mask), u128::from(self.width()).saturating_mul(2));
+        let scores = block.product(query, key, twice, pairs, Part::AttentionScores);
+        let kind = ModuleKind::Scale { weight: self.heads, bias: 0 };
+        let weights = block.apply(sinks, kind, Part::AttentionProjections, scores);
+        let mixed = block.product(weights, value, twice, pairs, Part::AttentionScores);
+        self.leave(block, hidden, mixed)
+    }
+
     /// Attention to another stream: its width, its activation, its positions.
     pub(crate) fn cross(
         &self,
@@ -96,6 +114,20 @@ impl Attention {
         input: Slot,
         (key_width, key_input, key_stream): (u64, Slot, Stream),
     ) -> Slot {
+        let projected = self.project(block, hidden, input, (key_width, key_input, key_stream));
+        let widths = (self.width(), self.width());
+        let mixed = scores_and_values(block, projected, widths, key_stream, self.mask, self.dropout);
+        self.leave(block, hidden, mixed)
+    }
+
+    /// Query, key and value.
+    fn project(
+        &self,
+        block: &mut Builder,
+        hidden: u64,
+        input: Slot,
+        (key_width, key_input, key_stream): (u64, Slot, Stream),
+    ) -> (Slot, Slot, Slot) {
         let part = Part::AttentionProjections;
         let (queries, keys) = (self.width(), self.key_value_heads.saturating_mul(self.head_size));
         let own = block.stream();
@@ -130,10 +162,13 @@ impl Attention {
         }
         block.step(Step::Prefix { slot: key });
         block.step(Step::Prefix { slot: value });
-        let mixed =
-            scores_and_values(block, (query, key, value), (queries, queries), key_stream, self.mask, self.dropout);
-        let kind = ModuleKind::Linear { inputs: queries, outputs: hidden, bias: self.output_bias };
-        block.apply(self.output.clone(), kind, part, mixed)
+        (query, key, value)
+    }
+
+    /// Through the output projection.
+    fn leave(&self, block: &mut Builder, hidden: u64, mixed: Slot) -> Slot {
+        let kind = ModuleKind::Linear { inputs: self.width(), outputs: hidden, bias: self.output_bias };
+        block.apply(self.output.clone(), kind, Part::AttentionProjections, mixed)
     }
 }
 
