@@ -67,6 +67,10 @@ impl Batch {
                 let (lines, length) = self.lines(stream);
                 lines.saturating_mul(length)
             }
+            Quantity::PositionsAnd { stream, more } => {
+                let (lines, length) = self.lines(stream);
+                lines.saturating_mul(length.saturating_add(u128::from(more)))
+            }
             Quantity::Pairs { query, key, mask } => {
                 let (lines, length) = self.lines(query);
                 let cached = self.cached(query, key);

@@ -37,6 +37,11 @@ impl<'a> Config<'a> {
         self.keys.contains_key(key)
     }
 
+    /// Whether a text stands there.
+    pub(super) fn is_text(self, key: &str) -> bool {
+        self.value(key).is_some_and(Value::is_string)
+    }
+
     /// A whole number from 1 to `most`, or `None` if absent.
     pub(super) fn size(self, key: &str, most: u64) -> Result<Option<u64>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };

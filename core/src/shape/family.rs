@@ -9,12 +9,17 @@ use super::{Shape, ShapeProblem};
 mod dense;
 mod experts;
 mod sizes;
+mod state_space;
 
 /// Reads a family's configuration.
 type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
 
 /// Every family: its `model_type`s and who reads them.
-const FAMILIES: [(&[&str], Read); 2] = [(&dense::MODEL_TYPES, dense::read), (&experts::MODEL_TYPES, experts::read)];
+const FAMILIES: [(&[&str], Read); 3] = [
+    (&dense::MODEL_TYPES, dense::read),
+    (&experts::MODEL_TYPES, experts::read),
+    (&state_space::MODEL_TYPES, state_space::read),
+];
 
 /// Reads a configuration of any family above.
 pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {

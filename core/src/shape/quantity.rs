@@ -41,6 +41,13 @@ pub enum Quantity {
     Pass,
     /// Positions.
     Positions(Stream),
+    /// Positions, and so many more for each line of them: a convolution that is padded on both sides.
+    PositionsAnd {
+        /// Whose positions.
+        stream: Stream,
+        /// How many more.
+        more: u64,
+    },
     /// Pairs of a query and a key.
     Pairs {
         /// Positions that ask.
@@ -65,7 +72,7 @@ impl Quantity {
     /// Whether it depends on the sizes of images.
     pub(crate) const fn follows_grid(self) -> bool {
         match self {
-            Self::Positions(stream) => matches!(stream, Stream::Grid(_)),
+            Self::Positions(stream) | Self::PositionsAnd { stream, .. } => matches!(stream, Stream::Grid(_)),
             Self::Pairs { query, key, .. } => matches!(query, Stream::Grid(_)) || matches!(key, Stream::Grid(_)),
             Self::WindowPairs { .. } => true,
             Self::Pass | Self::Chunks(_) | Self::ChunkCarries(_) => false,
