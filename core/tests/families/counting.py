@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 aten = torch.ops.aten
 # Products the counter has no formula for. Where one of them runs, the case says so under `uncounted`.
-UNCOUNTED = ("mv", "dot", "vdot", "addmv", "addr", "addbmm", "_grouped_mm", "_fft_r2c", "_fft_c2r", "_fft_c2c")
+UNCOUNTED = ("linalg_solve_triangular", "mv", "dot", "vdot", "addmv", "addr", "addbmm", "_grouped_mm", "_fft_r2c", "_fft_c2r", "_fft_c2c")
 
 
 def convolution_backward(grad_out, x, weight, _bias, _stride, _padding, _dilation, transposed, *rest, **_keywords):
