@@ -213,6 +213,7 @@ pub struct Fed {
 /// Lengths inside a pass (`packed`, `image_grid`) are histograms over all passes of the row and not part of its form: packed
 /// batches never repeat, and what they cost is a sum over their sequences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of a pass, and they do not exclude one another")]
 pub struct Passes {
     /// What the passes were for.
     pub phase: Phase,
@@ -220,7 +221,7 @@ pub struct Passes {
     pub gradient: bool,
     /// Sequences in each pass (the micro-batch).
     pub sequences: u64,
-    /// Positions of each sequence in each pass; of an encoder-decoder, the encoder's (0 where the encoder did not run).
+    /// Positions of each sequence in each pass; of an encoder-decoder, the encoder's.
     pub length: u64,
     /// Positions of a key-value cache that each pass attends to besides its own; 0 without a cache.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -228,6 +229,9 @@ pub struct Passes {
     /// Positions of each sequence in an encoder-decoder's decoder; 0 for other models.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decoder_length: u64,
+    /// The encoder of an encoder-decoder did not run: its output came from an earlier pass.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub encoder_skipped: bool,
     /// Images in each pass, over all its sequences together.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub images: u64,
@@ -241,6 +245,13 @@ pub struct Passes {
     /// The model ran with its adapters switched off, as its own reference: their products are not done.
     #[serde(default, skip_serializing_if = "is_false")]
     pub adapters_disabled: bool,
+    /// Positions over all these passes that the output head was applied to, where they are not all: `logits_to_keep`, a head
+    /// that leaves out what is not scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_positions: Option<u64>,
+    /// The backward pass does the output head's forward product again, so that the logits never stand in memory as a whole.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub head_recomputed: bool,
     /// How many such passes.
     pub count: u64,
     /// Positions over all these passes that are no padding; `None` where the hook could not tell without waiting for a device.
@@ -257,10 +268,13 @@ impl Passes {
             length,
             cached_length: 0,
             decoder_length: 0,
+            encoder_skipped: false,
             images: 0,
             image_grid: Vec::new(),
             packed: Vec::new(),
             adapters_disabled: false,
+            head_positions: None,
+            head_recomputed: false,
             count,
             real_tokens: None,
         }

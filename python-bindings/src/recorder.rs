@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use flopsmeter_core::facts::{HookFinding, ModelFacts, Phase, Process, Progress};
-use flopsmeter_meter::hook::client::{HookClient, Pass};
+use flopsmeter_core::facts::{HookFinding, ImageGrids, ModelFacts, PackedSequences, Passes, Phase, Process, Progress};
+use flopsmeter_meter::hook::client::HookClient;
 use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
 
@@ -58,9 +58,14 @@ impl Recorder {
         Ok(())
     }
 
-    /// Adds one forward pass.
-    #[pyo3(signature = (model, phase, gradient, sequences, length, cached_length, real_tokens, /))]
-    #[expect(clippy::too_many_arguments, reason = "called once a pass: a plain positional call is the cheapest")]
+    /// Adds forward passes of one form; `packed` and `image_grid` are (count, size) pairs.
+    #[pyo3(signature = (
+        model, phase, gradient, sequences, length, cached_length, real_tokens, /, *, decoder_length = 0,
+        encoder_skipped = false, images = 0, image_grid = Vec::new(), packed = Vec::new(), adapters_disabled = false,
+        head_positions = None, head_recomputed = false, count = 1
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "called once a pass: a plain call is the cheapest")]
+    #[expect(clippy::fn_params_excessive_bools, reason = "the fields of `Passes`, by their names")]
     fn record(
         &self,
         model: u32,
@@ -70,11 +75,31 @@ impl Recorder {
         length: u64,
         cached_length: u64,
         real_tokens: Option<u64>,
+        decoder_length: u64,
+        encoder_skipped: bool,
+        images: u64,
+        image_grid: Vec<(u64, [u64; 3])>,
+        packed: Vec<(u64, u64)>,
+        adapters_disabled: bool,
+        head_positions: Option<u64>,
+        head_recomputed: bool,
+        count: u64,
     ) -> PyResult<()> {
         let phase = phase_of(phase)?;
-        self.with(|client| {
-            client.record(Pass { model, phase, gradient, sequences, length, cached_length, real_tokens });
-        });
+        let passes = Passes {
+            cached_length,
+            real_tokens,
+            decoder_length,
+            encoder_skipped,
+            images,
+            image_grid: image_grid.into_iter().map(|(count, grid)| ImageGrids { count, grid }).collect(),
+            packed: packed.into_iter().map(|(count, length)| PackedSequences { count, length }).collect(),
+            adapters_disabled,
+            head_positions,
+            head_recomputed,
+            ..Passes::text(phase, gradient, sequences, length, count)
+        };
+        self.with(|client| client.record(model, passes));
         Ok(())
     }
 

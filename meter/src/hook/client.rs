@@ -12,11 +12,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flopsmeter_core::facts::{Fed, HookFinding, HookMessage, ModelFacts, PROTOCOL, Process, Progress};
+use flopsmeter_core::facts::{Fed, HookFinding, HookMessage, ModelFacts, PROTOCOL, Passes, Process, Progress};
 
 use self::outbox::Outbox;
-pub use self::tally::Pass;
-use self::tally::Tally;
+use self::tally::{Room, Tally};
 
 /// Shortest time between two messages of [`HookClient::flush_if_due`].
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
@@ -91,20 +90,30 @@ impl HookClient {
         self.send(&HookMessage::Model(Box::new(facts)));
     }
 
-    /// Adds one forward pass to the histogram. No system call but `getpid`.
-    pub fn record(&mut self, pass: Pass) {
+    /// Adds forward passes of one form to the histogram. No system call but `getpid`.
+    pub fn record(&mut self, model: u32, passes: Passes) {
         if !self.is_open() {
             return;
         }
-        if !self.tally.add(pass) {
-            self.find(HookFinding {
-                code: "hook-overflow".to_owned(),
-                text: format!(
+        let (code, text) = match self.tally.add(model, passes) {
+            Room::Enough => return,
+            Room::WithoutSizes => (
+                "sizes-overflow",
+                format!(
+                    "sequences or images of more than {} different sizes piled up because the meter did not read; packed rows \
+                     beyond are counted as one sequence each",
+                    tally::MAXIMUM_SIZES
+                ),
+            ),
+            Room::None => (
+                "hook-overflow",
+                format!(
                     "passes of more than {} different forms piled up because the meter did not read; those beyond are not counted",
                     tally::MAXIMUM_ROWS
                 ),
-            });
-        }
+            ),
+        };
+        self.find(HookFinding { code: code.to_owned(), text });
     }
 
     /// Keeps where the trainer stands for the next flush.

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from os import PathLike
 from typing import final
 
@@ -23,6 +24,16 @@ class Recorder:
         cached_length: int,
         real_tokens: int | None,
         /,
+        *,
+        decoder_length: int = 0,
+        encoder_skipped: bool = False,
+        images: int = 0,
+        image_grid: Sequence[tuple[int, Sequence[int]]] = ...,
+        packed: Sequence[tuple[int, int]] = ...,
+        adapters_disabled: bool = False,
+        head_positions: int | None = None,
+        head_recomputed: bool = False,
+        count: int = 1,
     ) -> None: ...
     def progress(self, step: int, first_step: int, max_steps: int | None) -> None: ...
     def finding(self, code: str, text: str) -> None: ...

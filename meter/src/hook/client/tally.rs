@@ -2,32 +2,29 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use flopsmeter_core::facts::{Passes, Phase};
+use flopsmeter_core::facts::{ImageGrids, PackedSequences, Passes, Phase};
 
 /// Most rows held at once; a training job has as many as it has distinct batch forms, some hundreds.
 pub(super) const MAXIMUM_ROWS: usize = 50_000;
 
-/// One forward pass.
+/// Most lengths or sizes inside the passes of one row.
+pub(super) const MAXIMUM_SIZES: usize = 16_384;
+
+/// How much of a pass there was room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
-    /// Which model of the process.
-    pub model: u32,
-    /// What it was for.
-    pub phase: Phase,
-    /// `torch.is_grad_enabled()`.
-    pub gradient: bool,
-    /// Sequences.
-    pub sequences: u64,
-    /// Positions of each sequence, padding included.
-    pub length: u64,
-    /// Positions of a key-value cache attended to besides.
-    pub cached_length: u64,
-    /// Positions that are no padding, if known on the host.
-    pub real_tokens: Option<u64>,
+pub(super) enum Room {
+    /// All of it.
+    Enough,
+    /// The pass, but not the lengths inside it.
+    WithoutSizes,
+    /// Nothing.
+    None,
 }
 
-/// Whether the real tokens are known is part of the form, so that one unknown pass does not hide the others' tokens.
+/// What has to be equal for passes to share a row. Whether something is known is part of it, so that one pass of which it is
+/// not does not hide the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of a pass, and they do not exclude one another")]
 struct Form {
     model: u32,
     phase: Phase,
@@ -35,27 +32,68 @@ struct Form {
     sequences: u64,
     length: u64,
     cached_length: u64,
+    decoder_length: u64,
+    encoder_skipped: bool,
+    images: u64,
+    sized_images: bool,
+    packed: bool,
+    adapters_disabled: bool,
+    some_head_positions: bool,
+    head_recomputed: bool,
     real_known: bool,
 }
 
-impl From<Pass> for Form {
-    fn from(pass: Pass) -> Self {
+impl Form {
+    const fn of(model: u32, passes: &Passes) -> Self {
         Self {
-            model: pass.model,
-            phase: pass.phase,
-            gradient: pass.gradient,
-            sequences: pass.sequences,
-            length: pass.length,
-            cached_length: pass.cached_length,
-            real_known: pass.real_tokens.is_some(),
+            model,
+            phase: passes.phase,
+            gradient: passes.gradient,
+            sequences: passes.sequences,
+            length: passes.length,
+            cached_length: passes.cached_length,
+            decoder_length: passes.decoder_length,
+            encoder_skipped: passes.encoder_skipped,
+            images: passes.images,
+            sized_images: !passes.image_grid.is_empty(),
+            packed: !passes.packed.is_empty(),
+            adapters_disabled: passes.adapters_disabled,
+            some_head_positions: passes.head_positions.is_some(),
+            head_recomputed: passes.head_recomputed,
+            real_known: passes.real_tokens.is_some(),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What adds up over the passes of a row.
+#[derive(Debug, Default)]
 struct Sum {
     count: u64,
     real_tokens: u64,
+    head_positions: u64,
+    packed: BTreeMap<u64, u64>,
+    image_grid: BTreeMap<[u64; 3], u64>,
+}
+
+impl Sum {
+    fn has_room_for(&self, passes: &Passes) -> bool {
+        let sequences = passes.packed.iter().filter(|row| !self.packed.contains_key(&row.length)).count();
+        let images = passes.image_grid.iter().filter(|row| !self.image_grid.contains_key(&row.grid)).count();
+        self.packed.len() + sequences <= MAXIMUM_SIZES && self.image_grid.len() + images <= MAXIMUM_SIZES
+    }
+
+    fn add(&mut self, passes: &Passes) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.count, passes.count);
+        add(&mut self.real_tokens, passes.real_tokens.unwrap_or(0));
+        add(&mut self.head_positions, passes.head_positions.unwrap_or(0));
+        for row in &passes.packed {
+            add(self.packed.entry(row.length).or_default(), row.count);
+        }
+        for row in &passes.image_grid {
+            add(self.image_grid.entry(row.grid).or_default(), row.count);
+        }
+    }
 }
 
 /// Counts passes by form.
@@ -65,16 +103,25 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds one pass; `false` if there is no room for another form.
-    pub(super) fn add(&mut self, pass: Pass) -> bool {
-        let form = Form::from(pass);
-        if self.rows.len() >= MAXIMUM_ROWS && !self.rows.contains_key(&form) {
-            return false;
+    /// Adds passes of one form.
+    pub(super) fn add(&mut self, model: u32, mut passes: Passes) -> Room {
+        let mut form = Form::of(model, &passes);
+        let mut room = Room::Enough;
+        let fits = match self.rows.get(&form) {
+            Some(sum) => sum.has_room_for(&passes),
+            None => Sum::default().has_room_for(&passes),
+        };
+        if !fits {
+            // A packed pass without its lengths counts as one of long sequences, which is never less.
+            (passes.packed, passes.image_grid) = (Vec::new(), Vec::new());
+            form = Form::of(model, &passes);
+            room = Room::WithoutSizes;
         }
-        let sum = self.rows.entry(form).or_default();
-        sum.count = sum.count.saturating_add(1);
-        sum.real_tokens = sum.real_tokens.saturating_add(pass.real_tokens.unwrap_or(0));
-        true
+        if self.rows.len() >= MAXIMUM_ROWS && !self.rows.contains_key(&form) {
+            return Room::None;
+        }
+        self.rows.entry(form).or_default().add(&passes);
+        room
     }
 
     /// All rows by model, in the order of their forms; the tally is empty afterwards.
@@ -83,64 +130,31 @@ impl Tally {
         rows.sort_unstable_by_key(|(form, _)| *form);
         let mut by_model: BTreeMap<u32, Vec<Passes>> = BTreeMap::new();
         for (form, sum) in rows {
-            by_model.entry(form.model).or_default().push(Passes {
-                cached_length: form.cached_length,
-                real_tokens: form.real_known.then_some(sum.real_tokens),
-                ..Passes::text(form.phase, form.gradient, form.sequences, form.length, sum.count)
-            });
+            by_model.entry(form.model).or_default().push(row(form, sum));
         }
         by_model
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn pass(length: u64, real_tokens: Option<u64>) -> Pass {
-        Pass { model: 0, phase: Phase::Training, gradient: true, sequences: 2, length, cached_length: 0, real_tokens }
-    }
-
-    #[test]
-    fn one_unknown_pass_does_not_hide_the_others_tokens() {
-        let mut tally = Tally::default();
-        for real_tokens in [Some(5), None, Some(7)] {
-            assert!(tally.add(pass(8, real_tokens)));
-        }
-        let rows = tally.take().remove(&0).unwrap();
-        let told: Vec<_> = rows.iter().map(|row| (row.count, row.real_tokens)).collect();
-        assert_eq!(told, [(1, None), (2, Some(12))]);
-        assert!(tally.take().is_empty());
-    }
-
-    #[test]
-    fn a_full_tally_still_counts_the_forms_it_has() {
-        let mut tally = Tally::default();
-        for length in 0..MAXIMUM_ROWS {
-            assert!(tally.add(pass(u64::try_from(length).unwrap(), None)));
-        }
-        assert!(!tally.add(pass(u64::MAX, None)));
-        assert!(tally.add(pass(0, None)));
-    }
-
-    proptest! {
-        #[test]
-        fn no_pass_is_lost_or_counted_twice(lengths in proptest::collection::vec((0_u64..4, proptest::option::of(0_u64..9)), 0..200), cut in 0_usize..200) {
-            let mut tally = Tally::default();
-            let mut seen = Vec::new();
-            for (index, (length, real)) in lengths.iter().enumerate() {
-                if index == cut {
-                    seen.extend(tally.take().into_values().flatten());
-                }
-                tally.add(pass(*length, *real));
-            }
-            seen.extend(tally.take().into_values().flatten());
-            let count: u64 = seen.iter().map(|row| row.count).sum();
-            let real: u64 = seen.iter().filter_map(|row| row.real_tokens).sum();
-            prop_assert_eq!(count, u64::try_from(lengths.len()).unwrap());
-            prop_assert_eq!(real, lengths.iter().filter_map(|(_, real)| *real).sum::<u64>());
-        }
+fn row(form: Form, sum: Sum) -> Passes {
+    Passes {
+        phase: form.phase,
+        gradient: form.gradient,
+        sequences: form.sequences,
+        length: form.length,
+        cached_length: form.cached_length,
+        decoder_length: form.decoder_length,
+        encoder_skipped: form.encoder_skipped,
+        images: form.images,
+        image_grid: sum.image_grid.into_iter().map(|(grid, count)| ImageGrids { count, grid }).collect(),
+        packed: sum.packed.into_iter().map(|(length, count)| PackedSequences { count, length }).collect(),
+        adapters_disabled: form.adapters_disabled,
+        head_positions: form.some_head_positions.then_some(sum.head_positions),
+        head_recomputed: form.head_recomputed,
+        count: sum.count,
+        real_tokens: form.real_known.then_some(sum.real_tokens),
     }
 }
+
+#[cfg(test)]
+mod tests;

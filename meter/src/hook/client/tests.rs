@@ -46,16 +46,8 @@ fn facts(padding: usize) -> ModelFacts {
     }
 }
 
-fn pass(length: u64) -> Pass {
-    Pass {
-        model: 0,
-        phase: Phase::Training,
-        gradient: true,
-        sequences: 4,
-        length,
-        cached_length: 0,
-        real_tokens: Some(length),
-    }
+fn pass(length: u64) -> Passes {
+    row(length, 1)
 }
 
 fn row(length: u64, count: u64) -> Passes {
@@ -83,13 +75,13 @@ fn what_was_recorded_arrives_in_order_and_as_differences() {
     let (mut client, stream) = meter.connect();
     let reading = read_all(stream);
     client.describe(facts(0));
-    client.record(pass(8));
-    client.record(pass(8));
+    client.record(0, pass(8));
+    client.record(0, pass(8));
     client.progress(Progress { step: 1, first_step: 0, max_steps: Some(2) });
     client.flush();
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.describe(facts(1));
-    client.record(pass(16));
+    client.record(0, pass(16));
     client.close(Duration::from_secs(2));
     drop(client);
     let expected = [
@@ -111,7 +103,7 @@ fn a_meter_that_does_not_read_delays_nothing_and_loses_nothing() {
     let (mut client, stream) = meter.connect();
     client.describe(facts(4 << 20));
     for _ in 0..1000 {
-        client.record(pass(8));
+        client.record(0, pass(8));
         client.flush();
     }
     assert!(client.is_open());
@@ -156,9 +148,9 @@ fn a_dead_meter_is_told_once_and_ignored_from_then_on() {
     let meter = Meter::new();
     let (mut client, stream) = meter.connect();
     drop(stream);
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flush();
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flush();
     assert!(!client.is_open());
     assert!(client.take_loss().is_some());
@@ -174,7 +166,7 @@ fn a_forked_child_sends_nothing() {
     // What a fork leaves in the child: the same memory under another process id.
     client.pid = client.pid.wrapping_add(1);
     client.describe(facts(0));
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flush();
     client.close(Duration::from_secs(2));
     drop(client);
@@ -186,7 +178,7 @@ fn an_abandoned_connection_ends_without_goodbye() {
     let meter = Meter::new();
     let (mut client, stream) = meter.connect();
     let reading = read_all(stream);
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.abandon();
     assert_eq!(reading.join().unwrap(), [HookMessage::Hello { protocol: PROTOCOL, process: process() }]);
     assert_eq!(client.take_loss(), None);
@@ -212,12 +204,12 @@ fn flushes_keep_their_distance() {
     let meter = Meter::new();
     let (mut client, stream) = meter.connect();
     let reading = read_all(stream);
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flush_if_due();
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flushed = Some(clock::now() + Duration::from_hours(1));
     client.flush_if_due();
-    client.record(pass(8));
+    client.record(0, pass(8));
     client.flushed = None;
     client.flush_if_due();
     client.close(Duration::from_secs(2));
