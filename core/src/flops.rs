@@ -29,6 +29,7 @@ mod count;
 mod facts;
 mod names;
 mod network;
+mod passes;
 mod plan;
 mod state;
 mod targets;
@@ -36,5 +37,6 @@ mod walk;
 
 pub use batch::Batch;
 pub use cost::{Attention, Cost, Part, TermCost};
-pub use count::{Count, count_passes};
+pub use count::Count;
 pub use network::{Network, Product};
+pub use passes::{LiveCost, Packing, count_passes};

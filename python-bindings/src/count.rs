@@ -1,7 +1,7 @@
 //! Counting without a meter, by the same rules that a run's records go through.
 
 use flopsmeter_core::facts::{ModelFacts, Passes};
-use flopsmeter_core::flops::{Count, Network, count_passes};
+use flopsmeter_core::flops::{Count, LiveCost, Network};
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::shape::Shape;
 use flopsmeter_core::unit::Flops;
@@ -36,9 +36,9 @@ fn counted(facts: &str, passes: &str) -> Result<String, String> {
     let shape = Shape::from_config(&facts.config)
         .map_err(|problem| format!("{} cannot be counted: {problem}", facts.class_name))?;
     let (network, findings) = Network::from_facts(&shape, &facts.training);
-    let cost = network.cost();
+    let cost = LiveCost::of(&shape, &network, &facts.training);
     let sum = |gradient: bool| -> Count {
-        passes.iter().filter(|row| row.gradient == gradient).map(|row| count_passes(&cost, row)).sum()
+        passes.iter().filter(|row| row.gradient == gradient).map(|row| cost.count(row)).sum()
     };
     let training = sum(true);
     let counted = Counted {

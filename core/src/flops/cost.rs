@@ -118,8 +118,6 @@ impl Attention {
 pub struct Cost {
     pub(super) terms: Vec<TermCost>,
     pub(super) attention: Attention,
-    /// Packed sequences are attended to one by one, as kernels for variable lengths do.
-    pub(super) sequences_apart: bool,
     pub(super) virtual_positions: u64,
     pub(super) virtual_keys: u64,
 }
@@ -129,14 +127,6 @@ impl Cost {
     #[must_use]
     pub fn with_attention(mut self, attention: Attention) -> Self {
         self.attention = attention;
-        self
-    }
-
-    /// The same cost where a kernel for variable lengths (flash attention) attends to packed sequences one by one; other
-    /// kernels multiply the whole row and hide what is foreign.
-    #[must_use]
-    pub fn with_sequences_apart(mut self, apart: bool) -> Self {
-        self.sequences_apart = apart;
         self
     }
 
@@ -156,11 +146,6 @@ impl Cost {
     /// as well; a cache that a sliding window has cut is then counted too high, never too low. The output head is counted
     /// at every position, although generation may compute the last one only, so that nothing is left out.
     pub fn pass(&self, gradient: bool, batch: &Batch) -> Count {
-        self.pass_of(gradient, batch, |_| true)
-    }
-
-    /// The same, of some terms only.
-    pub(super) fn pass_of(&self, gradient: bool, batch: &Batch, chosen: impl Fn(&TermCost) -> bool) -> Count {
         let mut count = Count::default();
         if batch.is_empty() {
             return count;
@@ -170,7 +155,7 @@ impl Cost {
             cached_length: batch.cached_length.saturating_add(self.virtual_keys),
             ..*batch
         };
-        for term in self.terms.iter().filter(|term| chosen(term)) {
+        for term in &self.terms {
             let amount = batch.amount(term.quantity, self.attention);
             let times = |factor: u128| Flops(factor.saturating_mul(amount));
             let backward = |factor: u128| if gradient { times(factor) } else { Flops::ZERO };

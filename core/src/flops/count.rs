@@ -3,9 +3,7 @@
 use core::iter::Sum;
 use core::ops::{Add, AddAssign};
 
-use super::batch::Batch;
-use super::cost::{Attention, Cost, Part, TermCost};
-use crate::facts::Passes;
+use super::cost::Part;
 use crate::run::Term;
 use crate::unit::Flops;
 
@@ -98,32 +96,4 @@ impl Sum for Count {
     fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
         counts.fold(Self::default(), Add::add)
     }
-}
-
-/// Operations of passes as a hook reported them.
-///
-/// Images of several sizes and packed sequences are histograms over all passes of the row, so what depends on them is counted
-/// from these and everything else from the form of one pass.
-pub fn count_passes(cost: &Cost, passes: &Passes) -> Count {
-    let batch = Batch {
-        decoder_length: passes.decoder_length,
-        images: passes.images,
-        ..Batch::text(passes.sequences, passes.length).after(passes.cached_length)
-    };
-    let packed = !passes.packed.is_empty() && (cost.sequences_apart || cost.attention == Attention::Visible);
-    let apart = |term: &TermCost| packed && term.quantity.pairs_text();
-    let on = |term: &TermCost| !(passes.adapters_disabled && term.part == Part::Adapters);
-    let regular = |term: &TermCost| on(term) && !apart(term) && !term.quantity.follows_grid();
-    let mut count = cost.pass_of(passes.gradient, &batch, regular).times(passes.count);
-    for images in &passes.image_grid {
-        let batch = Batch { images: images.count, image_grid: Some(images.grid), ..batch };
-        count += cost.pass_of(passes.gradient, &batch, |term| on(term) && term.quantity.follows_grid());
-    }
-    if packed {
-        for sequences in &passes.packed {
-            let batch = Batch::text(sequences.count, sequences.length);
-            count += cost.pass_of(passes.gradient, &batch, |term| on(term) && apart(term));
-        }
-    }
-    count
 }

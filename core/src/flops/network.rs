@@ -233,5 +233,5 @@ fn into_cost(totals: BlockCost) -> Cost {
     };
     let mut terms: Vec<TermCost> = totals.entries.into_iter().map(term).collect();
     terms.sort_unstable_by_key(|term| (term.part, term.quantity));
-    Cost { terms, attention: Attention::Full, sequences_apart: false, virtual_positions: 0, virtual_keys: 0 }
+    Cost { terms, attention: Attention::Full, virtual_positions: 0, virtual_keys: 0 }
 }

@@ -67,20 +67,3 @@ pub enum Quantity {
     /// `(chunks + 1)²` of each sequence: how state-space layers lead states from chunk to chunk.
     ChunkCarries(u64),
 }
-
-impl Quantity {
-    /// Whether it depends on the sizes of images.
-    pub(crate) const fn follows_grid(self) -> bool {
-        match self {
-            Self::Positions(stream) | Self::PositionsAnd { stream, .. } => matches!(stream, Stream::Grid(_)),
-            Self::Pairs { query, key, .. } => matches!(query, Stream::Grid(_)) || matches!(key, Stream::Grid(_)),
-            Self::WindowPairs { .. } => true,
-            Self::Pass | Self::Chunks(_) | Self::ChunkCarries(_) => false,
-        }
-    }
-
-    /// Whether it is pairs of positions of the same text.
-    pub(crate) const fn pairs_text(self) -> bool {
-        matches!(self, Self::Pairs { query: Stream::Text, key: Stream::Text, .. })
-    }
-}

@@ -1,7 +1,7 @@
 //! A live model as its hook described it, ready to be counted.
 
 use crate::facts::{AdapterKind, Checkpointing, ModelFacts};
-use crate::flops::{Cost, Network};
+use crate::flops::{LiveCost, Network};
 use crate::run::{Finding, ModelSummary};
 use crate::shape::Shape;
 
@@ -9,7 +9,7 @@ use crate::shape::Shape;
 #[derive(Debug)]
 pub(super) struct CountedModel {
     summary: ModelSummary,
-    cost: Option<Cost>,
+    cost: Option<LiveCost>,
     whole: bool,
 }
 
@@ -23,7 +23,7 @@ impl CountedModel {
             Ok(shape) => {
                 let (network, mut findings) = Network::from_facts(&shape, &facts.training);
                 findings.extend(parameter_check(facts, &network));
-                (Some(network.cost()), findings)
+                (Some(LiveCost::of(&shape, &network, &facts.training)), findings)
             }
             Err(problem) => {
                 let text = format!(
@@ -42,7 +42,7 @@ impl CountedModel {
         self.whole
     }
 
-    pub(super) const fn cost(&self) -> Option<&Cost> {
+    pub(super) const fn cost(&self) -> Option<&LiveCost> {
         self.cost.as_ref()
     }
 

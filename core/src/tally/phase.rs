@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::facts::{Passes, Phase};
-use crate::flops::{Cost, Count, count_passes};
+use crate::flops::{Count, LiveCost};
 use crate::run::{PhaseSummary, RunTokens, Term};
 use crate::unit::{Flops, Tokens};
 
@@ -51,7 +51,7 @@ impl Default for PhaseTotals {
 
 impl PhaseTotals {
     /// Adds passes of one form; false if their model cannot be counted (the tokens are, all the same).
-    pub(super) fn add(&mut self, passes: &Passes, cost: Option<&Cost>) -> bool {
+    pub(super) fn add(&mut self, passes: &Passes, cost: Option<&LiveCost>) -> bool {
         self.passes = self.passes.saturating_add(passes.count);
         let positions = passes.sequences.saturating_mul(passes.length).saturating_mul(passes.count);
         self.tokens.fed += Tokens(positions);
@@ -59,7 +59,7 @@ impl PhaseTotals {
         self.tokens.real = real.map(|(sum, more)| sum + Tokens(more));
         let Some(cost) = cost else { return false };
         self.counted_passes = self.counted_passes.saturating_add(passes.count);
-        self.count(&count_passes(cost, passes), passes.gradient);
+        self.count(&cost.count(passes), passes.gradient);
         true
     }
 
