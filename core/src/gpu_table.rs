@@ -16,7 +16,7 @@ pub use peak::GpuPeak;
 
 use crate::ledger::Digest;
 use crate::sample::ComputeCapability;
-use crate::unit::Flops;
+use crate::unit::{Flops, parse_whole};
 
 /// The embedded table, byte for byte.
 pub const EMBEDDED: &str = include_str!("../data/gpus.csv");
@@ -43,6 +43,8 @@ pub struct GpuRow {
     pub strict_basis: String,
     /// Dense bf16 (or fp16) operations per second as the data sheet has them.
     pub nominal_flop_per_second: Flops,
+    /// Rated power of the board, where the row has it.
+    pub board_power_milliwatts: Option<u64>,
     /// Whether the row's multiprocessors and clock can be relied on by themselves: marked `high` and `sourced`.
     pub firm: bool,
     /// Where the row comes from.
@@ -149,6 +151,7 @@ struct Record {
     flop_per_clk_per_sm_fp32: u32,
     strict_flop_per_clk_per_sm: u32,
     strict_basis: String,
+    tdp_w: String,
     confidence: String,
     source: String,
     note: String,
@@ -162,6 +165,13 @@ impl Record {
         let clock_mhz = clocks.iter().filter_map(|cell| highest_number(cell)).max();
         let sheet = if self.dense_bf16_tflops.is_empty() { &self.dense_fp16_tflops } else { &self.dense_bf16_tflops };
         let nominal: Flops = format!("{sheet}e12").parse().map_err(|_| problem("number of TFLOP/s", sheet))?;
+        let board_power_milliwatts = match self.tdp_w.trim() {
+            "" => None,
+            watts => {
+                let milliwatts = parse_whole(&format!("{watts}e3")).ok().and_then(|it| u64::try_from(it).ok());
+                Some(milliwatts.ok_or_else(|| problem("number of watts", watts))?)
+            }
+        };
         Ok(GpuRow {
             product_names: self.product_names.split(';').map(str::to_owned).collect(),
             compute_capability: self
@@ -175,6 +185,7 @@ impl Record {
             strict_flop_per_clock: self.strict_flop_per_clk_per_sm,
             strict_basis: self.strict_basis.clone(),
             nominal_flop_per_second: nominal,
+            board_power_milliwatts,
             firm: self.confidence == "high" && self.tensor_clock_basis == "sourced",
             source: self.source.clone(),
             note: self.note.clone(),

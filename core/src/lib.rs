@@ -13,6 +13,7 @@ pub mod judge;
 pub mod ledger;
 pub mod lineage;
 pub mod method;
+pub mod plan;
 pub mod registry;
 pub mod rules;
 pub mod run;

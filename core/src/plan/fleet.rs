@@ -1,0 +1,243 @@
+//! Named GPUs: how long they take, and the energy of their boards.
+
+use core::str::FromStr;
+
+use crate::gpu_table::{GpuRow, GpuTable, product_name};
+use crate::rules::Fraction;
+use crate::unit::{Flops, parse_whole};
+
+/// A number of GPUs of one product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// Their row of the GPU table.
+    pub row: &'static GpuRow,
+    /// How many.
+    pub count: u64,
+}
+
+/// A GPU that cannot be told from a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetProblem {
+    /// None has this name.
+    #[error("the GPU table has no `{name}`; it may be {suggestions}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// Labels that are spelled alike.
+        suggestions: String,
+    },
+    /// Several begin so.
+    #[error("`{name}` may be any of: {candidates}; name one of them")]
+    Ambiguous {
+        /// What was given.
+        name: String,
+        /// Their labels.
+        candidates: String,
+    },
+    /// No GPU at all.
+    #[error("`{text}` names no GPU; write it as `H100 SXM`, or `8xH100 SXM` for eight of them")]
+    None {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl FromStr for Fleet {
+    type Err = FleetProblem;
+
+    /// `H100 SXM`, `8xH100 SXM`: a label of the table or a product's name as the driver spells it, whole or up to its last word.
+    ///
+    /// ```
+    /// use flopsmeter_core::plan::Fleet;
+    /// let fleet: Fleet = "8xh100 sxm".parse().unwrap();
+    /// assert_eq!((fleet.count, fleet.row.label.as_str()), (8, "H100 SXM5"));
+    /// assert!("A100".parse::<Fleet>().unwrap_err().to_string().contains("A100 SXM4 80GB"));
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (count, name) = counted(text);
+        let name = product_name(name);
+        if count == 0 || words(name).is_empty() {
+            return Err(FleetProblem::None { text: text.to_owned() });
+        }
+        Ok(Self { row: named(name)?, count })
+    }
+}
+
+/// `8xH100` is eight; without a number it is one.
+fn counted(text: &str) -> (u64, &str) {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at(digits);
+    let name = rest.trim_start().strip_prefix(['x', 'X', '×']).map(str::trim_start);
+    match (number.parse(), name) {
+        (Ok(count), Some(name)) => (count, name),
+        _ => (1, text),
+    }
+}
+
+fn words(name: &str) -> Vec<String> {
+    let parts = name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    parts.map(str::to_lowercase).collect()
+}
+
+/// Whether `full` begins with `name`, word by word; the last word may be cut short, the first may not (`H20` is no `H200`).
+fn begins(full: &[String], name: &[String]) -> bool {
+    let Some((last, whole)) = name.split_last() else { return false };
+    let Some(next) = full.get(whole.len()) else { return false };
+    full.starts_with(whole) && if whole.is_empty() { next == last } else { next.starts_with(last.as_str()) }
+}
+
+fn named(name: &str) -> Result<&'static GpuRow, FleetProblem> {
+    let rows = GpuTable::embedded().rows();
+    let asked = words(name);
+    let spellings = |row: &'static GpuRow| core::iter::once(&row.label).chain(&row.product_names).map(|it| words(it));
+    let whole = rows.iter().find(|row| spellings(row).any(|spelling| spelling == asked));
+    if let Some(row) = whole {
+        return Ok(row);
+    }
+    let starting: Vec<&GpuRow> = rows.iter().filter(|row| spellings(row).any(|full| begins(&full, &asked))).collect();
+    let labels = |rows: &[&GpuRow]| rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>().join(", ");
+    match starting.as_slice() {
+        [row] => Ok(row),
+        [] => Err(FleetProblem::Unknown { name: name.to_owned(), suggestions: labels(&alike(name)) }),
+        several => Err(FleetProblem::Ambiguous { name: name.to_owned(), candidates: labels(several) }),
+    }
+}
+
+/// The three rows that are spelled most alike.
+fn alike(name: &str) -> Vec<&'static GpuRow> {
+    let name = name.to_lowercase();
+    let mut rows: Vec<&GpuRow> = GpuTable::embedded().rows().iter().collect();
+    // Labels say more than people type, so only as much of each is compared.
+    let typed = name.chars().count();
+    let distance = |row: &GpuRow| {
+        let label: String = row.label.to_lowercase().chars().take(typed).collect();
+        strsim::damerau_levenshtein(&name, &label)
+    };
+    rows.sort_by_cached_key(|row| distance(row));
+    rows.truncate(3);
+    rows
+}
+
+impl Fleet {
+    /// Operations per second of all together, as their data sheets have them for dense bf16 (or fp16).
+    pub fn nominal_flop_per_second(&self) -> Option<Flops> {
+        self.row.nominal_flop_per_second.checked_mul(self.count.into())
+    }
+
+    /// Seconds for `executed` operations at a share of the nominal peak, with three digits after the point. `None` beyond 128 bits.
+    pub fn seconds(&self, executed: Flops, utilisation: Utilisation) -> Option<String> {
+        let share = utilisation.0;
+        let done = self.nominal_flop_per_second()?.checked_mul(share.numerator().into())?;
+        Fraction::decimal(executed, share.denominator(), done.0, 3)
+    }
+
+    /// Joules of the boards at their rated power over that time, a whole number. `None` where no rated power is on record, and
+    /// beyond 128 bits.
+    pub fn board_energy_joules(&self, executed: Flops, utilisation: Utilisation) -> Option<String> {
+        let share = utilisation.0;
+        let milliwatts = self.row.board_power_milliwatts?.checked_mul(share.denominator())?;
+        // All GPUs do the work in a share of the time, so that their number cancels out.
+        let done = self.row.nominal_flop_per_second.checked_mul(share.numerator().into())?.checked_mul(1000)?;
+        Fraction::decimal(executed, milliwatts, done.0, 0)
+    }
+}
+
+/// The share of the nominal peak that a job reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utilisation(Fraction);
+
+/// A share that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no share of a peak; write it as `40%` or as `0.4`, above 0 and up to 100%")]
+pub struct UtilisationProblem {
+    text: String,
+}
+
+impl Utilisation {
+    /// 40 %: what the pre-training of Llama 3 405B reached on 8,192 and 16,384 H100 (38 to 43 %, <https://arxiv.org/abs/2407.21783>,
+    /// table 4). Small jobs often reach less.
+    pub const USUAL_PERCENT: &str = "40%";
+
+    /// In per cent, as a decimal number.
+    pub fn percent(self) -> String {
+        let share = Fraction::decimal(Flops(self.0.numerator().into()), 100, self.0.denominator().into(), 4);
+        let share = share.unwrap_or_default();
+        share.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+impl FromStr for Utilisation {
+    type Err = UtilisationProblem;
+
+    /// ```
+    /// use flopsmeter_core::plan::Utilisation;
+    /// assert_eq!("0.38".parse::<Utilisation>(), "38%".parse());
+    /// assert_eq!("37.5 %".parse::<Utilisation>().unwrap().percent(), "37.5");
+    /// assert!("40".parse::<Utilisation>().is_err(), "forty times the peak");
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const MILLIONTHS: u64 = 1_000_000;
+        let problem = || UtilisationProblem { text: text.to_owned() };
+        let number = text.trim();
+        let (number, exponent) = number.strip_suffix('%').map_or((number, 6), |percent| (percent.trim_end(), 4));
+        if number.contains(['e', 'E']) {
+            return Err(problem());
+        }
+        let millionths = parse_whole(&format!("{number}e{exponent}")).map_err(|_| problem())?;
+        let millionths = u64::try_from(millionths).ok().filter(|it| *it <= MILLIONTHS).ok_or_else(problem)?;
+        Fraction::new(millionths, MILLIONTHS).map(Self).ok_or_else(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(text: &str) -> Result<String, String> {
+        text.parse::<Fleet>().map(|fleet| format!("{} {}", fleet.count, fleet.row.label)).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn names_are_found_whole_or_up_to_their_last_word_and_never_guessed() {
+        for (text, expected) in [
+            ("8xH100 SXM", "8 H100 SXM5"),
+            ("8 x NVIDIA H100 80GB HBM3", "8 H100 SXM5"),
+            ("h20", "1 H20"),
+            ("H200 SXM", "1 H200 SXM"),
+            ("2×L40", "2 L40"),
+            ("L4", "1 L4"),
+            ("rtx 4090", "1 RTX 4090"),
+            ("A100-SXM4-80GB", "1 A100 SXM4 80GB"),
+        ] {
+            assert_eq!(label(text), Ok(expected.to_owned()), "{text}");
+        }
+        assert!(label("H100").unwrap_err().starts_with("`H100` may be any of: H100 PCIe, H100 SXM5"));
+        assert!(label("A1000").unwrap_err().starts_with("the GPU table has no `A1000`; it may be A100"));
+        for text in ["", "8x", "0xH100 SXM", "x"] {
+            assert!(label(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_and_energy_are_exact_before_they_are_rounded() {
+        let utilisation: Utilisation = "40%".parse().unwrap();
+        let fleet: Fleet = "8xH100 SXM5".parse().unwrap();
+        // 8 · 989.4e12 · 0.4 in a second.
+        let second = Flops(3_166_080_000_000_000);
+        assert_eq!(fleet.seconds(second, utilisation).as_deref(), Some("1.000"));
+        assert_eq!(fleet.board_energy_joules(second, utilisation).as_deref(), Some("5600"));
+        let one = Fleet { count: 1, ..fleet };
+        assert_eq!(one.seconds(second, utilisation).as_deref(), Some("8.000"));
+        assert_eq!(one.board_energy_joules(second, utilisation).as_deref(), Some("5600"));
+    }
+
+    #[test]
+    fn absurd_shares_are_refused() {
+        for text in ["0", "0%", "101%", "1.1", "-5%", "a", "%", "1e-1", "0.0000001"] {
+            assert!(text.parse::<Utilisation>().is_err(), "{text}");
+        }
+        assert_eq!("100%".parse::<Utilisation>().unwrap().percent(), "100");
+    }
+}

@@ -1,0 +1,242 @@
+//! How far an estimate may be off, and why.
+
+use core::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::batching::Batching;
+use super::job::{Job, Passes};
+use super::lengths::Lengths;
+use crate::flops::{Attention, Cost, Count, Part};
+use crate::rules::Fraction;
+use crate::unit::Flops;
+
+/// Model operations between bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The least, under all reasons together.
+    pub low: Flops,
+    /// What was counted.
+    pub best: Flops,
+    /// The most, under all reasons together.
+    pub high: Flops,
+    /// Why it is a range.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why an estimate may be off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Stable short name.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub text: String,
+    /// The count if this alone turns out lowest; absent where it cannot be lower or has no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_low: Option<Flops>,
+    /// The count if this alone turns out highest; absent where it cannot be higher or has no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_high: Option<Flops>,
+}
+
+/// What is known of the lengths of a job's sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// Each length: from a file, or as one micro-batch was typed.
+    Each,
+    /// None is longer than the job's.
+    Longest,
+    /// Nothing: the job's length is a default. The model's positions are the most there can be, where its configuration has them.
+    Nothing {
+        /// Positions of the model.
+        positions: Option<u64>,
+    },
+}
+
+/// One way to count the job otherwise.
+struct Variant {
+    code: &'static str,
+    text: String,
+    low: Option<Job>,
+    high: Option<Job>,
+}
+
+impl Range {
+    /// The range around `count`, the operations of `job` at `cost`.
+    pub fn of_job(job: &Job, cost: &Cost, count: &Count, knowledge: Knowledge) -> Self {
+        let best = count.training();
+        let visible = cost.clone().with_attention(Attention::Visible);
+        let full = cost.clone().with_attention(Attention::Full);
+        let training = |job: &Job, cost: &Cost| job.count(&Passes::new(cost)).training();
+        let mut reasons = Vec::new();
+        reasons.extend(attention(cost.attention(), best, training(job, &visible), training(job, &full)));
+        let variant = lengths(job, knowledge);
+        let (mut low_job, mut high_job) = (None, None);
+        if let Some(Variant { code, text, low, high }) = variant {
+            let training_low = low.as_ref().map(|job| training(job, cost)).filter(|low| *low < best);
+            let training_high = high.as_ref().map(|job| training(job, cost)).filter(|high| *high > best);
+            reasons.push(Reason { code, text, training_low, training_high });
+            (low_job, high_job) = (low, high);
+        }
+        let low = low_job.as_ref().unwrap_or(job).count(&Passes::new(&visible));
+        // A kernel may do less on long rows than on short ones (chunks), so the job as it stands bounds too.
+        let lowest = [&low, &job.count(&Passes::new(&visible))].map(|count| Flops(count.training().0 - head(count).0));
+        reasons.extend(skipped_head(best, head(count)));
+        Self {
+            low: lowest.into_iter().fold(best, Ord::min),
+            best,
+            high: high_job.iter().chain([job]).map(|job| training(job, &full)).fold(best, Ord::max),
+            reasons,
+        }
+    }
+
+    /// The range of `6 P D`; `error` is the share by which the law lets an estimate be off. Where not all parameters are trained,
+    /// a forward pass, a third of it, is all that is certain.
+    pub fn of_parameters(best: Flops, all_trained: bool, error: Fraction) -> Self {
+        let margin = error.floor_of(best);
+        let least = if all_trained { best } else { Flops(best.0 / 3) };
+        let text = "6 P D leaves out the context term of attention and counts look-ups as products; the range is the error that the \
+                    Guidelines permit, and small models on long sequences are further off (up to 68 % in our measurements): give --config"
+            .to_owned();
+        let (low, high) = (Flops(least.0 - error.floor_of(least).0), best + margin);
+        let own = Reason {
+            code: "six-parameters-tokens",
+            text,
+            training_low: Some(Flops(best.0 - margin.0)),
+            training_high: Some(high),
+        };
+        let frozen = (!all_trained).then(|| Reason {
+            code: "frozen-parts",
+            text: "how far gradients flow is not known without the model's shape; a forward pass alone is a third of 6 P D".to_owned(),
+            training_low: Some(least),
+            training_high: None,
+        });
+        Self { low, best, high, reasons: [Some(own), frozen].into_iter().flatten().collect() }
+    }
+}
+
+/// Operations of the output head.
+fn head(count: &Count) -> Flops {
+    let heads = count.terms.iter().filter(|term| term.name == Part::OutputHead.name());
+    heads.map(|term| term.forward + term.backward).sum()
+}
+
+fn skipped_head(best: Flops, head: Flops) -> Option<Reason> {
+    (head > Flops::ZERO).then(|| Reason {
+        code: "output-head",
+        text: "the output head is counted at every position; a trainer that scores the positions with a label alone (trl on a GPU) \
+               leaves out those of the prompt"
+            .to_owned(),
+        training_low: Some(Flops(best.0 - head.0)),
+        training_high: None,
+    })
+}
+
+fn attention(counted: Attention, best: Flops, visible: Flops, full: Flops) -> Option<Reason> {
+    if visible == full {
+        return None;
+    }
+    let text = match counted {
+        Attention::Full => {
+            "the whole score matrix is counted, as eager and sdpa kernels compute it; kernels that skip masked blocks approach the \
+             visible pairs alone"
+        }
+        Attention::Visible => {
+            "only the pairs that the mask leaves are counted; eager and sdpa kernels compute the whole score matrix"
+        }
+    };
+    Some(Reason {
+        code: "attention-convention",
+        text: text.to_owned(),
+        training_low: (visible < best).then_some(visible),
+        training_high: (full > best).then_some(full),
+    })
+}
+
+/// What else the lengths may be, as they are known.
+fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
+    match knowledge {
+        Knowledge::Each => arrangement(job),
+        Knowledge::Longest => Some(Variant {
+            code: "sequence-lengths",
+            text: "all sequences are taken as long as --seq-len; shorter ones have less attention, padding would come on top of the \
+                   tokens: give --lengths"
+                .to_owned(),
+            low: shortest(job),
+            high: None,
+        }),
+        Knowledge::Nothing { positions } => {
+            let most = match positions {
+                Some(positions) => format!("the most are the model's {positions} positions"),
+                None => "there is no most without the model's number of positions".to_owned(),
+            };
+            Some(Variant {
+                code: "sequence-lengths",
+                text: format!("neither --seq-len nor --lengths is given: sequences may be as short as one position, {most}"),
+                low: shortest(job),
+                high: positions.and_then(|positions| longest(job, positions)),
+            })
+        }
+    }
+}
+
+/// The same positions in sequences of one, in as many passes.
+fn shortest(job: &Job) -> Option<Job> {
+    let tokens = u64::try_from(job.lengths.tokens()).ok()?;
+    let sequences = job.sequences.checked_mul(job.lengths.longest())?;
+    Some(Job { lengths: Lengths::uniform(1, tokens)?, batching: Batching::Padded, sequences, seq_len: None, ..*job })
+}
+
+/// The same positions in sequences of `length`.
+fn longest(job: &Job, length: u64) -> Option<Job> {
+    let count = u64::try_from(job.lengths.tokens().div_ceil(u128::from(length.max(1)))).ok()?;
+    Some(Job { lengths: Lengths::uniform(length, count)?, batching: Batching::Padded, seq_len: None, ..*job })
+}
+
+/// Where each length is known, how they come together is not.
+fn arrangement(job: &Job) -> Option<Variant> {
+    match job.batching {
+        Batching::Padded if job.sequences > 1 && job.lengths.runs().len() > 1 => Some(Variant {
+            code: "padding-order",
+            text: "micro-batches are formed in the order of the file, while a Trainer shuffles: low is without any padding, high the \
+                   order that pads most"
+                .to_owned(),
+            low: Some(Job { batching: Batching::PaddingFree, ..job.clone() }),
+            high: Some(Job { lengths: job.as_cut().spread(job.sequences), seq_len: None, ..*job }),
+        }),
+        Batching::Packed => Some(Variant {
+            code: "packed-attention",
+            text: "every position is taken to attend over its row; a trainer that keeps packed sequences apart computes less".to_owned(),
+            low: job.lengths.halved(job.seq_len).map(|lengths| Job {
+                lengths,
+                batching: Batching::PaddingFree,
+                seq_len: None,
+                ..*job
+            }),
+            high: None,
+        }),
+        Batching::PaddingFree if job.sequences > 1 => Some(Variant {
+            code: "attention-over-rows",
+            text: "each sequence is taken to attend to itself alone, as kernels for varying lengths compute it; eager and sdpa compute \
+                   the matrix of the whole row"
+                .to_owned(),
+            low: None,
+            high: Some(Job { lengths: rows(job)?, batching: Batching::Padded, sequences: 1, seq_len: None, ..*job }),
+        }),
+        Batching::Padded | Batching::PaddingFree => None,
+    }
+}
+
+/// Each micro-batch as one sequence.
+fn rows(job: &Job) -> Option<Lengths> {
+    let mut rows: Vec<(u64, u64)> = Vec::new();
+    job.each_feed(|feed| {
+        let row = feed.sequences.saturating_mul(feed.length);
+        match rows.last_mut() {
+            Some((last, _)) if feed.shares_pass => *last = last.saturating_add(row),
+            _ => rows.push((row, feed.count)),
+        }
+        ControlFlow::Continue(())
+    });
+    Lengths::of_runs(rows)
+}
