@@ -126,22 +126,25 @@ impl Fleet {
         self.row.nominal_flop_per_second.checked_mul(self.count.into())
     }
 
-    /// Seconds for `executed` operations at a share of the nominal peak, with three digits after the point. `None` beyond 128 bits.
-    pub fn seconds(&self, executed: Flops, utilisation: Utilisation) -> Option<String> {
+    /// Milliseconds for `executed` operations at a share of the nominal peak. `None` beyond 128 bits.
+    pub fn milliseconds(&self, executed: Flops, utilisation: Utilisation) -> Option<u128> {
         let share = utilisation.0;
         let done = self.nominal_flop_per_second()?.checked_mul(share.numerator().into())?;
-        Fraction::decimal(executed, share.denominator(), done.0, 3)
+        rounded(executed, share.denominator().checked_mul(1000)?, done)
     }
 
-    /// Joules of the boards at their rated power over that time, a whole number. `None` where no rated power is on record, and
-    /// beyond 128 bits.
-    pub fn board_energy_joules(&self, executed: Flops, utilisation: Utilisation) -> Option<String> {
+    /// Joules of the boards at their rated power over that time. `None` where no rated power is on record, and beyond 128 bits.
+    pub fn board_energy_joules(&self, executed: Flops, utilisation: Utilisation) -> Option<u128> {
         let share = utilisation.0;
         let milliwatts = self.row.board_power_milliwatts?.checked_mul(share.denominator())?;
         // All GPUs do the work in a share of the time, so that their number cancels out.
         let done = self.row.nominal_flop_per_second.checked_mul(share.numerator().into())?.checked_mul(1000)?;
-        Fraction::decimal(executed, milliwatts, done.0, 0)
+        rounded(executed, milliwatts, done)
     }
+}
+
+fn rounded(amount: Flops, factor: u64, divisor: Flops) -> Option<u128> {
+    Fraction::decimal(amount, factor, divisor.0, 0)?.parse().ok()
 }
 
 /// The share of the nominal peak that a job reaches.
@@ -226,11 +229,11 @@ mod tests {
         let fleet: Fleet = "8xH100 SXM5".parse().unwrap();
         // 8 · 989.4e12 · 0.4 in a second.
         let second = Flops(3_166_080_000_000_000);
-        assert_eq!(fleet.seconds(second, utilisation).as_deref(), Some("1.000"));
-        assert_eq!(fleet.board_energy_joules(second, utilisation).as_deref(), Some("5600"));
+        assert_eq!(fleet.milliseconds(second, utilisation), Some(1000));
+        assert_eq!(fleet.board_energy_joules(second, utilisation), Some(5600));
         let one = Fleet { count: 1, ..fleet };
-        assert_eq!(one.seconds(second, utilisation).as_deref(), Some("8.000"));
-        assert_eq!(one.board_energy_joules(second, utilisation).as_deref(), Some("5600"));
+        assert_eq!(one.milliseconds(second, utilisation), Some(8000));
+        assert_eq!(one.board_energy_joules(second, utilisation), Some(5600));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::batching::{Batching, Feed, each_feed};
 use super::lengths::{LengthRun, Lengths};
-use crate::flops::{Cost, Count};
+use crate::flops::{Batch, Cost, Count};
 use crate::run::Term;
 use crate::unit::Flops;
 
@@ -41,21 +41,41 @@ fn as_text<S: serde::Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S
     serializer.collect_str(value)
 }
 
+/// What each sequence brings besides its own positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Positions that the decoder of an encoder-decoder reads.
+    pub decoder_length: u64,
+    /// Images.
+    pub images: u64,
+    /// Time, height and width of each image in patches, before patches are merged.
+    pub image_grid: Option<[u64; 3]>,
+}
+
 /// Training passes through a network: what each costs.
 #[derive(Clone, Copy, Debug)]
 pub struct Passes<'c> {
-    cost: &'c Cost,
+    pub(super) cost: &'c Cost,
+    pub(super) beside: Beside,
 }
 
 impl<'c> Passes<'c> {
-    /// Passes at this cost.
+    /// Passes at this cost over sequences of positions alone.
     pub const fn new(cost: &'c Cost) -> Self {
-        Self { cost }
+        Self { cost, beside: Beside { decoder_length: 0, images: 0, image_grid: None } }
+    }
+
+    /// The same, where each sequence brings more.
+    #[must_use]
+    pub const fn with(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     /// One pass over `sequences` sequences of `length` positions.
     fn pass(&self, sequences: u64, length: u64) -> Count {
-        self.cost.pass(true, sequences, length, 0)
+        let Beside { decoder_length, images, image_grid } = self.beside;
+        let images = images.saturating_mul(sequences);
+        self.cost.pass(true, &Batch { decoder_length, images, image_grid, ..Batch::text(sequences, length) })
     }
 
     /// What a pass adds when its sequences share it with others: what is done once in a pass is done already.

@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use serde::Serialize;
 
 use super::batching::Batching;
-use super::job::{Job, Passes};
+use super::job::{Beside, Job, Passes};
 use super::lengths::Lengths;
 use crate::flops::{Attention, Cost, Count, Part};
 use crate::rules::Fraction;
@@ -62,15 +62,16 @@ struct Variant {
 }
 
 impl Range {
-    /// The range around `count`, the operations of `job` at `cost`.
-    pub fn of_job(job: &Job, cost: &Cost, count: &Count, knowledge: Knowledge) -> Self {
-        let best = count.training();
+    /// The range around `count`, the operations of `job` in these passes.
+    pub fn of_job(job: &Job, passes: &Passes<'_>, count: &Count, knowledge: Knowledge) -> Self {
+        let (best, cost) = (count.training(), passes.cost);
         let visible = cost.clone().with_attention(Attention::Visible);
         let full = cost.clone().with_attention(Attention::Full);
-        let training = |job: &Job, cost: &Cost| job.count(&Passes::new(cost)).training();
+        let count_of = |job: &Job, cost: &Cost| job.count(&Passes::new(cost).with(passes.beside));
+        let training = |job: &Job, cost: &Cost| count_of(job, cost).training();
         let mut reasons = Vec::new();
         reasons.extend(attention(cost.attention(), best, training(job, &visible), training(job, &full)));
-        let variant = lengths(job, knowledge);
+        let variant = if passes.beside == Beside::default() { lengths(job, knowledge) } else { fixed(knowledge) };
         let (mut low_job, mut high_job) = (None, None);
         if let Some(Variant { code, text, low, high }) = variant {
             let training_low = low.as_ref().map(|job| training(job, cost)).filter(|low| *low < best);
@@ -78,10 +79,13 @@ impl Range {
             reasons.push(Reason { code, text, training_low, training_high });
             (low_job, high_job) = (low, high);
         }
-        let low = low_job.as_ref().unwrap_or(job).count(&Passes::new(&visible));
-        // A kernel may do less on long rows than on short ones (chunks), so the job as it stands bounds too.
-        let lowest = [&low, &job.count(&Passes::new(&visible))].map(|count| Flops(count.training().0 - head(count).0));
+        // A layer may do less on long rows than on short ones (chunks), so the job as it stands bounds too.
+        let lowest = [low_job.as_ref().unwrap_or(job), job].map(|job| {
+            let count = count_of(job, &visible);
+            Flops(count.training().0 - head(&count).0)
+        });
         reasons.extend(skipped_head(best, head(count)));
+        reasons.extend(routing(count));
         Self {
             low: lowest.into_iter().fold(best, Ord::min),
             best,
@@ -178,6 +182,31 @@ fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
             })
         }
     }
+}
+
+/// Where sequences bring more than their positions, other lengths would bring it more or less often.
+fn fixed(knowledge: Knowledge) -> Option<Variant> {
+    (knowledge != Knowledge::Each).then(|| Variant {
+        code: "sequence-lengths",
+        text: "all sequences are taken as long as --seq-len; other lengths would change how many images or decoder positions there \
+               are, so they are not bounded here: give --lengths"
+            .to_owned(),
+        low: None,
+        high: None,
+    })
+}
+
+/// Experts are counted as the router chooses them, which a trainer can cut short.
+fn routing(count: &Count) -> Option<Reason> {
+    let routed = count.terms.iter().any(|term| term.name == Part::Router.name() && term.forward > Flops::ZERO);
+    routed.then(|| Reason {
+        code: "routed-experts",
+        text: "each position is taken through as many experts as the router chooses, none dropped and none padded, as transformers \
+               does; a trainer that gives experts a capacity drops or pads positions"
+            .to_owned(),
+        training_low: None,
+        training_high: None,
+    })
 }
 
 /// The same positions in sequences of one, in as many passes.

@@ -118,7 +118,7 @@ proptest! {
     fn the_range_holds_every_order_of_the_data(mut job in jobs(), shuffled in any::<proptest::sample::Index>()) {
         let cost = cost(&Method::full());
         let count = job.count(&Passes::new(&cost));
-        let range = Range::of_job(&job, &cost, &count, Knowledge::Each);
+        let range = Range::of_job(&job, &Passes::new(&cost), &count, Knowledge::Each);
         prop_assert!(range.low <= range.best && range.best <= range.high);
         let mut lengths: Vec<u64> =
             job.lengths.runs().iter().flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap())).collect();
@@ -146,7 +146,7 @@ fn unknown_lengths_reach_from_one_position_to_the_models() {
     let cost = cost(&Method::full());
     let job = Job { epochs: 1, ..job(&[64, 64], Batching::Padded, 1, None, 1) };
     let count = job.count(&Passes::new(&cost));
-    let range = |knowledge| Range::of_job(&job, &cost, &count, knowledge);
+    let range = |knowledge| Range::of_job(&job, &Passes::new(&cost), &count, knowledge);
     let nothing = range(Knowledge::Nothing { positions: Some(128) });
     let one = Passes::new(&cost).pass(1, 128).training();
     assert_eq!(nothing.high, one);
