@@ -1,5 +1,5 @@
 # Each recipe is one line of sense; what it takes to do it is in tools/.
-.PHONY: demo test bench wheel fmt
+.PHONY: demo test bench peers wheel fmt
 
 demo: ## A real LoRA fine-tune, metered and judged, on this machine
 	tools/demo.sh
@@ -9,6 +9,9 @@ test: ## Everything that has to hold
 
 bench: ## The speed targets of the design, measured here
 	tools/bench.sh
+
+peers: ## METHOD.md's table of errors, ours and others', on the recorded cases
+	tools/peers.sh
 
 wheel: ## The Python package with the native command in it
 	tools/wheel.sh release

@@ -1,0 +1,148 @@
+"""The recorded cases: what PyTorch's operation counter counted for one micro-batch of one model, trained in one way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Config = dict[str, Any]
+
+GROUPS = (
+    "full, dense text",
+    "full, MoE",
+    "full, other",
+    "full + ckpt",
+    "LoRA",
+    "LoRA + ckpt",
+    "frozen",
+    "frozen + ckpt",
+)
+
+_EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
+_COPIED = {"input-embeddings and output head": "input-embeddings,output-head"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the fixture with the model it belongs to."""
+
+    model: str
+    kind: str
+    config: Config
+    base_parameters: int
+    trainable_parameters: int
+    decoder_length: int
+    run: dict[str, Any]
+
+    @property
+    def sequences(self) -> int:
+        return int(self.run["sequences"])
+
+    @property
+    def length(self) -> int:
+        return int(self.run["seq_len"])
+
+    @property
+    def tokens(self) -> int:
+        """Positions of `input_ids`, which the peers' token counters count: of an encoder-decoder, the encoder's."""
+        return self.sequences * self.length
+
+    @property
+    def training(self) -> int:
+        """Model operations: forward and backward, without recomputation."""
+        return int(self.run["forward"]) + int(self.run["backward"])
+
+    @property
+    def executed(self) -> int:
+        return self.training + int(self.run["recompute"])
+
+    @property
+    def executed_visible(self) -> int:
+        """The same with only those pairs of positions that the mask leaves."""
+        return int(self.run["training_visible_pairs_incl_recompute"])
+
+    @property
+    def is_lora(self) -> bool:
+        return bool(self.run["method"] == "lora")
+
+    @property
+    def is_checkpointed(self) -> bool:
+        return self.run["gradient_checkpointing"] is not None
+
+    @property
+    def is_plain_full(self) -> bool:
+        return self.run["method"] == "full" and not self.run.get("frozen") and not self.is_checkpointed
+
+    @property
+    def copies_embeddings(self) -> bool:
+        """A trained copy of the input embeddings and of the head stands beside the frozen originals."""
+        return self.run.get("modules_to_save") is not None
+
+    @property
+    def total_parameters(self) -> int:
+        """Of the model as it is trained, adapters and copies included."""
+        return self.base_parameters + (self.trainable_parameters if self.is_lora else 0)
+
+    @property
+    def group(self) -> str:
+        """Which column of the table it belongs to."""
+        suffix = " + ckpt" if self.is_checkpointed else ""
+        if self.is_lora:
+            return f"LoRA{suffix}"
+        if self.run["method"] != "full" or self.run.get("frozen"):
+            return f"frozen{suffix}"
+        if suffix:
+            return f"full{suffix}"
+        if any(key in self.config for key in _EXPERT_KEYS):
+            return "full, MoE"
+        is_attention_decoder = self.kind == "causal" and "state_size" not in self.config
+        return "full, dense text" if is_attention_decoder else "full, other"
+
+    def options(self) -> list[str]:
+        """The options of `flopsmeter plan` that describe it."""
+        run = self.run
+        line = ["--sequences", str(self.sequences), "--seq-len", str(self.length), "--method", run["method"]]
+        if self.decoder_length:
+            line += ["--decoder-len", str(self.decoder_length)]
+        if self.kind == "vlm":
+            line += ["--images", "1"]
+        if run.get("r") is not None:
+            line += ["--lora-r", str(run["r"])]
+        if run.get("targets") is not None:
+            line += ["--lora-targets", _comma(run["targets"])]
+        if run.get("modules_to_save") is not None:
+            line += ["--modules-to-save", _COPIED[run["modules_to_save"]]]
+        if run.get("frozen"):
+            line += ["--frozen", _comma(run["frozen"])]
+        if run.get("n") is not None:
+            line += ["--train-last", str(run["n"])]
+        if self.is_checkpointed:
+            line += ["--gradient-checkpointing", run["gradient_checkpointing"]]
+        if run.get("input_require_grads"):
+            line += ["--input-require-grads"]
+        return line
+
+
+def _comma(names: str | list[str]) -> str:
+    return names if isinstance(names, str) else ",".join(names)
+
+
+def read(path: Path) -> list[Case]:
+    """All rows of a fixture in the form of `tests/fixtures/flop_cases.json`."""
+    return [
+        Case(
+            model=case["name"],
+            kind=case["kind"],
+            config=case["config"],
+            base_parameters=case["params"],
+            trainable_parameters=run["trainable"],
+            decoder_length=case.get("dec_len") or 0,
+            run=run,
+        )
+        for case in json.loads(path.read_text())["cases"]
+        for run in case["runs"]
+    ]
