@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bad_input;
+mod conformance;
 mod counting;
 mod evidence;
 mod fine_tune;
