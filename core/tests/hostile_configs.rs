@@ -15,7 +15,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "classification-head" => "architectures", "LlamaForSequenceClassification", "ForCausalLM";
         "default-key-value-heads-do-not-divide" => "`num_key_value_heads` is 32", "num_attention_heads, 14", "correct";
         "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
-        "escape-sequence-for-a-family" => "is not known", "…", "counted families: ";
+        "escape-sequence-for-a-family" => "is not known", "…", "nearest by name: llama";
         "exponent-for-a-number" => "`vocab_size` is 32000.0", "whole number", "correct";
         "fraction-for-a-number" => "`intermediate_size` is 11008.5", "whole number", "correct";
         "hidden-size-not-divisible" => "`hidden_size` is 4100", "num_attention_heads, 32", "head_dim", "correct";
@@ -33,7 +33,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "number-of-forty-digits" => "`vocab_size` is 10000000000000000000000000000000000000000", "between 1 and", "correct";
         "text-for-a-flag" => "`tie_word_embeddings` is \"yes\"", "true or false", "correct";
         "text-for-a-number" => "`hidden_size` is \"4096\"", "whole number", "correct";
-        "unknown-family" => "`llama9` is not known", "counted families: ";
+        "unknown-family" => "`llama9` is not known", "nearest by name: llama";
         "unknown-layer-type" => "`layer_types` is a list with `chunked_attention`", "sliding_attention", "correct";
         "wrapper" => "`gemma3` wraps", "text_config", "give `text_config`";
     };
@@ -49,7 +49,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
 
 #[test]
 fn an_unknown_family_is_never_taken_for_a_known_one() {
-    for model_type in ["", "Llama", "llama ", "llama4_text", "qwen3_moe", "gemma3", "mixtral", "gpt2"] {
+    for model_type in ["", "Llama", "llama ", "llama4-text", "qwen3moe", "gemma9", "mixtral2", "gpt-2"] {
         let config = serde_json::json!({
             "model_type": model_type, "vocab_size": 100, "hidden_size": 8, "intermediate_size": 8,
             "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,

@@ -21,6 +21,9 @@ const FAMILIES: [(&[&str], Read); 3] = [
     (&state_space::MODEL_TYPES, state_space::read),
 ];
 
+/// Names that an unknown one is answered with.
+const NEAREST: usize = 4;
+
 /// Reads a configuration of any family above.
 pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
     let config = Config::new(config)?;
@@ -30,12 +33,19 @@ pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
     }
     let model_type = found.ok_or_else(|| ShapeProblem::Missing { key: "model_type".to_owned() })?;
     let read = FAMILIES.iter().find(|(names, _)| names.contains(&model_type)).map(|(_, read)| read);
-    let read = read.ok_or_else(|| ShapeProblem::UnknownFamily { found: shortened_text(model_type), known: known() })?;
+    let read = read.ok_or_else(|| unknown(model_type))?;
     Ok(Shape::new(model_type, read(config)?))
 }
 
-fn known() -> String {
-    let mut names: Vec<&str> = FAMILIES.iter().flat_map(|(names, _)| names.iter().copied()).collect();
-    names.sort_unstable();
-    names.join(", ")
+/// Every `model_type` that is counted from its configuration.
+fn known() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|(names, _)| names.iter().copied())
+}
+
+fn unknown(model_type: &str) -> ShapeProblem {
+    let found = shortened_text(model_type);
+    let mut names: Vec<&str> = known().collect();
+    names.sort_by_cached_key(|name| (strsim::osa_distance(name, &found), *name));
+    let nearest = names.iter().take(NEAREST).copied().collect::<Vec<_>>().join(", ");
+    ShapeProblem::UnknownFamily { found, count: names.len(), nearest }
 }

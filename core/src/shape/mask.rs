@@ -101,12 +101,13 @@ fn chosen(
             conflict: format!("num_hidden_layers is {layers}"),
         });
     }
-    types.into_iter().map(|kind| slides_by_type(kind).map(mask)).collect()
+    types.into_iter().map(|kind| slides_by_type(kind, sliding).map(mask)).collect()
 }
 
-fn slides_by_type(kind: &str) -> Result<bool, ShapeProblem> {
+fn slides_by_type(kind: &str, sliding: Mask) -> Result<bool, ShapeProblem> {
     match kind {
-        "sliding_attention" | "chunked_attention" => Ok(true),
+        "sliding_attention" => Ok(true),
+        "chunked_attention" if matches!(sliding, Mask::Chunked(_)) => Ok(true),
         "full_attention" => Ok(false),
         other => Err(ShapeProblem::WrongType {
             key: "layer_types".to_owned(),

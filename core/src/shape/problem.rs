@@ -8,12 +8,17 @@ pub enum ShapeProblem {
     #[error("the configuration is no JSON object; give the `config.json` that lies beside the model's weights")]
     NotAnObject,
     /// A family nobody has described yet; it is never guessed from look-alikes.
-    #[error("model_type `{found}` is not known; counted families: {known}")]
+    #[error(
+        "model_type `{found}` is not known; {count} are counted from their configuration, nearest by name: {nearest}; \
+         `flopsmeter run` counts any other from the live model"
+    )]
     UnknownFamily {
         /// What the configuration says.
         found: String,
-        /// Families that are.
-        known: String,
+        /// How many are known.
+        count: usize,
+        /// Those whose names come nearest.
+        nearest: String,
     },
     /// A configuration around a text model and others.
     #[error(
