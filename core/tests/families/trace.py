@@ -56,7 +56,7 @@ def trace(case, row, names):
     wrapped, base = prepared(case, row)
     reentrant = row["gradient_checkpointing"] == "reentrant"
     run = runner(case, wrapped, base, size)
-    forward, backward, recompute, uncounted = counting.count(run, base, reentrant)
+    forward, backward, recompute = counting.count(run, base, reentrant)
     out = {"config": case.name, **{key: value for key, value in row.items() if key not in ("size", "seed")}, **size}
     if row["method"] == "random":
         out["trained"] = methods.marks(names, {name for name, it in base.named_parameters() if it.requires_grad})
@@ -66,13 +66,12 @@ def trace(case, row, names):
     out["parameters_total"] = sum(it.numel() for it in own)
     out["trainable"] = sum(it.numel() for it in own if it.requires_grad)
     out |= {"forward": forward, "backward": backward, "recompute": recompute}
-    return out, uncounted
+    return out
 
 
-def trace_case(case):
-    model = models.build(case)
+def head_of(case, model):
+    """What a file says of a case beside its rows."""
     listed = models.parameters(model)
-    names = [name for name, _, _ in listed]
     head = {
         "config": models.disk_config(case),
         "blocks": models.blocks_name(case, model),
@@ -82,17 +81,23 @@ def trace_case(case):
     }
     if case.note:
         head["note"] = case.note
-    rows, refused, hidden = [], [], set()
+    hidden = counting.uncounted(runner(case, model, model, case.sizes[0]))
+    if hidden:
+        head["uncounted"] = hidden
+    return head
+
+
+def trace_case(case):
+    model = models.build(case)
+    head = head_of(case, models.build(case))
+    names = [name for name, _, _ in head["parameters"]]
+    rows, refused = [], []
     for row in methods.asked(case, model):
         try:
-            traced, uncounted = trace(case, row, names)
-            rows.append(traced)
-            hidden.update(uncounted)
+            rows.append(trace(case, row, names))
         except Exception as problem:  # what fails is listed with its reason, whatever it is
             reason = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200] if str(problem).strip() else ''}"
             refused.append({"config": case.name, **{k: v for k, v in row.items() if k != "size"}, "reason": reason})
-    if hidden:
-        head["uncounted"] = sorted(hidden)
     return head, rows, refused
 
 
