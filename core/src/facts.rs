@@ -3,9 +3,18 @@
 //! These types are recorded in the ledger as they arrived, so that anybody can count again from them. A hook sends
 //! histograms, never sums: the cost of attention is quadratic in the length, so sums of tokens do not suffice.
 
+mod inventory;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use inventory::{
+    Inexactness, Inventory, InventoryAmount, InventoryCheckpoint, InventoryModule, InventoryParameter, InventoryStep,
+    Role, Scales,
+};
+
+use crate::unit::Flops;
 
 /// Version of the messages in this module; a hook says it first and the receiver refuses what it does not know.
 pub const PROTOCOL: u16 = 1;
@@ -28,6 +37,8 @@ pub enum HookMessage {
     Fed(Fed),
     /// Where the trainer stands.
     Progress(Progress),
+    /// One pass that was counted product by product while it ran.
+    Traced(Box<TracedStep>),
     /// Something the hook could not see or do.
     Finding(HookFinding),
     /// The hook is done; a connection that ends without it was cut.
@@ -68,6 +79,9 @@ pub struct ModelFacts {
     pub training: TrainingFacts,
     /// Versions of the libraries that do the work: `torch`, `transformers`, `peft`, `accelerate`.
     pub libraries: BTreeMap<String, String>,
+    /// What the live model multiplies, where the hook took an inventory; it is then counted from this, not from `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
 }
 
 /// What of a live model is trained and how gradients flow.
@@ -327,4 +341,36 @@ pub struct HookFinding {
     pub code: String,
     /// One sentence for people.
     pub text: String,
+}
+
+/// A training pass that was traced, or why none was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracedStep {
+    /// Which model of the process.
+    pub model: u32,
+    /// What came of it.
+    pub trace: Trace,
+}
+
+/// What came of a traced step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Trace {
+    /// It was counted.
+    Counted {
+        /// The pass, which is also told with the others; `count` is 1.
+        pass: Passes,
+        /// Operations of the forward pass.
+        forward: Flops,
+        /// Operations of the backward pass, with recomputation.
+        backward: Flops,
+        /// Operators that may multiply without our knowing how much.
+        unseen: Vec<String>,
+    },
+    /// It was not, and will not be.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
 }

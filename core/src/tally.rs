@@ -8,6 +8,7 @@ mod model;
 mod phase;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -163,6 +164,14 @@ impl Tally {
                     self.find(&finding.code, &finding.text);
                 }
                 self.models.insert((key, facts.model), model);
+            }
+            HookMessage::Traced(step) => {
+                let model = self.models.get(&(key, step.model));
+                let found = model.and_then(|it| trace::compare(&it.summary().class_name, &step.trace, it.cost()));
+                if let Some(finding) = found {
+                    self.holes |= finding.code == trace::MORE_WAS_DONE;
+                    self.find(&finding.code, &finding.text);
+                }
             }
             HookMessage::Fed(fed) => {
                 let cost = self.models.get(&(key, fed.model)).and_then(CountedModel::cost);

@@ -43,6 +43,7 @@ fn model() -> HookMessage {
         parameters_trainable: network.parameters_trainable(),
         training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
         libraries: [].into(),
+        inventory: None,
     }))
 }
 

@@ -43,6 +43,7 @@ fn facts(padding: usize) -> ModelFacts {
         parameters_trainable: 2,
         training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
         libraries: std::collections::BTreeMap::new(),
+        inventory: None,
     }
 }
 
