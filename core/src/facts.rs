@@ -98,6 +98,9 @@ pub struct TrainingFacts {
     pub copied: Vec<String>,
     /// Activation recomputation, if on.
     pub gradient_checkpointing: Option<Checkpointing>,
+    /// Blocks that could be recomputed and are not (`every_n_layers`), for example `model.layers.1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_recomputed: Vec<String>,
     /// `enable_input_require_grads()` is in force: the embeddings' output requires gradients whatever is frozen.
     pub input_require_grads: bool,
     /// `config._attn_implementation`: `eager`, `sdpa`, `flash_attention_2` …
@@ -115,6 +118,9 @@ pub struct Adapter {
     pub kind: AdapterKind,
     /// Whether the pair itself is trained (a second, frozen adapter still costs its products).
     pub trained: bool,
+    /// Whether its input goes through a dropout; DoRA then multiplies with the frozen weight once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<bool>,
 }
 
 /// Kinds of low-rank adapters.

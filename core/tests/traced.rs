@@ -62,6 +62,7 @@ impl Row {
             rank: self.lora.as_ref().unwrap().rank,
             kind: self.lora.as_ref().unwrap().kind,
             trained: true,
+            dropout: Some(false),
         };
         TrainingFacts {
             trained: marked(&self.trained),
@@ -69,6 +70,7 @@ impl Row {
             copied: self.copied.clone(),
             gradient_checkpointing: self.gradient_checkpointing,
             input_require_grads: self.input_require_grads,
+            not_recomputed: Vec::new(),
             attention_implementation: Some("eager".to_owned()),
         }
     }

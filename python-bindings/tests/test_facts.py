@@ -64,7 +64,7 @@ def test_low_rank_pairs() -> None:
     facts = read(lora(llama()))
     assert facts["training"]["trained"] == []
     assert facts["training"]["adapters"] == [
-        {"module": f"model.layers.{layer}.self_attn.{name}", "rank": 4, "kind": "lora", "trained": True}
+        {"module": f"model.layers.{layer}.self_attn.{name}", "rank": 4, "kind": "lora", "trained": True, "dropout": False}
         for layer in LAYERS
         for name in ("q_proj", "v_proj")
     ]
@@ -86,9 +86,11 @@ def test_dora() -> None:
     assert {adapter["kind"] for adapter in read(lora(llama(), use_dora=True))["training"]["adapters"]} == {"dora"}
 
 
-def test_dora_with_dropout_multiplies_more_than_is_counted() -> None:
+def test_dropout_is_told_since_dora_multiplies_once_more_with_it() -> None:
     facts = _facts.read(lora(llama(), use_dora=True, lora_dropout=0.1), 0)
-    assert {code for code, _ in facts.findings} == {"dora-dropout"}
+    assert {adapter["dropout"] for adapter in facts.message["training"]["adapters"]} == {True}
+    assert facts.findings == []
+    assert {adapter["dropout"] for adapter in read(lora(llama()))["training"]["adapters"]} == {False}
 
 
 def test_modules_to_save_stand_twice() -> None:
@@ -136,12 +138,13 @@ def test_checkpointing(keywords: dict[str, bool], expected: str) -> None:
     assert read(model)["training"]["gradient_checkpointing"] is None
 
 
-def test_partial_checkpointing_is_a_finding() -> None:
+def test_blocks_that_are_not_recomputed_are_named() -> None:
     model = llama()
     model.activation_checkpointing_enable(every_n_layers=2)
     facts = _facts.read(model, 0)
     assert facts.message["training"]["gradient_checkpointing"] == "non-reentrant"
-    assert {code for code, _ in facts.findings} == {"partial-checkpointing"}
+    assert facts.message["training"]["not_recomputed"] == ["model.layers.1"]
+    assert facts.findings == []
 
 
 def test_input_gradients() -> None:

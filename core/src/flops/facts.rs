@@ -19,6 +19,7 @@ impl Network {
         network.checkpoint = facts.gradient_checkpointing;
         network.input_require_grads = facts.input_require_grads;
         let mut findings = Vec::new();
+        network.place_kept_blocks(facts, &mut findings);
         network.place_copies(facts, &mut findings);
         network.place_trained(facts, &mut findings);
         network.place_adapters(facts, &mut findings);
@@ -26,6 +27,19 @@ impl Network {
         network.note_cut_gradients(&mut findings);
         note_dora(facts, &mut findings);
         (network, findings)
+    }
+
+    fn place_kept_blocks(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+        let mut lost = Vec::new();
+        for name in &facts.not_recomputed {
+            match names::block(&self.program, name) {
+                Some((piece, layer)) => {
+                    self.pieces.get_mut(piece).into_iter().for_each(|planned| planned.kept.push(layer));
+                }
+                None => lost.push(name.as_str()),
+            }
+        }
+        report(findings, "unplaced-blocks", "blocks that are not recomputed", &lost);
     }
 
     fn place_copies(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
@@ -91,7 +105,8 @@ impl Network {
                 lost.push(adapter.module.as_str());
                 continue;
             };
-            let pair = Pair { kind: adapter.kind, rank: adapter.rank, trained: adapter.trained };
+            let dropout = adapter.dropout.unwrap_or(false);
+            let pair = Pair { kind: adapter.kind, rank: adapter.rank, trained: adapter.trained, dropout };
             self.edit(&[place], |_, state| state.pairs.push(pair));
         }
         report(findings, "unplaced-adapters", "low-rank adapters", &lost);
@@ -123,9 +138,9 @@ impl Network {
     }
 }
 
-/// With dropout DoRA multiplies with the frozen weight a second time, and no fact tells of dropout.
+/// With dropout DoRA multiplies with the frozen weight a second time; hooks before version 0.2 do not tell of it.
 fn note_dora(facts: &TrainingFacts, findings: &mut Vec<Finding>) {
-    if facts.adapters.iter().any(|adapter| adapter.kind == AdapterKind::Dora) {
+    if facts.adapters.iter().any(|adapter| adapter.kind == AdapterKind::Dora && adapter.dropout.is_none()) {
         findings.push(Finding {
             code: "dora-dropout-not-counted".to_owned(),
             text: "DoRA is counted without dropout; with lora_dropout above 0 every adapted module repeats its own product \

@@ -132,6 +132,15 @@ fn place_in(piece: &Piece, index: usize, name: &str) -> Option<Place> {
     at(block, module, if piece.shared { None } else { Some(layer) })
 }
 
+/// The block of a stack that has this name: piece, number.
+pub(super) fn block(program: &Program, name: &str) -> Option<(usize, usize)> {
+    program.pieces.iter().enumerate().filter(|(_, piece)| piece.is_stack()).find_map(|(index, piece)| {
+        let number = name.strip_prefix(piece.prefix.as_ref())?.strip_prefix('.')?;
+        let layer = parse_number(number)?;
+        (layer < piece.layers.len()).then_some((index, layer))
+    })
+}
+
 /// A module's name for an error message; a stack's blocks stand once, with `*` for their number.
 pub(super) fn shown(piece: &Piece, module: &Module) -> Cow<'static, str> {
     if piece.is_stack() { Cow::Owned(format!("{}.*.{}", piece.prefix, module.name)) } else { module.name.clone() }

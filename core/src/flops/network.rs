@@ -39,6 +39,8 @@ pub(super) struct PiecePlan {
     pub(super) plans: Vec<Plan>,
     /// Which of them each block follows, in order.
     pub(super) layers: Vec<usize>,
+    /// Blocks that are not recomputed though the others are.
+    pub(super) kept: Vec<usize>,
 }
 
 /// What is trained of one block.
@@ -69,7 +71,7 @@ impl PiecePlan {
     fn frozen(piece: &Piece) -> Self {
         let untrained = |block: &Block| vec![State::default(); block.modules.len()];
         let plan = |(block, it): (usize, &Block)| Plan { block, states: untrained(it) };
-        Self { plans: piece.blocks.iter().enumerate().map(plan).collect(), layers: piece.layers.clone() }
+        Self { plans: piece.blocks.iter().enumerate().map(plan).collect(), layers: piece.layers.clone(), kept: Vec::new() }
     }
 
     /// How often each plan's parameters are there.
@@ -142,8 +144,9 @@ impl Network {
         for (piece, planned) in self.program.pieces.iter().zip(&self.pieces) {
             // Blocks of one plan that are entered in the same state cost the same: each is walked once.
             let mut walked: Vec<((usize, u8, bool), BlockCost)> = Vec::with_capacity(planned.plans.len() + 1);
-            for layer in &planned.layers {
-                let recomputed = piece.checkpointed && recomputable.is_multiple_of(self.checkpoint_every);
+            for (index, layer) in planned.layers.iter().enumerate() {
+                let thinned = !recomputable.is_multiple_of(self.checkpoint_every) || planned.kept.contains(&index);
+                let recomputed = piece.checkpointed && !thinned;
                 recomputable = recomputable.saturating_add(u64::from(piece.checkpointed));
                 let key = (*layer, requiring_grad, recomputed);
                 let place = walked.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {

@@ -247,5 +247,5 @@ pub(super) fn adaptable(kind: AdapterKind) -> fn(ModuleKind) -> bool {
 
 /// A pair of a rank beside a module that is trained.
 pub(super) const fn pair(kind: AdapterKind, rank: u64) -> Pair {
-    Pair { kind, rank, trained: true }
+    Pair { kind, rank, trained: true, dropout: false }
 }

@@ -19,6 +19,8 @@ pub(super) struct Pair {
     pub(super) kind: AdapterKind,
     pub(super) rank: u64,
     pub(super) trained: bool,
+    /// Its input goes through a dropout.
+    pub(super) dropout: bool,
 }
 
 impl State {

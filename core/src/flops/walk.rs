@@ -196,6 +196,10 @@ impl Walk {
         let operands = Gradients { first: inner, second: pair.trained };
         let output = self.product(Part::Adapters, at(rows, pair.rank, outputs), operands);
         if pair.kind == AdapterKind::Dora {
+            if pair.dropout && kind.is_linear() {
+                // What went through the dropout is another input, so the frozen weight is multiplied with it as well.
+                self.product(Part::Adapters, at(rows, inputs, outputs), Gradients { first: input, second: false });
+            }
             self.save(output); // the trained magnitude multiplies the pair's result
         }
         output

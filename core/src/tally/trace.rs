@@ -1,7 +1,7 @@
 //! Holds a traced step against the count of the same pass.
 
 use crate::facts::Trace;
-use crate::flops::{Cost, count_passes};
+use crate::flops::LiveCost;
 use crate::run::Finding;
 use crate::unit::Flops;
 
@@ -14,7 +14,7 @@ pub(super) const MORE_WAS_DONE: &str = "traced-step-differs";
 const LESS_WAS_DONE: &str = "traced-step-below-count";
 
 /// What a trace says of a count of the same pass; nothing of a model that is not counted, which is told elsewhere.
-pub(super) fn compare(class_name: &str, trace: &Trace, cost: Option<&Cost>) -> Option<Finding> {
+pub(super) fn compare(class_name: &str, trace: &Trace, cost: Option<&LiveCost>) -> Option<Finding> {
     let finding = |code: &str, text: String| Some(Finding { code: code.to_owned(), text });
     let (pass, forward, backward, unseen) = match trace {
         Trace::Skipped { reason } => {
@@ -22,7 +22,7 @@ pub(super) fn compare(class_name: &str, trace: &Trace, cost: Option<&Cost>) -> O
         }
         Trace::Counted { pass, forward, backward, unseen } => (pass, *forward, *backward, unseen),
     };
-    let counted = count_passes(cost?, pass);
+    let counted = cost?.count(pass);
     let pairs = [(forward, counted.forward), (backward, counted.backward + counted.recompute)];
     let figures = format!(
         "{forward} operations forward and {backward} backward, where {} and {} were counted",
@@ -65,17 +65,18 @@ const fn is_beyond(figure: Flops, other: Flops) -> bool {
 mod tests {
     use super::*;
     use crate::facts::{Passes, Phase, TrainingFacts};
-    use crate::flops::{Count, Network};
+    use crate::flops::{Count, Network, Packing};
     use crate::shape::Shape;
 
-    fn cost() -> Cost {
+    fn cost() -> LiveCost {
         let config = serde_json::json!({
             "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
             "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false,
         });
         let trained = vec!["lm_head.weight".to_owned()];
         let facts = TrainingFacts { trained, ..TrainingFacts::default() };
-        Network::from_facts(&Shape::from_config(&config).unwrap(), &facts).0.cost()
+        let network = Network::from_facts(&Shape::from_config(&config).unwrap(), &facts).0;
+        LiveCost::new(network.cost(), None, Packing::Whole)
     }
 
     fn pass() -> Passes {
@@ -83,7 +84,7 @@ mod tests {
     }
 
     fn code(change: impl Fn(Count) -> (u128, u128), unseen: &[&str]) -> String {
-        let counted = count_passes(&cost(), &pass());
+        let counted = cost().count(&pass());
         let (forward, backward) = change(counted);
         let unseen = unseen.iter().map(ToString::to_string).collect();
         let trace = Trace::Counted { pass: pass(), forward: Flops(forward), backward: Flops(backward), unseen };

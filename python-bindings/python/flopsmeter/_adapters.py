@@ -78,11 +78,10 @@ def _read_lora(adapters: Adapters, name: str, module: Any) -> None:
         adapters.parameters.update(map(id, parameters))
         if adapter not in active or not parameters:
             continue
-        if kind == "dora" and getattr(module.lora_dropout[adapter], "p", 0.0) > 0.0:
-            text = "DoRA with dropout multiplies the base weights a second time in training, which is not counted"
-            adapters.findings.append(("dora-dropout", text))
         trained = any(parameter.requires_grad for parameter in parameters)
-        adapters.rows.append({"module": target, "rank": rank, "kind": kind, "trained": trained})
+        dropout = getattr(module.lora_dropout[adapter], "p", 0.0) > 0.0
+        row = {"module": target, "rank": rank, "kind": kind, "trained": trained, "dropout": dropout}
+        adapters.rows.append(row)
 
 
 def _kind(module: Any, adapter: str) -> str | None:

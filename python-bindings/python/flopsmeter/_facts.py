@@ -70,8 +70,7 @@ def read(model: Module, number: int) -> Facts:
     findings: list[tuple[str, str]] = []
     adapters = _adapters.read(plain)
     findings += adapters.findings
-    checkpointing, checkpointing_findings = _checkpointing(plain)
-    findings += checkpointing_findings
+    checkpointing, not_recomputed = _checkpointing(plain)
     config = getattr(plain, "config", None)
     if not hasattr(config, "to_dict"):
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
@@ -90,6 +89,7 @@ def read(model: Module, number: int) -> Facts:
             "adapters": adapters.rows,
             "copied": adapters.copied,
             "gradient_checkpointing": checkpointing,
+            "not_recomputed": not_recomputed,
             "input_require_grads": _inputs_require_grads(plain),
             "attention_implementation": getattr(config, "_attn_implementation", None),
         },
@@ -140,23 +140,19 @@ def _elements(parameter: Parameter) -> int:
     return math.prod(shape)
 
 
-def _checkpointing(plain: Module) -> tuple[str | None, list[tuple[str, str]]]:
-    on, off = [], 0
-    for module in plain.modules():
+def _checkpointing(plain: Module) -> tuple[str | None, list[str]]:
+    """How blocks are recomputed, and the names of those that could be and are not."""
+    on, off = [], []
+    for name, module in plain.named_modules():
         flag = getattr(module, "gradient_checkpointing", None)
-        if flag is True:
+        if flag is True or type(module).__name__ == "CheckpointWrapper":
             on.append(module)
         elif flag is False and _is_checkpointing_layer(module):
-            off += 1
-        elif type(module).__name__ == "CheckpointWrapper":
-            on.append(module)
+            off.append(plain_name(name))
     if not on:
         return None, []
-    findings = []
-    if off and any(_is_checkpointing_layer(module) for module in on):
-        findings.append(("partial-checkpointing", "only some blocks are recomputed; recomputation is counted for all"))
     kinds = {_is_reentrant(module) for module in on}
-    return ("reentrant" if True in kinds else "non-reentrant"), findings
+    return ("reentrant" if True in kinds else "non-reentrant"), off
 
 
 def _is_checkpointing_layer(module: Module) -> bool:
