@@ -11,9 +11,10 @@ use crate::place::{Place, repository};
 use arithmetic::Worked;
 use count::{Case, Count};
 
-const COUNTS: [&str; 7] = [
+const COUNTS: [&str; 8] = [
     "lora",
     "qlora",
+    "padding-and-packing",
     "gradient-accumulation",
     "resume",
     "evaluation-during-training",
@@ -87,6 +88,11 @@ fn lora() {
 #[test]
 fn qlora() {
     holds("qlora");
+}
+
+#[test]
+fn padding_and_packing() {
+    holds("padding-and-packing");
 }
 
 #[test]
