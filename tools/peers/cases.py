@@ -102,6 +102,10 @@ class Case:
         is_attention_decoder = self.kind == "causal" and "state_size" not in self.config
         return "full, dense text" if is_attention_decoder else "full, other"
 
+    def counter_parts(self) -> tuple[int, int, int]:
+        """Forward, backward and recomputation as counted."""
+        return int(self.run["forward"]), int(self.run["backward"]), int(self.run["recompute"])
+
     def options(self) -> list[str]:
         """The options of `flopsmeter plan` that describe it."""
         run = self.run
@@ -145,4 +149,25 @@ def read(path: Path) -> list[Case]:
         )
         for case in json.loads(path.read_text())["cases"]
         for run in case["runs"]
+    ]
+
+
+def read_families(path: Path) -> list[Case]:
+    """Of a fixture of `core/tests/families`, a full fine-tune of each small model: one row each."""
+    fixture = json.loads(path.read_text())
+    rows: dict[str, dict[str, Any]] = {}
+    for row in fixture["rows"]:
+        if row["method"] == "full" and not row.get("frozen") and row["gradient_checkpointing"] is None:
+            rows.setdefault(row["config"], row)
+    return [
+        Case(
+            model=name,
+            kind="vlm" if row.get("images") else "causal",
+            config=fixture["configs"][name]["config"],
+            base_parameters=row["parameters_total"],
+            trainable_parameters=row["trainable"],
+            decoder_length=row.get("dec_len") or 0,
+            run=row,
+        )
+        for name, row in rows.items()
     ]
