@@ -11,7 +11,7 @@ use crate::place::{Place, repository};
 use arithmetic::Worked;
 use count::{Case, Count};
 
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 9] = [
     "lora",
     "qlora",
     "padding-and-packing",
@@ -20,6 +20,7 @@ const COUNTS: [&str; 8] = [
     "evaluation-during-training",
     "several-nodes",
     "several-ranks-per-node",
+    "moe-routing",
 ];
 
 /// What is expected, and nothing but that: further keys of ours say more and are not compared.
@@ -118,4 +119,9 @@ fn several_nodes() {
 #[test]
 fn several_ranks_per_node() {
     holds("several-ranks-per-node");
+}
+
+#[test]
+fn moe_routing() {
+    holds("moe-routing");
 }
