@@ -1,0 +1,107 @@
+"""Live random models of every traced family: the count of the live model equals PyTorch's own operation counter.
+
+The models are those of `core/tests/families`, built here and now, with real routing of experts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flopsmeter import _facts, _flopsmeter
+
+FAMILIES = Path(__file__).parents[2] / "core" / "tests" / "families"
+sys.path.insert(0, str(FAMILIES))
+
+import counting  # noqa: E402
+import methods  # noqa: E402
+import models  # noqa: E402
+import trace as tracing  # noqa: E402
+
+GROUPS = ("dense", "experts", "state_space", "encoders", "vision")
+ROWS: list[dict[str, Any]] = [
+    {"method": "full", "gradient_checkpointing": "non-reentrant", "size": 0},
+    {"method": "random", "gradient_checkpointing": None, "size": 1, "seed": 2},
+    {"method": "lora", "gradient_checkpointing": None, "size": 0, "r": 2, "targets": "all-linear"},
+    {"method": "lora", "gradient_checkpointing": "non-reentrant", "size": 1, "r": 2, "targets": "all-linear"},
+]
+
+
+def cases() -> dict[str, Any]:
+    found = {}
+    for group in GROUPS:
+        if (FAMILIES / f"{group}.json").exists():
+            traced = json.loads((FAMILIES / f"{group}.json").read_text())["configs"]
+            found |= {case.name: case for case in importlib.import_module(f"groups.{group}").CASES if case.name in traced}
+    return found
+
+
+CASES = cases()
+
+
+def passes(size: dict[str, Any]) -> list[dict[str, Any]]:
+    row = {"phase": "training", "gradient": True, "sequences": size["sequences"], "length": size.get("seq_len", 1)}
+    row |= {"count": 1, "real_tokens": None, "decoder_length": size.get("dec_len", 0)}
+    images = size.get("images", 0) * size["sequences"]
+    if images:
+        row["images"] = images
+    if "image_grid" in size:
+        row["image_grid"] = [{"count": images, "grid": size["image_grid"]}]
+    return [row]
+
+
+class Unrunnable(Exception):
+    """The job itself fails, whoever counts it: peft wraps a router that returns a tuple, for example."""
+
+
+def step(case: Any, row: dict[str, Any]) -> tuple[Any, Any, tuple[int, ...]]:
+    """One training step of the live model: the model, its facts, what the counter counted."""
+    try:
+        wrapped, base = tracing.prepared(case, row)
+        facts = _facts.read(wrapped, 0)  # first: the counter puts a function of its own in place of the checkpoint's
+        reentrant = row["gradient_checkpointing"] == "reentrant"
+        run = tracing.runner(case, wrapped, base, case.sizes[row["size"]])
+        return wrapped, facts, counting.count(run, base, reentrant)
+    except Exception as problem:
+        raise Unrunnable(str(problem)) from problem
+
+
+def differences(case: Any, row: dict[str, Any]) -> list[str]:
+    """What the counter and the count do not agree on."""
+    size = case.sizes[row["size"]]
+    wrapped, facts, traced = step(case, row)
+    counted = json.loads(_flopsmeter.count(facts.to_json(), json.dumps(passes(size))))
+    ours = tuple(int(counted[key]) for key in ("forward", "backward", "recompute"))
+    found = [] if ours == traced else [f"counter {traced}, count {ours}"]
+    parameters = list(wrapped.parameters())
+    trained = sum(it.numel() for it in parameters if it.requires_grad)
+    if counted["parameters_trainable"] != trained:
+        found.append(f"{trained} trained, counted {counted['parameters_trainable']}")
+    return found + [finding["text"] for finding in counted["findings"]]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_difference_is_zero(name: str) -> None:
+    case = CASES[name]
+    torch.set_num_threads(1)
+    refused, problems = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for row in ROWS:
+            if row["size"] >= len(case.sizes) or row["method"] in case.leave_out:
+                continue
+            if row["gradient_checkpointing"] and "checkpointing" in case.leave_out:
+                continue
+            try:
+                problems += [f"{row}: {it}" for it in differences(case, row)]
+            except Unrunnable as problem:
+                refused.append(f"{row}: {problem}")
+    assert not problems, "\n".join(problems)
+    assert len(refused) < len(ROWS), refused
