@@ -183,7 +183,8 @@ fn names_that_fit_nothing_are_listed_and_the_rest_is_counted() {
         "num_hidden_layers": 2, "num_attention_heads": 2,
     });
     let shape = Shape::from_config(&config).unwrap();
-    let adapter = |module: &str, kind| Adapter { module: module.to_owned(), rank: 4, kind, trained: true, dropout: None };
+    let adapter =
+        |module: &str, kind| Adapter { module: module.to_owned(), rank: 4, kind, trained: true, dropout: None };
     let facts = TrainingFacts {
         trained: vec![
             "score.weight".to_owned(),

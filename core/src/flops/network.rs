@@ -71,7 +71,11 @@ impl PiecePlan {
     fn frozen(piece: &Piece) -> Self {
         let untrained = |block: &Block| vec![State::default(); block.modules.len()];
         let plan = |(block, it): (usize, &Block)| Plan { block, states: untrained(it) };
-        Self { plans: piece.blocks.iter().enumerate().map(plan).collect(), layers: piece.layers.clone(), kept: Vec::new() }
+        Self {
+            plans: piece.blocks.iter().enumerate().map(plan).collect(),
+            layers: piece.layers.clone(),
+            kept: Vec::new(),
+        }
     }
 
     /// How often each plan's parameters are there.

@@ -56,7 +56,11 @@ impl Network {
 
     fn train_all_but(&mut self, frozen: &[String]) -> Result<(), MethodProblem> {
         let all = self.all_places();
-        self.edit(&all, |module, state| state.train(module.kind));
+        self.edit(&all, |module, state| {
+            if !matches!(module.kind, ModuleKind::Constant { .. }) {
+                state.train(module.kind);
+            }
+        });
         for name in frozen {
             let places = self.find(name, Rule::SuffixOfHolder, "frozen module")?;
             self.edit(&places, |_, state| *state = State::default());

@@ -66,6 +66,14 @@ impl<'a> Config<'a> {
         value.as_u64().map(Some).ok_or_else(|| wrong_type(key, value, "a whole number, 0 or more"))
     }
 
+    /// A whole number from 0 on, or `None` if absent or -1, which some families write for "no end".
+    pub(super) fn count_or_minus_one(self, key: &str) -> Result<Option<u64>, ShapeProblem> {
+        if self.value(key).and_then(Value::as_i64) == Some(-1) {
+            return Ok(None);
+        }
+        self.count(key)
+    }
+
     /// `true` or `false`, or `None` if absent.
     pub(super) fn flag(self, key: &str) -> Result<Option<bool>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };

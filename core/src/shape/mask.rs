@@ -17,6 +17,13 @@ pub(super) enum Windows {
     All(Option<u64>),
     /// Where `use_sliding_window` is true, those that `layer_types` names, else those from `max_window_layers` on.
     Upper,
+    /// Those that `layer_types` names, else those from `max_window_layers` on, each with this default.
+    FromLayer {
+        /// `sliding_window` where absent.
+        window: u64,
+        /// `max_window_layers` where absent.
+        first: u64,
+    },
     /// Those that `layer_types` calls chunked, else those with rotary positions (`no_rope_layers`, else all but each
     /// `no_rope_layer_interval`-th), see chunks of `attention_chunk_size`.
     Llama4,
@@ -47,6 +54,10 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
             let first = config.count("max_window_layers")?.unwrap_or(USUAL_FULL_LAYERS);
             chosen(config, layers, sliding, |layer| layer >= first)
         }
+        Windows::FromLayer { window: default, first } => {
+            let first = config.count("max_window_layers")?.unwrap_or(first);
+            chosen(config, layers, window(config, Some(default))?, |layer| layer >= first)
+        }
         Windows::Llama4 => {
             let size = config.size("attention_chunk_size", most::WINDOW)?;
             let size = if config.has("attention_chunk_size") { size } else { Some(8192) };
@@ -72,7 +83,7 @@ fn lifts_mask(windows: Windows, config: Config<'_>) -> Result<bool, ShapeProblem
         Windows::Bidirectional | Windows::Alternating { .. } => {
             Ok(config.flag("use_bidirectional_attention")?.unwrap_or(false))
         }
-        Windows::Never | Windows::All(_) | Windows::Upper | Windows::Llama4 => Ok(false),
+        Windows::Never | Windows::All(_) | Windows::Upper | Windows::FromLayer { .. } | Windows::Llama4 => Ok(false),
     }
 }
 

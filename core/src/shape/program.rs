@@ -97,6 +97,8 @@ pub(crate) enum ModuleKind {
     Convolution { inputs: u64, outputs: u64, kernel: u64, groups: u64, bias: bool },
     /// Scales and shifts, position tables, decay rates: parameters without a product.
     Scale { weight: u64, bias: u64 },
+    /// Parameters that the model sets by its own rule: built frozen, and no gradient reaches them if somebody thaws them.
+    Constant { elements: u64 },
 }
 
 /// Names by which `peft` still takes targets that version 5 of `transformers` has fused into stacked parameters.
@@ -164,6 +166,7 @@ impl ModuleKind {
                 (inputs / groups).saturating_mul(outputs).saturating_mul(kernel)
             }
             Self::Scale { weight, .. } => weight,
+            Self::Constant { elements } => elements,
         }
     }
 
@@ -192,7 +195,7 @@ impl ModuleKind {
             Self::Convolution { inputs, outputs, kernel, groups, .. } => {
                 Some(twice(inputs / groups, outputs).saturating_mul(u128::from(kernel)))
             }
-            Self::Embedding { .. } | Self::Scale { .. } => None,
+            Self::Embedding { .. } | Self::Scale { .. } | Self::Constant { .. } => None,
         }
     }
 
@@ -203,7 +206,7 @@ impl ModuleKind {
             | Self::Linear { inputs, outputs, .. }
             | Self::LinearParameter { inputs, outputs, .. }
             | Self::Experts { inputs, outputs, .. } => Some((inputs, outputs)),
-            Self::Convolution { .. } | Self::Scale { .. } => None,
+            Self::Convolution { .. } | Self::Scale { .. } | Self::Constant { .. } => None,
         }
     }
 

@@ -79,7 +79,7 @@ fn adapters_that_are_off_do_no_products() {
         rank: 4,
         kind: AdapterKind::Lora,
         trained: true,
-            dropout: Some(false),
+        dropout: Some(false),
     };
     let training = TrainingFacts { adapters: vec![adapter], ..TrainingFacts::default() };
     let (network, findings) = Network::from_facts(&shape(), &training);

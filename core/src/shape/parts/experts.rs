@@ -32,14 +32,18 @@ pub(crate) struct Router {
     pub(crate) bias: bool,
     /// The input of the experts is weighted, not their output.
     pub(crate) weights_input: bool,
+    /// A parameter that shifts the choice alone: no gradient reaches it.
+    pub(crate) correction: Option<&'static str>,
 }
 
 /// An expert that every position goes through.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) feed_forward: FeedForward,
-    /// A linear module to one channel that weighs it; such an expert is computed before the others.
+    /// A linear module to one channel that weighs it, after the others are computed.
     pub(crate) gate: Option<&'static str>,
+    /// It is computed before the others.
+    pub(crate) first: bool,
 }
 
 impl Shared {
@@ -48,32 +52,36 @@ impl Shared {
         let name = |projection: &str| Cow::Owned(format!("{module}.{projection}"));
         let widening = Widening::Gated { gate: name("gate_proj"), up: name("up_proj") };
         let feed_forward = FeedForward { inner, widening, down: name("down_proj"), bias: false, part: Part::Experts };
-        Self { feed_forward, gate: None }
+        Self { feed_forward, gate: None, first: false }
     }
 
     /// One module of twice the width, and one back.
     pub(crate) const fn fused(both: &'static str, down: &'static str, inner: u64) -> Self {
         let widening = Widening::Fused { name: Cow::Borrowed(both) };
         let down = Cow::Borrowed(down);
-        Self { feed_forward: FeedForward { inner, widening, down, bias: false, part: Part::Experts }, gate: None }
+        let feed_forward = FeedForward { inner, widening, down, bias: false, part: Part::Experts };
+        Self { feed_forward, gate: None, first: false }
+    }
+
+    /// The same, computed first and weighed by a module of this name.
+    #[must_use]
+    pub(crate) fn weighed(self, gate: &'static str) -> Self {
+        Self { gate: Some(gate), first: true, ..self }
     }
 }
 
 impl Experts {
     /// Leads an activation through them.
     pub(crate) fn build(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
-        let gated = self.shared.as_ref().and_then(|shared| Some((shared, shared.gate?)));
-        let first = gated.map(|(shared, gate)| (shared.feed_forward.build(block, hidden, input), gate));
-        let mut output = self.routed(block, hidden, input);
-        if let Some((shared, gate)) = first {
-            let weight = block.linear(gate, (hidden, 1), false, Part::Router, input);
-            let weighted = block.multiply(weight, shared);
-            output = block.add(output, weighted);
-        } else if let Some(shared) = &self.shared {
-            let shared = shared.feed_forward.build(block, hidden, input);
-            output = block.add(output, shared);
-        }
-        output
+        let build = |block: &mut Builder, shared: &Shared| shared.feed_forward.build(block, hidden, input);
+        let first = self.shared.as_ref().filter(|shared| shared.first).map(|shared| build(block, shared));
+        let output = self.routed(block, hidden, input);
+        let Some(shared) = &self.shared else { return output };
+        let also = first.unwrap_or_else(|| build(block, shared));
+        let Some(gate) = shared.gate else { return block.add(output, also) };
+        let weight = block.linear(gate, (hidden, 1), false, Part::Router, input);
+        let weighted = block.multiply(weight, also);
+        block.add(output, weighted)
     }
 
     fn routed(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
@@ -84,6 +92,9 @@ impl Experts {
             ModuleKind::LinearParameter { inputs, outputs, bias }
         };
         let weights = block.apply(self.router.name, kind, Part::Router, input);
+        if let Some(correction) = self.router.correction {
+            block.module(correction, ModuleKind::Constant { elements: self.count }, Part::Router);
+        }
         block.keep(weights);
         let entered = if self.router.weights_input { block.multiply(input, weights) } else { input };
         let projection = |inputs, outputs| ModuleKind::Experts {
