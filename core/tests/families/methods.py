@@ -36,6 +36,8 @@ def asked(case, model):
     add("full", sizes=range(2, len(case.sizes)))
     if embeddings:
         add("full", frozen=["input-embeddings"])
+    for parts in case.frozen:
+        add("full", BOTH, frozen=parts)
     if models.blocks_name(case, model):
         add("last-layers", BOTH, n=1)
         add("last-layers", ("reentrant",), n=1)
@@ -47,9 +49,9 @@ def asked(case, model):
         if embeddings:
             add("lora", r=3, targets=case.targets, input_require_grads=True)
         add("dora", BOTH, r=2, targets=case.targets)
-    add("lora", ALL, r=2, targets="all-linear")
-    add("lora", BOTH, (1,), r=2, targets="all-linear")
-    add("lora", sizes=(2,), r=2, targets="all-linear")
+    add("lora", ALL, r=2, targets=case.linear)
+    add("lora", BOTH, (1,), r=2, targets=case.linear)
+    add("lora", sizes=(2,), r=2, targets=case.linear)
     saved = [name for name in (embeddings, head) if name]
     if saved and case.targets and "saved" not in case.leave_out:
         add("lora", BOTH, r=3, targets=case.targets, modules_to_save=saved)
@@ -70,9 +72,9 @@ def apply(case, model, row):
     """The model made ready for a row, PEFT's wrapper around it where there is one."""
     method = row["method"]
     if method == "full":
-        for _ in row.get("frozen", []):
-            for parameter in model.get_submodule(models.embeddings_name(case, model)).parameters():
-                parameter.requires_grad_(False)
+        for name in row.get("frozen", []):
+            name = models.embeddings_name(case, model) if name == "input-embeddings" else name
+            model.get_submodule(name).requires_grad_(False)
     elif method == "last-layers":
         blocks = model.get_submodule(models.blocks_name(case, model))
         freeze_all_but(model, [it for block in list(blocks)[-row["n"] :] for it in block.parameters()])

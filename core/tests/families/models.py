@@ -22,10 +22,16 @@ class Case:
     inputs: object = None
     sizes: list = field(default_factory=list)
     targets: list = field(default_factory=list)
+    # PEFT refuses some modules of Mamba, and with them all-linear; these then stand for it.
+    linear: object = "all-linear"
     blocks: str = ""
     embeddings: str = ""
     head: str = ""
     prompt: bool = False
+    # Modules frozen together in a full fine-tune, beside the input embeddings: a tower, all but the projector …
+    frozen: list = field(default_factory=list)
+    # What is differentiated where the class has no loss of its own.
+    loss: object = None
     reentrant: bool = True
     leave_out: tuple = ()
     note: str = ""

@@ -48,7 +48,7 @@ def prepared(case, row):
 def runner(case, wrapped, base, size):
     torch.manual_seed(1)
     batch = case.inputs(base.config, size)
-    return lambda: wrapped(**batch).loss
+    return lambda: (case.loss or (lambda output: output.loss))(wrapped(**batch))
 
 
 def trace(case, row, names):
@@ -60,7 +60,7 @@ def trace(case, row, names):
     out = {"config": case.name, **{key: value for key, value in row.items() if key not in ("size", "seed")}, **size}
     if row["method"] == "random":
         out["trained"] = methods.marks(names, {name for name, it in base.named_parameters() if it.requires_grad})
-    if row.get("targets") == "all-linear":
+    if row.get("targets") == case.linear:
         out["adapted"] = methods.marks(names, methods.adapted(base))
     own = list(wrapped.parameters())
     out["parameters_total"] = sum(it.numel() for it in own)
@@ -129,6 +129,18 @@ def told(name, head, rows, refused):
         print(f"    {reason}", file=sys.stderr)
 
 
+def store(group, cases, done):
+    """The group's file, in the order of its cases; written after each, so that a long run can be stopped."""
+    heads = {case.name: done[case.name][0] for case in cases if done[case.name][0]}
+    rows = [row for case in cases for row in done[case.name][1]]
+    refused = [row for case in cases for row in done[case.name][2]]
+    versions = {module.__name__: module.__version__.split("+")[0] for module in (torch, transformers, peft)}
+    text = f'{{"note":{json.dumps(NOTE)},\n"versions":{json.dumps(versions)},\n"configs":{{\n'
+    text += ",\n".join(f"{json.dumps(name)}:{json.dumps(head, separators=(',', ':'))}" for name, head in heads.items())
+    text += f'}},\n"rows":[\n{lines(rows)}],\n"not_traced":[\n{lines(refused)}]}}\n'
+    (HERE / f"{group}.json").write_text(text)
+
+
 def write(group, only=None):
     """All cases of a group, or those named anew beside what the file holds."""
     done = written(group) if only else {}
@@ -141,15 +153,7 @@ def write(group, only=None):
                 reason = f"{type(problem).__name__}: {str(problem)[:300]}"
                 done[case.name] = None, [], [{"config": case.name, "reason": reason}]
             told(case.name, *done[case.name])
-    heads = {case.name: done[case.name][0] for case in cases if done[case.name][0]}
-    rows = [row for case in cases for row in done[case.name][1]]
-    refused = [row for case in cases for row in done[case.name][2]]
-    versions = {module.__name__: module.__version__.split("+")[0] for module in (torch, transformers, peft)}
-    text = f'{{"note":{json.dumps(NOTE)},\n"versions":{json.dumps(versions)},\n"configs":{{\n'
-    text += ",\n".join(f"{json.dumps(name)}:{json.dumps(head, separators=(',', ':'))}" for name, head in heads.items())
-    text += f'}},\n"rows":[\n{lines(rows)}],\n"not_traced":[\n{lines(refused)}]}}\n'
-    (HERE / f"{group}.json").write_text(text)
-    print(f"{group}: {len(heads)} configs, {len(rows)} rows, {len(text)} bytes", file=sys.stderr)
+            store(group, [case for case in cases if case.name in done], done)
 
 
 def print_products(name):

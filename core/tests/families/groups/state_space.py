@@ -9,9 +9,20 @@ from text import SIZES, language
 LONG = [{"sequences": 2, "seq_len": 9}, {"sequences": 1, "seq_len": 70}, {"sequences": 2, "seq_len": 130}]
 CHUNKED = [{"sequences": 2, "seq_len": 9}, {"sequences": 1, "seq_len": 16}, {"sequences": 3, "seq_len": 3}]
 
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+REFUSED = {
+    "mamba": ["in_proj", "x_proj", "dt_proj"],
+    "falcon_mamba": ["in_proj", "x_proj", "dt_proj"],
+    "mamba2": ["in_proj"],
+    "falcon_h1": [*ATTENTION, "in_proj", "gate_proj", "up_proj", "down_proj"],
+    "nemotron_h": [*ATTENTION, "in_proj", "up_proj", "down_proj"],
+}
+
 
 def case(kind, targets, name=None, sizes=CHUNKED, common=COMMON, **entries):
-    return Case(name or kind, {"model_type": kind, **common, **entries}, inputs=language, sizes=sizes, targets=targets)
+    linear = REFUSED.get(kind, "all-linear")
+    entries = {"model_type": kind, **common, **entries}
+    return Case(name or kind, entries, inputs=language, sizes=sizes, targets=targets, linear=linear)
 
 
 MAMBA = {"vocab_size": 96, "hidden_size": 48, "state_size": 6, "num_hidden_layers": 3, "conv_kernel": 4, **IDS}
@@ -32,11 +43,11 @@ NEMOTRON = {
 ZAMBA = {"mamba_d_state": 5, "mamba_d_conv": 4, "mamba_expand": 2}
 NEXT = ["linear_attention", "full_attention", "linear_attention", "full_attention"]
 CASES = [
-    case("mamba", ["in_proj", "out_proj"], common=MAMBA),
-    case("mamba", ["x_proj", "in_proj"], "mamba-untied-biased", common=MAMBA, tie_word_embeddings=False, use_bias=True, use_conv_bias=False, time_step_rank=5),
-    case("mamba2", ["in_proj", "out_proj"], common=MAMBA2),
-    case("mamba2", ["in_proj", "out_proj"], "mamba2-tied-biased", common=MAMBA2, tie_word_embeddings=True, use_bias=True, use_conv_bias=False, n_groups=1, chunk_size=8),
-    case("falcon_mamba", ["in_proj", "out_proj"], common=MAMBA),
+    case("mamba", ["in_proj"], common=MAMBA),
+    case("mamba", ["x_proj"], "mamba-untied-biased", common=MAMBA, tie_word_embeddings=False, use_bias=True, use_conv_bias=False, time_step_rank=5),
+    case("mamba2", ["in_proj"], common=MAMBA2),
+    case("mamba2", ["in_proj"], "mamba2-tied-biased", common=MAMBA2, tie_word_embeddings=True, use_bias=True, use_conv_bias=False, n_groups=1, chunk_size=8),
+    case("falcon_mamba", ["in_proj"], common=MAMBA),
     case("falcon_h1", ["q_proj", "in_proj"], **FALCON),
     case("falcon_h1", ["q_proj", "v_proj"], "falcon_h1-rms-biased", **FALCON, mamba_rms_norm=True, mamba_norm_before_gate=False, mamba_proj_bias=True, projectors_bias=True, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
     case("granitemoehybrid", ["q_proj", "in_proj"], **BLOCK, **LOCAL, layer_types=HYBRID, shared_intermediate_size=28),
