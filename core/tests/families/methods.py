@@ -59,6 +59,15 @@ def asked(case, model):
         add("prompt", BOTH, (0, 1), n=4)
     for seed in range(4):
         add("random", (ALL if seed % 2 else BOTH)[seed % 3 % 2 :][:1], (seed % len(case.sizes),), seed=seed)
+    for targets in case.other_targets:
+        add("lora", BOTH, (0, 1), r=2, targets=targets)
+    names = models.linear_names(case, model)
+    for seed, share in enumerate((0.15, 0.5)):
+        chance = random.Random(f"{case.name} LoRA {seed}")
+        chosen = [name for name in names if chance.random() < share] or names[-1:]
+        add("lora", (BOTH[seed],), (seed % len(case.sizes),), r=1 + 2 * seed, targets=chosen)
+    if case.prompt:
+        add("prefix", n=3)
     return rows
 
 

@@ -7,7 +7,10 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig
+from transformers.pytorch_utils import Conv1D
 
+# Names that PEFT turns into stacks of experts in some families, wherever they stand; all of one stack or none.
+EXPERT_NAMES = {"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 # A part that looks at pictures or sound is no part of the text blocks that `last-layers` counts.
 TOWERS = ("vision", "visual", "image", "audio", "speech")
 
@@ -27,6 +30,7 @@ class Case:
     blocks: str = ""
     embeddings: str = ""
     head: str = ""
+    other_targets: list = field(default_factory=list)
     prompt: bool = False
     # Modules frozen together in a full fine-tune, beside the input embeddings: a tower, all but the projector …
     frozen: list = field(default_factory=list)
@@ -78,6 +82,17 @@ def parameters(model):
         shared = first.setdefault(id(parameter), name)
         rows.append([name, list(parameter.shape), None if shared == name else shared])
     return rows
+
+
+def linear_names(case, model):
+    """Linear modules that PEFT adapts one by one, the head aside."""
+    left_out = {"out_proj"} if case.linear != "all-linear" else set()
+    head = head_name(case, model)
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module) in (nn.Linear, Conv1D) and name != head and name.rsplit(".", 1)[-1] not in left_out | EXPERT_NAMES
+    ]
 
 
 def named(model, module):

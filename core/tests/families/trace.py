@@ -60,7 +60,7 @@ def trace(case, row, names):
     out = {"config": case.name, **{key: value for key, value in row.items() if key not in ("size", "seed")}, **size}
     if row["method"] == "random":
         out["trained"] = methods.marks(names, {name for name, it in base.named_parameters() if it.requires_grad})
-    if row.get("targets") == case.linear:
+    if row["method"] == "lora" and row["targets"] != case.targets:
         out["adapted"] = methods.marks(names, methods.adapted(base))
     own = list(wrapped.parameters())
     out["parameters_total"] = sum(it.numel() for it in own)

@@ -82,7 +82,7 @@ CASES = [
     case("deberta-v2", ["query_proj", "value_proj"], "deberta-v2-convolution", **RELATIVE, position_buckets=8, share_att_key=False, norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_act="gelu"),
     case("modernbert", ["Wqkv", "Wo"], num_hidden_layers=4, local_attention=6, global_attn_every_n_layers=3, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2),
     case("modernbert", ["Wqkv"], "modernbert-biased", num_hidden_layers=4, local_attention=6, attention_bias=True, mlp_bias=True, mlp_dropout=0.1, tie_word_embeddings=False, decoder_bias=False, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2),
-    case("mpnet", ["q", "v"]),
+    case("mpnet", ["q", "v"], leave_out=("checkpointing",)),
     translator("t5", ["q", "v"], **T5, feed_forward_proj="relu", tie_word_embeddings=True),
     translator("t5", ["q", "v"], "t5-v1.1", **T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
     translator("t5", ["q", "v"], "t5-no-dropout", **T5, feed_forward_proj="relu", dropout_rate=0.0),

@@ -64,5 +64,11 @@ CASES = [
     case("lfm2_moe", **EXPERTS, num_dense_layers=1, layer_types=["conv", "full_attention", "conv"]),
     case("mistral4", MLA, model="Mistral4ForCausalLM", **LATENT, **ROUTED),
 ]
+SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 for it in CASES:
+    # What recipes name: PEFT turns it into LoRA on the stacks of experts in some of these families.
+    if it.config["model_type"] in ("mixtral", "minimax", "minimax_m2"):
+        it.other_targets = [["q_proj", "k_proj", "v_proj", "o_proj", "w1", "w2", "w3"]]
+    elif it.targets in (QV, MLA):
+        it.other_targets = [SEVEN if it.targets is QV else ["q_b_proj", "kv_b_proj", *SEVEN[3:]]]
     it.prompt = it.name in {"mixtral", "qwen3_moe", "deepseek_v3"}
