@@ -9,6 +9,7 @@ use std::sync::Arc;
 mod build;
 mod config;
 mod family;
+mod head;
 mod mask;
 mod parts;
 mod problem;

@@ -60,6 +60,31 @@ impl<'a> Config<'a> {
         self.size(key, most)?.ok_or_else(|| ShapeProblem::Missing { key: key.to_owned() })
     }
 
+    /// The same under the first of several names; two that are there must agree.
+    pub(super) fn size_of(self, keys: &[&str], most: u64) -> Result<Option<u64>, ShapeProblem> {
+        let mut found: Option<(&str, u64)> = None;
+        for key in keys {
+            let Some(size) = self.size(key, most)? else { continue };
+            match found {
+                Some((first, known)) if known != size => {
+                    return Err(ShapeProblem::Contradiction {
+                        key: (*key).to_owned(),
+                        found: size.to_string(),
+                        conflict: format!("{first}, another name of the same, is {known}"),
+                    });
+                }
+                _ => found = Some((key, size)),
+            }
+        }
+        Ok(found.map(|(_, size)| size))
+    }
+
+    /// The same, which must be there.
+    pub(super) fn required_size_of(self, keys: &[&str], most: u64) -> Result<u64, ShapeProblem> {
+        let key = || keys.first().copied().unwrap_or_default().to_owned();
+        self.size_of(keys, most)?.ok_or_else(|| ShapeProblem::Missing { key: key() })
+    }
+
     /// A whole number from 0 on, or `None` if absent.
     pub(super) fn count(self, key: &str) -> Result<Option<u64>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };
@@ -80,9 +105,28 @@ impl<'a> Config<'a> {
         value.as_bool().map(Some).ok_or_else(|| wrong_type(key, value, "true or false"))
     }
 
+    /// How many entries an object has, or `None` if absent; at least one.
+    pub(super) fn entries(self, key: &str) -> Result<Option<u64>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let entries = value.as_object().filter(|entries| !entries.is_empty());
+        let count = entries.and_then(|entries| u64::try_from(entries.len()).ok());
+        count.map(Some).ok_or_else(|| wrong_type(key, value, "an object with at least one entry"))
+    }
+
+    /// An object as a configuration of its own, or `None` if absent.
+    pub(super) fn inner(self, key: &str) -> Result<Option<Self>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_object().map(|keys| Some(Self { keys })).ok_or_else(|| wrong_type(key, value, "an object"))
+    }
+
     /// Whether a probability is above zero; `false` if absent.
     pub(super) fn is_positive(self, key: &str) -> Result<bool, ShapeProblem> {
-        let Some(value) = self.value(key) else { return Ok(false) };
+        self.is_positive_or(key, false)
+    }
+
+    /// The same, with what holds where it is absent.
+    pub(super) fn is_positive_or(self, key: &str, default: bool) -> Result<bool, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(default) };
         let probability = value.as_f64().filter(|probability| (0.0..=1.0).contains(probability));
         probability.map(|probability| probability > 0.0).ok_or_else(|| wrong_type(key, value, "a number from 0 to 1"))
     }
@@ -106,7 +150,22 @@ impl<'a> Config<'a> {
         let texts = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
         texts.map(Some).ok_or_else(|| wrong_type(key, value, "a list of texts"))
     }
+
+    /// A list of lists of texts, each with how often it counts (`[[["a", "b"], 12]]`), or `None` if absent.
+    pub(super) fn repeated_texts(self, key: &str) -> Result<Option<Vec<Repeated<'a>>>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let group = |item: &'a Value| {
+            let [texts, times] = item.as_array()?.as_slice() else { return None };
+            let texts = texts.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<&str>>>()?;
+            Some((texts, times.as_u64()?))
+        };
+        let groups = value.as_array().and_then(|items| items.iter().map(group).collect());
+        groups.map(Some).ok_or_else(|| wrong_type(key, value, "a list of lists of texts with a number each"))
+    }
 }
+
+/// Some texts, and how often they stand one after the other.
+pub(super) type Repeated<'a> = (Vec<&'a str>, u64);
 
 fn is_integer(digits: &str) -> bool {
     digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit())

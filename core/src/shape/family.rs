@@ -6,8 +6,14 @@ use super::config::{Config, shortened_text};
 use super::program::Program;
 use super::{Shape, ShapeProblem};
 
+mod alibi;
 mod dense;
 mod experts;
+mod frame;
+mod gpt;
+mod keys;
+mod opt;
+mod parallel;
 mod sizes;
 mod state_space;
 
@@ -15,8 +21,12 @@ mod state_space;
 type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
 
 /// Every family: its `model_type`s and who reads them.
-const FAMILIES: [(&[&str], Read); 3] = [
+const FAMILIES: [(&[&str], Read); 7] = [
     (&dense::MODEL_TYPES, dense::read),
+    (&gpt::MODEL_TYPES, gpt::read),
+    (&parallel::MODEL_TYPES, parallel::read),
+    (&opt::MODEL_TYPES, opt::read),
+    (&alibi::MODEL_TYPES, alibi::read),
     (&experts::MODEL_TYPES, experts::read),
     (&state_space::MODEL_TYPES, state_space::read),
 ];

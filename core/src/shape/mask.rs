@@ -6,6 +6,10 @@ use super::{Mask, ShapeProblem};
 /// Window of the families that have one and whose configuration is silent.
 pub(super) const USUAL_WINDOW: u64 = 4096;
 
+/// Window and pairs of blocks of GPT-Neo where the configuration is silent.
+const LOCAL_WINDOW: u64 = 256;
+const LOCAL_PAIRS: u64 = 12;
+
 /// How a family chooses the blocks that see a sliding window only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Windows {
@@ -34,6 +38,24 @@ pub(super) enum Windows {
         /// `sliding_window_pattern` overrides `every`.
         adjustable: bool,
     },
+    /// Those that `layer_types` names, else all, where `sliding_window` is set; the default where that key is absent.
+    Listed(Option<u64>),
+    /// Those that `layer_types` names, else all but one in each `every`, the last or the first of them.
+    Repeating {
+        /// One block in so many sees everything.
+        every: u64,
+        /// It is the first of them.
+        first: bool,
+        /// `sliding_window_pattern` overrides `every`.
+        adjustable: bool,
+        /// `sliding_window` where the key is absent.
+        window: u64,
+    },
+    /// Where `use_sliding_window` is true and `sliding_window` set, those that `layer_types` names, else those without
+    /// rotary positions (`no_rope_layers`, else each `no_rope_layer_interval`-th).
+    Unrotated,
+    /// Those that `attention_types` calls local; `window_size` long.
+    Local,
 }
 
 /// Blocks below this number see everything where Qwen's `max_window_layers` is absent.
@@ -48,7 +70,9 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
     match windows {
         Windows::Never | Windows::Bidirectional => all(Mask::Causal),
         Windows::All(default) => all(window(config, default)?),
-        Windows::Upper if !config.flag("use_sliding_window")?.unwrap_or(false) => all(Mask::Causal),
+        Windows::Upper | Windows::Unrotated if !config.flag("use_sliding_window")?.unwrap_or(false) => {
+            all(Mask::Causal)
+        }
         Windows::Upper => {
             let sliding = window(config, Some(USUAL_WINDOW))?;
             let first = config.count("max_window_layers")?.unwrap_or(USUAL_FULL_LAYERS);
@@ -61,20 +85,72 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
         Windows::Llama4 => {
             let size = config.size("attention_chunk_size", most::WINDOW)?;
             let size = if config.has("attention_chunk_size") { size } else { Some(8192) };
-            let interval = config.size("no_rope_layer_interval", most::LAYERS)?.unwrap_or(4);
-            let rotary = config.counts("no_rope_layers")?.filter(|listed| !listed.is_empty());
-            let listed = move |layer: u64| {
-                let entry = usize::try_from(layer).ok().and_then(|layer| rotary.as_ref()?.get(layer).copied());
-                entry.map_or_else(|| !(layer + 1).is_multiple_of(interval), |entry| entry != 0)
-            };
-            chosen(config, layers, size.map_or(Mask::Causal, Mask::Chunked), listed)
+            chosen(config, layers, size.map_or(Mask::Causal, Mask::Chunked), rotary(config)?)
         }
         Windows::Alternating { every, adjustable } => {
             let given = if adjustable { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
             let every = given.unwrap_or(every);
             chosen(config, layers, window(config, Some(USUAL_WINDOW))?, |layer| !(layer + 1).is_multiple_of(every))
         }
+        Windows::Listed(default) => chosen(config, layers, window(config, default)?, |_| true),
+        Windows::Repeating { every, first, adjustable, window: default } => {
+            let listed = config.texts("layer_types")?.is_some();
+            let adjusts = adjustable && !listed;
+            let given = if adjusts { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
+            let every = given.unwrap_or(every);
+            let place = u64::from(!first);
+            chosen(config, layers, window(config, Some(default))?, |layer| !(layer + place).is_multiple_of(every))
+        }
+        Windows::Unrotated => {
+            let rotary = rotary(config)?;
+            chosen(config, layers, window(config, None)?, |layer| !rotary(layer))
+        }
+        Windows::Local => local(config, layers),
     }
+}
+
+/// Which blocks have rotary positions: `no_rope_layers`, which says 0 of those without, else all but each
+/// `no_rope_layer_interval`-th.
+fn rotary(config: Config<'_>) -> Result<impl Fn(u64) -> bool, ShapeProblem> {
+    let interval = config.size("no_rope_layer_interval", most::LAYERS)?.unwrap_or(4);
+    let rotary = config.counts("no_rope_layers")?.filter(|listed| !listed.is_empty());
+    Ok(move |layer: u64| {
+        let entry = usize::try_from(layer).ok().and_then(|layer| rotary.as_ref()?.get(layer).copied());
+        entry.map_or_else(|| !(layer + 1).is_multiple_of(interval), |entry| entry != 0)
+    })
+}
+
+/// GPT-Neo's list: groups of kinds, and how often each group is repeated.
+fn local(config: Config<'_>, layers: u64) -> Result<Vec<Mask>, ShapeProblem> {
+    let window = Mask::Sliding(config.size("window_size", most::WINDOW)?.unwrap_or(LOCAL_WINDOW));
+    let groups = config.repeated_texts("attention_types")?;
+    let groups = groups.unwrap_or_else(|| vec![(vec!["global", "local"], LOCAL_PAIRS)]);
+    let wrong = |found: String, expected: &'static str| ShapeProblem::WrongType {
+        key: "attention_types".to_owned(),
+        found,
+        expected,
+    };
+    let mut masks = Vec::new();
+    for (kinds, times) in groups.into_iter().filter(|(kinds, _)| !kinds.is_empty()) {
+        let kinds = kinds.into_iter().map(|kind| match kind {
+            "global" => Ok(Mask::Causal),
+            "local" => Ok(window),
+            other => Err(wrong(format!("a list with `{}`", shortened_text(other)), "a list of `global` and `local`")),
+        });
+        let kinds: Vec<Mask> = kinds.collect::<Result<_, _>>()?;
+        // One more than there are blocks is enough to see that there are too many.
+        let wanted = usize::try_from(layers).unwrap_or(usize::MAX).saturating_add(1).saturating_sub(masks.len());
+        let times = usize::try_from(times).unwrap_or(usize::MAX);
+        masks.extend(std::iter::repeat_n(kinds, times).flatten().take(wanted));
+    }
+    if u64::try_from(masks.len()) == Ok(layers) {
+        return Ok(masks);
+    }
+    Err(ShapeProblem::Contradiction {
+        key: "attention_types".to_owned(),
+        found: format!("a list of {} or more", masks.len()),
+        conflict: format!("num_layers is {layers}"),
+    })
 }
 
 /// Gemma alone has this key. A window that looks both ways is then counted as if it hid nothing: too high, never too low.
@@ -83,7 +159,7 @@ fn lifts_mask(windows: Windows, config: Config<'_>) -> Result<bool, ShapeProblem
         Windows::Bidirectional | Windows::Alternating { .. } => {
             Ok(config.flag("use_bidirectional_attention")?.unwrap_or(false))
         }
-        Windows::Never | Windows::All(_) | Windows::Upper | Windows::FromLayer { .. } | Windows::Llama4 => Ok(false),
+        _ => Ok(false),
     }
 }
 

@@ -5,11 +5,13 @@ mod decoder;
 mod experts;
 mod feed_forward;
 mod latent_attention;
+mod layer;
 mod state_space;
 
 pub(super) use attention::{Attention, HeadNorms, Projections};
-pub(super) use decoder::Decoder;
+pub(super) use decoder::{ClassHeads, Decoder};
 pub(super) use experts::{Experts, Router, Shared};
 pub(super) use feed_forward::{FeedForward, Widening};
 pub(super) use latent_attention::LatentAttention;
+pub(super) use layer::{Layer, Norm, Norms, Order};
 pub(super) use state_space::{Mamba, Mamba2, MambaNorms};

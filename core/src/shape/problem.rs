@@ -29,9 +29,10 @@ pub enum ShapeProblem {
         /// What the configuration says.
         found: String,
     },
-    /// A head other than that of a language model.
+    /// A head that the family's classes do not have, or that nobody has described yet.
     #[error(
-        "architectures names `{found}`, but only heads of causal language models (`…ForCausalLM`) can be counted yet"
+        "architectures names `{found}`, a class whose head cannot be counted; counted are `…ForCausalLM` and, where the family \
+         has them, `…ForSequenceClassification`, `…ForTokenClassification` and `…ForQuestionAnswering`"
     )]
     UnknownHead {
         /// What the configuration says.

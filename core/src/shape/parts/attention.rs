@@ -48,8 +48,18 @@ pub(crate) enum HeadNorms {
         query: &'static str,
         key: &'static str,
     },
+    /// The same with a shift.
+    HeadShifted {
+        query: &'static str,
+        key: &'static str,
+    },
     /// One scale for each channel of all heads together.
     Whole {
+        query: &'static str,
+        key: &'static str,
+    },
+    /// A norm of its own for each head, numbered after these names.
+    Each {
         query: &'static str,
         key: &'static str,
     },
@@ -75,6 +85,22 @@ impl Attention {
             mask: Mask::Causal,
             dropout: false,
         }
+    }
+
+    /// One projection for queries, keys and values together, and one back, of these names.
+    pub(crate) fn fused(
+        (heads, key_value_heads, head_size): (u64, u64, u64),
+        name: &'static str,
+        output: &'static str,
+    ) -> Self {
+        let usual = Self::usual(heads, key_value_heads, head_size);
+        Self { projections: Projections::Fused { name: Cow::Borrowed(name) }, output: Cow::Borrowed(output), ..usual }
+    }
+
+    /// All projections with a bias, or none.
+    #[must_use]
+    pub(crate) fn biased(self, bias: bool) -> Self {
+        Self { input_bias: bias, output_bias: bias, ..self }
     }
 
     /// Width of all query heads together.
@@ -149,17 +175,7 @@ impl Attention {
                 (all, all, all)
             }
         };
-        match self.norms {
-            HeadNorms::None => {}
-            HeadNorms::Head { query: query_norm, key: key_norm } => {
-                query = block.norm(query_norm, self.head_size, query);
-                key = block.norm(key_norm, self.head_size, key);
-            }
-            HeadNorms::Whole { query: query_norm, key: key_norm } => {
-                query = block.norm(query_norm, queries, query);
-                key = block.norm(key_norm, keys, key);
-            }
-        }
+        (query, key) = self.normed(block, query, key);
         block.step(Step::Prefix { slot: key });
         block.step(Step::Prefix { slot: value });
         (query, key, value)
@@ -169,6 +185,34 @@ impl Attention {
     fn leave(&self, block: &mut Builder, hidden: u64, mixed: Slot) -> Slot {
         let kind = ModuleKind::Linear { inputs: self.width(), outputs: hidden, bias: self.output_bias };
         block.apply(self.output.clone(), kind, Part::AttentionProjections, mixed)
+    }
+}
+
+impl Attention {
+    /// Queries and keys as scores are computed from.
+    fn normed(&self, block: &mut Builder, query: Slot, key: Slot) -> (Slot, Slot) {
+        let size = self.head_size;
+        match self.norms {
+            HeadNorms::None => (query, key),
+            HeadNorms::Head { query: query_norm, key: key_norm } => {
+                (block.norm(query_norm, size, query), block.norm(key_norm, size, key))
+            }
+            HeadNorms::HeadShifted { query: query_norm, key: key_norm } => {
+                (block.layer_norm(query_norm, size, query), block.layer_norm(key_norm, size, key))
+            }
+            HeadNorms::Whole { query: query_norm, key: key_norm } => {
+                let keys = self.key_value_heads.saturating_mul(size);
+                (block.norm(query_norm, self.width(), query), block.norm(key_norm, keys, key))
+            }
+            HeadNorms::Each { query: query_norm, key: key_norm } => {
+                let mut numbered = |name: &str, heads: u64, from: Slot| {
+                    let each = (0..heads).map(|head| block.norm(format!("{name}.{head}"), size, from));
+                    let normed: Vec<Slot> = each.collect();
+                    normed.into_iter().reduce(|all, one| block.add(all, one)).unwrap_or(from)
+                };
+                (numbered(query_norm, self.heads, query), numbered(key_norm, self.key_value_heads, key))
+            }
+        }
     }
 }
 

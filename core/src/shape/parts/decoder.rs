@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::build::Builder;
+use super::super::head::Head;
 use super::super::program::{Block, ModuleKind, Piece, Program, Slot, Step};
 use super::super::quantity::Stream;
 use crate::flops::Part;
@@ -23,6 +24,33 @@ pub(crate) struct Decoder {
     pub(crate) head_bias: bool,
     /// The head multiplies with the embedding's weight.
     pub(crate) tied_head: bool,
+    /// A table of learned positions, added to the embedding: its name and its rows.
+    pub(crate) positions: Option<(&'static str, u64)>,
+    /// Width of the embedding where it is not that of the blocks; `project_in` and `project_out` lie between.
+    pub(crate) narrow: Option<u64>,
+    /// A norm of the embedding with scale and shift.
+    pub(crate) embedding_norm: Option<&'static str>,
+    /// What the head gives for each position where that is no vocabulary.
+    pub(crate) classes: Option<u64>,
+}
+
+/// Heads that a family's classes have besides that of a language model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClassHeads {
+    /// `…ForSequenceClassification`.
+    pub(crate) sequence: bool,
+    /// `…ForTokenClassification`, and what it calls its head.
+    pub(crate) token: Option<&'static str>,
+    /// `…ForQuestionAnswering`, and where it keeps everything but its head.
+    pub(crate) question: Option<&'static str>,
+}
+
+impl ClassHeads {
+    /// All of them, with the names that most classes use.
+    pub(crate) const ALL: Self = Self { sequence: true, token: Some("score"), question: Some("transformer") };
+
+    /// None of them.
+    pub(crate) const NONE: Self = Self { sequence: false, token: None, question: None };
 }
 
 impl Decoder {
@@ -39,6 +67,39 @@ impl Decoder {
             norm_bias: Some(false),
             head_bias: false,
             tied_head,
+            positions: None,
+            narrow: None,
+            embedding_norm: None,
+            classes: None,
+        }
+    }
+
+    /// `transformer.wte`, `transformer.h`, `transformer.ln_f`, `lm_head`.
+    pub(crate) const fn gpt(vocabulary: u64, hidden: u64, tied_head: bool) -> Self {
+        Self {
+            inside: "transformer",
+            embedding: "wte",
+            blocks: "h",
+            final_norm: "ln_f",
+            norm_bias: Some(true),
+            ..Self::usual(vocabulary, hidden, tied_head)
+        }
+    }
+
+    /// The same with another head, if the family has it.
+    pub(crate) fn ending_in(self, head: Head, heads: ClassHeads) -> Option<Self> {
+        let ending =
+            |head, classes, head_bias| Self { head, classes: Some(classes), head_bias, tied_head: false, ..self };
+        match head {
+            Head::Language => Some(self),
+            // The class without a head is what the others hold under the first part of their names.
+            Head::None => {
+                let inside = self.inside.split_once('.').map_or("", |(_, rest)| rest);
+                Some(Self { inside, head: "", ..self })
+            }
+            Head::Sequence(labels) => heads.sequence.then(|| ending("score", labels, false)),
+            Head::Token(labels) => heads.token.map(|name| ending(name, labels, true)),
+            Head::Question => heads.question.map(|inside| Self { inside, ..ending("qa_outputs", 2, true) }),
         }
     }
 
@@ -57,13 +118,30 @@ impl Decoder {
         if self.inside.is_empty() { Cow::Owned(what.to_owned()) } else { Cow::Owned(format!("{}.{what}", self.inside)) }
     }
 
-    /// The embedding.
+    /// The embedding, with all that happens to it ahead of the first block.
     pub(crate) fn stem(self) -> Block {
         let mut block = Builder::new(Stream::Text);
-        let kind = ModuleKind::Embedding { rows: self.vocabulary, width: self.hidden };
-        let residual = Slot::RESIDUAL;
-        block.apply_to(self.name(self.embedding), kind, Part::InputEmbeddings, residual, residual);
-        block.step(Step::InputGradients { slot: residual });
+        let width = self.narrow.unwrap_or(self.hidden);
+        let kind = ModuleKind::Embedding { rows: self.vocabulary, width };
+        let tokens = block.slot();
+        let mut embedded = block.apply(self.name(self.embedding), kind, Part::InputEmbeddings, tokens);
+        block.step(Step::InputGradients { slot: embedded });
+        let mut positions = None;
+        if let Some((name, rows)) = self.positions {
+            let kind = ModuleKind::Embedding { rows, width: self.hidden };
+            positions = Some(block.apply(self.name(name), kind, Part::InputEmbeddings, tokens));
+        }
+        if self.narrow.is_some() {
+            let name = self.name("project_in");
+            embedded = block.linear(name, (width, self.hidden), false, Part::Projector, embedded);
+        }
+        if let Some(positions) = positions {
+            embedded = block.add(embedded, positions);
+        }
+        if let Some(name) = self.embedding_norm {
+            embedded = block.layer_norm(self.name(name), self.hidden, embedded);
+        }
+        block.rename(embedded, Slot::RESIDUAL);
         block.finish()
     }
 
@@ -71,22 +149,33 @@ impl Decoder {
     pub(crate) fn finish(self, program: &mut Program) {
         let embedding = self.name(self.embedding);
         program.input_embeddings = Some(embedding.clone());
-        program.output_head = Some(Cow::Borrowed(self.head));
-        if self.tied_head {
+        program.output_head = self.has_head().then_some(Cow::Borrowed(self.head));
+        if self.tied_head && self.has_head() {
             program.ties.push(vec![embedding, Cow::Borrowed(self.head)]);
         }
         program.pieces.push(Piece::once(self.tail()));
     }
 
+    const fn has_head(self) -> bool {
+        !self.head.is_empty()
+    }
+
     fn tail(self) -> Block {
         let mut block = Builder::new(Stream::Text);
-        let normed = match self.norm_bias {
+        let mut last = match self.norm_bias {
             Some(true) => block.layer_norm(self.name(self.final_norm), self.hidden, Slot::RESIDUAL),
             Some(false) => block.norm(self.name(self.final_norm), self.hidden, Slot::RESIDUAL),
             None => Slot::RESIDUAL,
         };
-        let kind = ModuleKind::Linear { inputs: self.hidden, outputs: self.vocabulary, bias: self.head_bias };
-        block.apply(self.head, kind, Part::OutputHead, normed);
+        if let Some(width) = self.narrow {
+            last = block.linear(self.name("project_out"), (self.hidden, width), false, Part::OutputHead, last);
+        }
+        if !self.has_head() {
+            return block.finish();
+        }
+        let outputs = self.classes.unwrap_or(self.vocabulary);
+        let kind = ModuleKind::Linear { inputs: self.narrow.unwrap_or(self.hidden), outputs, bias: self.head_bias };
+        block.apply(self.head, kind, Part::OutputHead, last);
         if let Some(head) = block.last() {
             head.tied = self.tied_head;
             head.outside_all_linear = true;

@@ -24,6 +24,8 @@ pub(crate) struct FeedForward {
 pub(crate) enum Widening {
     /// One module.
     Plain { up: Cow<'static, str> },
+    /// One module, and an activation function with numbers of these names that are trained.
+    Learned { up: Cow<'static, str>, activation: &'static [&'static str] },
     /// Two modules whose results are multiplied.
     Gated { gate: Cow<'static, str>, up: Cow<'static, str> },
     /// The same two in one module.
@@ -61,6 +63,10 @@ impl FeedForward {
                 let up = block.apply(up.clone(), widen(self.inner), self.part, input);
                 block.keep(up); // the activation function
                 up
+            }
+            Widening::Learned { up, activation } => {
+                let up = block.apply(up.clone(), widen(self.inner), self.part, input);
+                activation.iter().fold(up, |up, name| block.norm(*name, 1, up))
             }
             Widening::Gated { gate, up } => {
                 let gate = block.apply(gate.clone(), widen(self.inner), self.part, input);
