@@ -12,29 +12,49 @@ macro_rules! hostile {
 #[test]
 fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
     let files = hostile! {
-        "classification-head" => "architectures", "LlamaForSequenceClassification", "ForCausalLM";
+        "attention-types-too-short" => "`attention_types` is a list of 12", "num_layers is 24", "correct";
+        "attention-types-without-end" => "`attention_types` is a list of 25 or more", "num_layers is 24", "correct";
+        "classification-head" => "architectures", "LlamaForMultipleChoice", "ForCausalLM";
+        "classification-head-of-no-class" => "architectures", "GraniteForSequenceClassification", "ForCausalLM";
+        "decoder-beside-an-encoder" => "`add_cross_attention` is true", "decoder", "correct";
         "default-key-value-heads-do-not-divide" => "`num_key_value_heads` is 32", "num_attention_heads, 14", "correct";
         "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
         "escape-sequence-for-a-family" => "is not known", "…", "nearest by name: llama";
         "exponent-for-a-number" => "`vocab_size` is 32000.0", "whole number", "correct";
         "fraction-for-a-number" => "`intermediate_size` is 11008.5", "whole number", "correct";
+        "falcon-heads-do-not-divide" => "`num_kv_heads` is 8", "num_attention_heads, 71", "correct";
+        "heads-do-not-divide-n-embd" => "`n_embd` is 768", "n_head, 13", "correct";
+        "heads-wider-than-the-projection" => "`head_dim` is 256", "hidden_size, 4096", "correct";
         "hidden-size-not-divisible" => "`hidden_size` is 4100", "num_attention_heads, 32", "head_dim", "correct";
         "key-value-heads-do-not-divide" => "`num_key_value_heads` is 5", "num_attention_heads, 32", "correct";
+        "labels-disagree" => "`num_labels` is 3", "id2label names 2", "correct";
         "layer-types-too-short" => "`layer_types` is a list of 1", "num_hidden_layers is 32", "correct";
+        "missing-ffn-dim" => "`ffn_dim` is missing", "add it";
         "missing-intermediate-size" => "`intermediate_size` is missing", "add it";
+        "missing-n-embd" => "`n_embd` is missing", "add it";
         "more-layers-than-memory" => "`num_hidden_layers` is 4000000000", "between 1 and 4096", "correct";
         "negative-hidden-size" => "`hidden_size` is -4096", "between 1 and", "correct";
+        "no-labels" => "`id2label` is {}", "at least one entry", "correct";
         "no-layers" => "`num_hidden_layers` is 0", "between 1 and", "correct";
         "no-model-type" => "`model_type` is missing", "add it";
+        "no-norm-between-branches" => "`parallel_attn` is false", "new_decoder_architecture", "correct";
         "not-an-object" => "no JSON object", "give the `config.json`";
         "null-hidden-size" => "`hidden_size` is missing", "add it";
         "number-among-layer-types" => "`layer_types` is", "list of texts", "correct";
         "number-for-model-type" => "`model_type` is 7", "a text", "correct";
         "number-of-forty-digits" => "`vocab_size` is 10000000000000000000000000000000000000000", "between 1 and", "correct";
+        "positions-without-number" => "`n_positions` is 0", "between 1 and", "correct";
         "text-for-a-flag" => "`tie_word_embeddings` is \"yes\"", "true or false", "correct";
         "text-for-a-number" => "`hidden_size` is \"4096\"", "whole number", "correct";
+        "text-for-attention-types" => "`attention_types` is \"global\"", "list of lists", "correct";
+        "text-for-attn-config" => "`attn_config` is \"torch\"", "an object", "correct";
+        "three-norms-in-parallel" => "`num_ln_in_parallel_attn` is 3", "between 1 and 2", "correct";
+        "two-names-of-one-size" => "`hidden_size` is 1024", "n_embd, another name of the same, is 768", "correct";
+        "two-norms-for-one-branch" => "`num_ln_in_parallel_attn` is 2", "new_decoder_architecture", "correct";
+        "unknown-attention-type" => "`attention_types` is a list with `banded`", "`local`", "correct";
         "unknown-family" => "`llama9` is not known", "nearest by name: llama";
         "unknown-layer-type" => "`layer_types` is a list with `chunked_attention`", "sliding_attention", "correct";
+        "zero-labels" => "`num_labels` is 0", "between 1 and", "correct";
         "wrapper" => "`gemma3` wraps", "text_config", "give `text_config`";
     };
     for (name, text, parts) in files {
