@@ -72,6 +72,11 @@ impl Shape {
         masks.collect()
     }
 
+    /// Positions of each sequence, where the configuration settles them: those of an image, of a stretch of sound.
+    pub fn sequence_length(&self) -> Option<u64> {
+        self.program.sequence_length
+    }
+
     pub(crate) const fn program(&self) -> &Arc<Program> {
         &self.program
     }

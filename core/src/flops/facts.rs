@@ -80,6 +80,9 @@ impl Network {
         if let Some(place) = names::place(program, name) {
             return Some((place, false));
         }
+        if let Some((_, module)) = program.bias_names.iter().find(|(bias, _)| bias == name) {
+            return names::place(program, module).map(|place| (place, true));
+        }
         if let Some(place) = name.strip_suffix("_bias").and_then(|stack| names::place(program, stack)) {
             return with_bias(place).then_some((place, true));
         }

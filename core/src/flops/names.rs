@@ -8,7 +8,7 @@ use crate::shape::{Module, Piece, Program};
 /// Role of the module that turns tokens into vectors.
 const INPUT_EMBEDDINGS: &str = "input-embeddings";
 /// Role of the module that turns vectors into logits.
-const OUTPUT_HEAD: &str = "output-head";
+pub(super) const OUTPUT_HEAD: &str = "output-head";
 
 /// The PyTorch name behind a role; any other name stands for itself.
 pub(super) fn resolve_role<'a>(program: &'a Program, name: &'a str) -> &'a str {
@@ -60,9 +60,9 @@ fn find_in(piece: &Piece, index: usize, pattern: &str, rule: Rule, places: &mut 
             places.push(place(None));
         } else if piece.is_stack()
             && let Some(layer) = in_one_block(&piece.prefix, pattern, &it.name, rule)
-            && piece.layers.get(layer) == Some(&block)
+            && (if piece.shared { layer == block } else { piece.layers.get(layer) == Some(&block) })
         {
-            places.push(place(Some(layer)));
+            places.push(place((!piece.shared).then_some(layer)));
         }
     }
 }
@@ -128,7 +128,7 @@ fn place_in(piece: &Piece, index: usize, name: &str) -> Option<Place> {
     }
     let (number, module) = name.strip_prefix(piece.prefix.as_ref())?.strip_prefix('.')?.split_once('.')?;
     let layer = parse_number(number)?;
-    let block = *piece.layers.get(layer)?;
+    let block = if piece.shared { layer } else { *piece.layers.get(layer)? };
     at(block, module, if piece.shared { None } else { Some(layer) })
 }
 

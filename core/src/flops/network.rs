@@ -126,9 +126,11 @@ impl Network {
     pub fn products(&self) -> impl Iterator<Item = Product> + '_ {
         let pieces = self.program.pieces.iter().zip(&self.pieces);
         pieces.flat_map(|(piece, planned)| {
-            let shown = if piece.shared { piece.blocks.len() } else { planned.layers.len() };
-            let layers = planned.layers.iter().enumerate().take(shown);
-            layers.flat_map(move |(index, layer)| {
+            // Of blocks that are shared each stands once, under its own number.
+            let each = 0..if piece.shared { piece.blocks.len() } else { planned.layers.len() };
+            let first = |block: usize| piece.layers.iter().position(|layer| *layer == block);
+            let layer = move |index| planned.layers.get(if piece.shared { first(index)? } else { index });
+            each.filter_map(move |index| Some((index, layer(index)?))).flat_map(move |(index, layer)| {
                 let plan = planned.plans.get(*layer);
                 let modules = plan.and_then(|plan| Some((piece.blocks.get(plan.block)?, plan)));
                 modules.into_iter().flat_map(move |(block, plan)| {

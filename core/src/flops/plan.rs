@@ -109,6 +109,12 @@ impl Network {
     fn save_modules(&mut self, saved: &[String]) -> Result<(), MethodProblem> {
         for name in saved {
             let places = self.find(name, Rule::EndingOfHolder, "module to save")?;
+            let adapted = |place: &Place| self.state(*place).is_some_and(|state| !state.pairs.is_empty());
+            if self.program.classifies && name == names::OUTPUT_HEAD && places.iter().any(adapted) {
+                // Output embeddings are what the role means to transformers. What classifies is none, so a pair stays.
+                self.unmatched.push(name.clone());
+                continue;
+            }
             let mut adapted = None;
             self.edit(&places, |module, state| {
                 if !state.pairs.is_empty() {

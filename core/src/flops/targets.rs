@@ -39,7 +39,8 @@ impl Choice<'_> {
             network.edit(&places, |_, state| state.pairs.iter_mut().for_each(|pair| pair.rank = *rank));
         }
         // peft puts no pair on a module to save, nor beneath one.
-        for name in saved {
+        let classifies = network.program.classifies;
+        for name in saved.iter().filter(|name| !(classifies && *name == names::OUTPUT_HEAD)) {
             let places = names::find(network, name, Rule::SuffixOfHolder);
             network.edit(&places, |_, state| state.pairs.clear());
         }

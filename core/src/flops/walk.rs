@@ -57,13 +57,23 @@ impl BlockCost {
 
 /// Walks one block.
 pub(super) fn walk(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
+    if block.unread {
+        let frozen: Vec<State> = states.iter().map(State::frozen).collect();
+        let nothing = Surroundings { requiring_grad: 0, checkpoint: None, input_gradients: false, prefix: false };
+        let cost = walk_steps(block, &frozen, nothing);
+        return BlockCost { requiring_grad: around.requiring_grad, ..cost };
+    }
     let reentrant = around.checkpoint == Some(Checkpointing::Reentrant);
     if reentrant && around.requiring_grad == 0 {
         // A reentrant checkpoint whose input requires no grad cuts the block off: nothing in it is trained.
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
         let alone = Surroundings { checkpoint: None, input_gradients: false, ..around };
-        return walk(block, &frozen, alone);
+        return walk_steps(block, &frozen, alone);
     }
+    walk_steps(block, states, around)
+}
+
+fn walk_steps(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
     let mut walk = Walk::new(around);
     let untouched = State::default();
     for step in &block.steps {

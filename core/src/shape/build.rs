@@ -153,6 +153,11 @@ impl Builder {
         self.block
     }
 
+    /// The block, whose results nothing reads that the loss depends on.
+    pub(crate) fn finish_unread(self) -> Block {
+        Block { unread: true, ..self.block }
+    }
+
     fn booked(&self, part: Part) -> Part {
         match self.tower {
             Some(tower) if !matches!(part, Part::InputEmbeddings | Part::Norms) => tower,

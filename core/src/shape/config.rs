@@ -23,6 +23,11 @@ pub(super) struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
+    /// The keys of an object.
+    pub(super) const fn of(keys: &'a Map<String, Value>) -> Self {
+        Self { keys }
+    }
+
     pub(super) fn new(config: &'a Value) -> Result<Self, ShapeProblem> {
         config.as_object().map(|keys| Self { keys }).ok_or(ShapeProblem::NotAnObject)
     }
@@ -113,6 +118,15 @@ impl<'a> Config<'a> {
         count.map(Some).ok_or_else(|| wrong_type(key, value, "an object with at least one entry"))
     }
 
+    /// The same keys, and of these those that are absent.
+    pub(super) fn or_defaults(self, defaults: &[(&str, u64)]) -> Map<String, Value> {
+        let mut keys = self.keys.clone();
+        for (key, default) in defaults.iter().filter(|(key, _)| !self.has(key)) {
+            keys.insert((*key).to_owned(), Value::from(*default));
+        }
+        keys
+    }
+
     /// An object as a configuration of its own, or `None` if absent.
     pub(super) fn inner(self, key: &str) -> Result<Option<Self>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };
@@ -129,6 +143,41 @@ impl<'a> Config<'a> {
         let Some(value) = self.value(key) else { return Ok(default) };
         let probability = value.as_f64().filter(|probability| (0.0..=1.0).contains(probability));
         probability.map(|probability| probability > 0.0).ok_or_else(|| wrong_type(key, value, "a number from 0 to 1"))
+    }
+
+    /// Whole numbers from 1 to `most` in a list, or one of them alone, or `None` if absent.
+    pub(super) fn sizes(self, key: &str, most: u64) -> Result<Option<Vec<u64>>, ShapeProblem> {
+        let Some(Value::Array(items)) = self.value(key) else {
+            return Ok(self.size(key, most)?.map(|size| vec![size]));
+        };
+        let sizes = items.iter().map(|item| item.as_u64().filter(|size| (1..=most).contains(size)));
+        let sizes: Option<Vec<u64>> = sizes.collect();
+        let expected = "a whole number above 0, or a list of them, none too large";
+        sizes.map(Some).ok_or_else(|| wrong_type(key, &Value::Array(items.clone()), expected))
+    }
+
+    /// Whole numbers of either sign in a list, or one of them alone, or `None` if absent.
+    pub(super) fn integers(self, key: &str) -> Result<Option<Vec<i64>>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let integers = match value {
+            Value::Array(items) => items.iter().map(Value::as_i64).collect(),
+            one => one.as_i64().map(|one| vec![one]),
+        };
+        integers.map(Some).ok_or_else(|| wrong_type(key, value, "a whole number, or a list of them"))
+    }
+
+    /// The two sides of something square, if one number is given, or not, if two are.
+    pub(super) fn height_and_width(self, key: &str, most: u64) -> Result<Option<[u64; 2]>, ShapeProblem> {
+        let Some(sizes) = self.sizes(key, most)? else { return Ok(None) };
+        match *sizes.as_slice() {
+            [side] => Ok(Some([side; 2])),
+            [height, width] => Ok(Some([height, width])),
+            _ => Err(ShapeProblem::WrongType {
+                key: key.to_owned(),
+                found: format!("a list of {}", sizes.len()),
+                expected: "a whole number, or a list of two",
+            }),
+        }
     }
 
     /// A text, or `None` if absent.

@@ -7,21 +7,27 @@ use super::program::Program;
 use super::{Shape, ShapeProblem};
 
 mod alibi;
+mod clip;
 mod dense;
+mod encoders;
 mod experts;
 mod frame;
 mod gpt;
 mod keys;
+mod llava;
 mod opt;
 mod parallel;
 mod sizes;
 mod state_space;
+mod t5;
+mod vision;
+mod vision_language;
 
 /// Reads a family's configuration.
 type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
 
 /// Every family: its `model_type`s and who reads them.
-const FAMILIES: [(&[&str], Read); 7] = [
+const FAMILIES: &[(&[&str], Read)] = &[
     (&dense::MODEL_TYPES, dense::read),
     (&gpt::MODEL_TYPES, gpt::read),
     (&parallel::MODEL_TYPES, parallel::read),
@@ -29,6 +35,10 @@ const FAMILIES: [(&[&str], Read); 7] = [
     (&alibi::MODEL_TYPES, alibi::read),
     (&experts::MODEL_TYPES, experts::read),
     (&state_space::MODEL_TYPES, state_space::read),
+    (&encoders::MODEL_TYPES, encoders::read),
+    (&llava::MODEL_TYPES, llava::read),
+    (&t5::MODEL_TYPES, t5::read),
+    (&vision::MODEL_TYPES, vision::read),
 ];
 
 /// Names that an unknown one is answered with.
@@ -37,14 +47,21 @@ const NEAREST: usize = 4;
 /// Reads a configuration of any family above.
 pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
     let config = Config::new(config)?;
+    let model_type =
+        config.text("model_type")?.ok_or_else(|| ShapeProblem::Missing { key: "model_type".to_owned() })?;
+    Ok(Shape::new(model_type, program(config)?))
+}
+
+/// The program of a configuration that may stand within another.
+fn program(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let found = config.text("model_type")?;
-    if config.has("text_config") {
-        return Err(ShapeProblem::Wrapper { found: shortened_text(found.unwrap_or("(none)")) });
-    }
     let model_type = found.ok_or_else(|| ShapeProblem::Missing { key: "model_type".to_owned() })?;
     let read = FAMILIES.iter().find(|(names, _)| names.contains(&model_type)).map(|(_, read)| read);
-    let read = read.ok_or_else(|| unknown(model_type))?;
-    Ok(Shape::new(model_type, read(config)?))
+    let refuse = || match shortened_text(model_type) {
+        found if config.has("text_config") => ShapeProblem::Wrapper { found },
+        _ => unknown(model_type),
+    };
+    read.ok_or_else(refuse)?(config)
 }
 
 /// Every `model_type` that is counted from its configuration.

@@ -47,8 +47,18 @@ pub(super) fn unknown(config: Config<'_>) -> ShapeProblem {
     ShapeProblem::UnknownHead { found: shortened_text(classes.first().copied().unwrap_or_default()) }
 }
 
+/// What the first class that `architectures` names is for: `MaskedLM` of `BertForMaskedLM`, `Model` of `BertModel`.
+pub(super) fn ending(config: Config<'_>) -> Result<Option<&str>, ShapeProblem> {
+    let classes = config.texts("architectures")?.unwrap_or_default();
+    let Some(class) = classes.first().copied() else { return Ok(None) };
+    let purpose = class.split_once("For").map(|(_, purpose)| purpose);
+    let model =
+        || ["LMHeadModel", "Model"].into_iter().find_map(|name| class.find(name).and_then(|at| class.get(at..)));
+    Ok(Some(purpose.or_else(model).unwrap_or(class)))
+}
+
 /// Names of the labels, or their number, which `transformers` no longer writes but still reads.
-fn labels(config: Config<'_>) -> Result<u64, ShapeProblem> {
+pub(super) fn labels(config: Config<'_>) -> Result<u64, ShapeProblem> {
     let named = config.entries("id2label")?;
     let counted = config.size("num_labels", most::VOCABULARY)?;
     match (named, counted) {

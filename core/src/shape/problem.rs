@@ -31,11 +31,19 @@ pub enum ShapeProblem {
     },
     /// A head that the family's classes do not have, or that nobody has described yet.
     #[error(
-        "architectures names `{found}`, a class whose head cannot be counted; counted are `…ForCausalLM` and, where the family \
-         has them, `…ForSequenceClassification`, `…ForTokenClassification` and `…ForQuestionAnswering`"
+        "architectures names `{found}`, a head that cannot be counted yet; name another class of the family that the weights \
+         fit, or meter the job with `flopsmeter run`"
     )]
     UnknownHead {
         /// What the configuration says.
+        found: String,
+    },
+    /// A setting whose products nobody has described yet; it is never counted as a look-alike.
+    #[error("key `{key}` is {found}, which cannot be counted yet; meter the job with `flopsmeter run` instead")]
+    NotCounted {
+        /// The key.
+        key: String,
+        /// What stands there.
         found: String,
     },
     /// A key that has no default is absent.

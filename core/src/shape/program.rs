@@ -26,6 +26,12 @@ pub(crate) struct Program {
     pub(crate) prefix_width: Option<u64>,
     /// How `peft` translates targets that this family's experts once had as single modules.
     pub(crate) expert_targets: Option<ExpertTargets>,
+    /// Other names of biases: the parameter's full name, and the module whose bias it is.
+    pub(crate) bias_names: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// The head classifies: `transformers` does not call it output embeddings, so `peft` treats it as any linear module.
+    pub(crate) classifies: bool,
+    /// Positions of each sequence, where the configuration settles them: an image classifier's patches.
+    pub(crate) sequence_length: Option<u64>,
 }
 
 /// A stack of blocks, or one block that stands alone.
@@ -56,6 +62,8 @@ pub(crate) struct Block {
     pub(crate) modules: Vec<Module>,
     /// What happens to the activations.
     pub(crate) steps: Vec<Step>,
+    /// Nothing that the loss depends on reads what the block computes: it has a forward pass and no other.
+    pub(crate) unread: bool,
 }
 
 impl Block {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::ShapeProblem;
 use super::super::build::Builder;
 use super::super::program::{ModuleKind, Slot, Step};
 use super::super::quantity::{Mask, Stream};
@@ -28,6 +29,8 @@ pub(crate) struct Attention {
     pub(crate) mask: Mask,
     /// Attention weights go through a dropout that is on.
     pub(crate) dropout: bool,
+    /// What is added to the scores: trained numbers for each pair of positions, or for each distance.
+    pub(crate) bias: Option<Slot>,
 }
 
 /// How queries, keys and values are projected.
@@ -84,6 +87,7 @@ impl Attention {
             output: Cow::Borrowed("self_attn.o_proj"),
             mask: Mask::Causal,
             dropout: false,
+            bias: None,
         }
     }
 
@@ -101,6 +105,35 @@ impl Attention {
     #[must_use]
     pub(crate) fn biased(self, bias: bool) -> Self {
         Self { input_bias: bias, output_bias: bias, ..self }
+    }
+
+    /// Three projections of these names in and one out, all with biases, to every position.
+    pub(crate) fn both_ways(
+        (heads, head_size): (u64, u64),
+        [query, key, value, output]: [&'static str; 4],
+    ) -> Self {
+        Self {
+            projections: Projections::Separate {
+                query: Cow::Borrowed(query),
+                key: Cow::Borrowed(key),
+                value: Cow::Borrowed(value),
+            },
+            input_bias: true,
+            output_bias: true,
+            output: Cow::Borrowed(output),
+            mask: Mask::Bidirectional,
+            ..Self::usual(heads, heads, head_size)
+        }
+    }
+
+    /// Size of a head where it follows from the width, which the number of heads must divide.
+    pub(crate) fn head_size(hidden: u64, heads: u64, keys: &[&str]) -> Result<u64, ShapeProblem> {
+        if hidden.is_multiple_of(heads) {
+            return Ok(hidden / heads);
+        }
+        let key = keys.first().copied().unwrap_or_default().to_owned();
+        let conflict = format!("does not divide the width of the blocks, {hidden}");
+        Err(ShapeProblem::Contradiction { key, found: heads.to_string(), conflict })
     }
 
     /// Width of all query heads together.
@@ -142,7 +175,10 @@ impl Attention {
     ) -> Slot {
         let projected = self.project(block, hidden, input, (key_width, key_input, key_stream));
         let widths = (self.width(), self.width());
-        let mixed = scores_and_values(block, projected, widths, key_stream, self.mask, self.dropout);
+        let mixed = match self.bias {
+            None => scores_and_values(block, projected, widths, key_stream, self.mask, self.dropout),
+            Some(bias) => biased_scores_and_values(block, projected, self.width(), (key_stream, self.mask), bias),
+        };
         self.leave(block, hidden, mixed)
     }
 
@@ -235,4 +271,20 @@ pub(crate) fn scores_and_values(
         block.keep(weights);
     }
     block.product(weights, value, twice(value_width), pairs, Part::AttentionScores)
+}
+
+/// The same with something added to the scores.
+fn biased_scores_and_values(
+    block: &mut Builder,
+    (query, key, value): (Slot, Slot, Slot),
+    width: u64,
+    (key_stream, mask): (Stream, Mask),
+    bias: Slot,
+) -> Slot {
+    let pairs = block.pairs(key_stream, mask);
+    let factor = u128::from(width).saturating_mul(2);
+    let scores = block.product(query, key, factor, pairs, Part::AttentionScores);
+    let weights = block.add(scores, bias);
+    block.keep(weights); // the softmax, and a dropout that is on
+    block.product(weights, value, factor, pairs, Part::AttentionScores)
 }
