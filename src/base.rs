@@ -69,7 +69,7 @@ fn name_of_folder(folder: &Path) -> anyhow::Result<String> {
     let next_step = "name a folder with a model's config.json, a Hugging Face id, or a declared base file";
     let text = input::text(&path, "model configuration", next_step)?;
     let not_json = || format!("{} is no JSON; {next_step}", path.display());
-    let config: serde_json::Value = serde_json::from_str(&text).with_context(not_json)?;
+    let config = flopsmeter_core::shape::read_json(&text).with_context(not_json)?;
     let name = config.get("_name_or_path").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
     // A folder in the hub's cache carries the id in its own path.
     Ok(name.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned))

@@ -10,12 +10,14 @@ mod build;
 mod config;
 mod family;
 mod head;
+mod json;
 mod mask;
 mod parts;
 mod problem;
 mod program;
 mod quantity;
 
+pub use json::read_json;
 pub use problem::ShapeProblem;
 pub(crate) use program::{Amount, Block, ExpertTargets, Module, ModuleKind, Piece, Program, Slot, Step};
 pub use quantity::{Mask, Quantity, Stream};

@@ -14,8 +14,8 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
     let files = hostile! {
         "attention-types-too-short" => "`attention_types` is a list of 12", "num_layers is 24", "correct";
         "attention-types-without-end" => "`attention_types` is a list of 25 or more", "num_layers is 24", "correct";
-        "classification-head" => "architectures", "LlamaForMultipleChoice", "ForCausalLM";
-        "classification-head-of-no-class" => "architectures", "GraniteForSequenceClassification", "ForCausalLM";
+        "classification-head" => "architectures", "LlamaForMultipleChoice", "another class";
+        "classification-head-of-no-class" => "architectures", "GraniteForSequenceClassification", "another class";
         "decoder-beside-an-encoder" => "`add_cross_attention` is true", "decoder", "correct";
         "default-key-value-heads-do-not-divide" => "`num_key_value_heads` is 32", "num_attention_heads, 14", "correct";
         "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
