@@ -88,6 +88,15 @@ impl Batch {
                 pairs.saturating_mul(u128::from(time)).saturating_mul(u128::from(self.images))
             }
             Quantity::Chunks(size) => u128::from(self.sequences).saturating_mul(self.chunks(size)),
+            Quantity::LaterChunks(size) => {
+                u128::from(self.sequences).saturating_mul(self.chunks(size).saturating_sub(1))
+            }
+            Quantity::PositionsAfter(first) => {
+                u128::from(self.sequences).saturating_mul(u128::from(self.length.saturating_sub(first)))
+            }
+            Quantity::ChunkPairs(size) => {
+                u128::from(self.sequences).saturating_mul(squares_of_parts(self.length, size))
+            }
             Quantity::ChunkCarries(size) => {
                 let chunks = self.chunks(size).saturating_add(1);
                 u128::from(self.sequences).saturating_mul(chunks.saturating_mul(chunks))

@@ -135,6 +135,19 @@ impl Walk {
                 let output = self.apply(applied, state(module), self.requiring_grad.get(from), rows);
                 self.requiring_grad.set(to, output);
             }
+            Step::Weight { module, from, to, rows } => {
+                let Some(Module { kind, part, .. }) = block.modules.get(module) else { return };
+                let state = state(module);
+                let operands = Gradients { first: self.requiring_grad.get(from), second: state.weight_trained };
+                let factor = kind.product().unwrap_or(0);
+                let output = self.product(*part, Amount { factor, quantity: rows }, operands);
+                self.requiring_grad.set(to, output || state.bias_trained);
+            }
+            Step::Gradient { of, amount: Amount { factor: backward, quantity }, part } => {
+                if self.requiring_grad.get(of) {
+                    self.cost.book(Entry { part, quantity, forward: 0, backward, recompute: 0 });
+                }
+            }
             Step::Product { left, right, to, amount, part } => {
                 let operands =
                     Gradients { first: self.requiring_grad.get(left), second: self.requiring_grad.get(right) };

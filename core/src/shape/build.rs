@@ -111,6 +111,27 @@ impl Builder {
         to
     }
 
+    /// A product with a module's weight alone, whatever stands beside the module.
+    pub(crate) fn weight(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        (inputs, outputs): (u64, u64),
+        bias: bool,
+        part: Part,
+        from: Slot,
+    ) -> Slot {
+        let module = self.module(name, ModuleKind::Linear { inputs, outputs, bias }, part);
+        let (to, rows) = (self.slot(), Quantity::Positions(self.stream));
+        self.block.steps.push(Step::Weight { module, from, to, rows });
+        to
+    }
+
+    /// A product that the backward pass alone forms.
+    pub(crate) fn gradient(&mut self, of: Slot, factor: u128, quantity: Quantity, part: Part) {
+        let part = self.booked(part);
+        self.block.steps.push(Step::Gradient { of, amount: Amount { factor, quantity }, part });
+    }
+
     /// Pairs of this stream's positions with those of a stream of keys.
     pub(crate) const fn pairs(&self, key: Stream, mask: Mask) -> Quantity {
         Quantity::Pairs { query: self.stream, key, mask }

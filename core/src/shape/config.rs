@@ -60,6 +60,22 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Whether anything but `null` stands there.
+    pub(super) fn is_there(self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// A size times the number under a key, cut to a whole one as Python's `int` does, or `None` if absent.
+    pub(super) fn times(self, key: &str, size: u64, most: u64) -> Result<Option<u64>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let factor = value.as_f64().ok_or_else(|| wrong_type(key, value, "a number"))?;
+        // Widths are far below 2^32, and a product of more digits than a u64 has is out of range anyway.
+        let product = factor * f64::from(u32::try_from(size).unwrap_or(u32::MAX));
+        let whole = format!("{:.0}", product.trunc()).parse::<u64>().ok();
+        let within = whole.filter(|whole| (1..=most).contains(whole));
+        within.map(Some).ok_or_else(|| ShapeProblem::OutOfRange { key: key.to_owned(), found: shortened(value), most })
+    }
+
     /// A whole number from 1 to `most`.
     pub(super) fn required_size(self, key: &str, most: u64) -> Result<u64, ShapeProblem> {
         self.size(key, most)?.ok_or_else(|| ShapeProblem::Missing { key: key.to_owned() })

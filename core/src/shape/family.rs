@@ -13,6 +13,7 @@ mod encoders;
 mod experts;
 mod frame;
 mod gpt;
+mod hybrid;
 mod keys;
 mod llava;
 mod opt;
@@ -34,6 +35,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&opt::MODEL_TYPES, opt::read),
     (&alibi::MODEL_TYPES, alibi::read),
     (&experts::MODEL_TYPES, experts::read),
+    (&hybrid::MODEL_TYPES, hybrid::read),
     (&state_space::MODEL_TYPES, state_space::read),
     (&encoders::MODEL_TYPES, encoders::read),
     (&llava::MODEL_TYPES, llava::read),

@@ -145,8 +145,12 @@ pub(crate) struct Amount {
 pub(crate) enum Step {
     /// Through a module; its product happens at each of `rows`.
     Apply { module: usize, from: Slot, to: Slot, rows: Quantity },
+    /// A product with a module's weight, taken past the module itself: low-rank pairs beside it do nothing.
+    Weight { module: usize, from: Slot, to: Slot, rows: Quantity },
     /// A product of two activations.
     Product { left: Slot, right: Slot, to: Slot, amount: Amount, part: Part },
+    /// A product that the backward pass alone forms, for the gradient of this activation.
+    Gradient { of: Slot, amount: Amount, part: Part },
     /// `to` depends on both; neither is kept for the backward pass, as in an addition.
     Add { from: Slot, with: Slot, to: Slot },
     /// `to` depends on both, and both are kept: a product element by element, no operations by our convention.

@@ -64,6 +64,12 @@ pub enum Quantity {
     },
     /// Chunks of so many positions, the last one filled up, as state-space layers cut each sequence.
     Chunks(u64),
+    /// The same without the first chunk of each sequence (which is as many as without the last one).
+    LaterChunks(u64),
+    /// Positions after the first so many of each sequence.
+    PositionsAfter(u64),
+    /// Pairs of positions within chunks of so many, the last chunk no longer than it is.
+    ChunkPairs(u64),
     /// `(chunks + 1)²` of each sequence: how state-space layers lead states from chunk to chunk.
     ChunkCarries(u64),
 }

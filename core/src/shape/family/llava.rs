@@ -49,8 +49,10 @@ fn tower(config: Config<'_>) -> Result<Features, ShapeProblem> {
     };
     match vision.text("model_type")?.unwrap_or("clip_vision_model") {
         "clip_vision_model" => clip::tower(vision, place),
-        other => {
-            Err(ShapeProblem::UnknownFamily { found: shortened_text(other), count: 1, nearest: "clip_vision_model".to_owned() })
-        }
+        other => Err(ShapeProblem::UnknownFamily {
+            found: shortened_text(other),
+            count: 1,
+            nearest: "clip_vision_model".to_owned(),
+        }),
     }
 }

@@ -87,6 +87,7 @@ fn mamba2(config: Config<'_>, hidden: u64) -> Result<Mamba2, ShapeProblem> {
             conflict: format!("times head_dim, {head_size}, is not hidden_size times expand, {inner}"),
         });
     }
+    let bias = config.flag("use_bias")?.unwrap_or(false);
     Ok(Mamba2 {
         name: "mixer",
         inner,
@@ -96,7 +97,8 @@ fn mamba2(config: Config<'_>, hidden: u64) -> Result<Mamba2, ShapeProblem> {
         groups: size("n_groups", 8)?,
         chunk: size("chunk_size", 256)?,
         kernel: size("conv_kernel", 4)?,
-        bias: config.flag("use_bias")?.unwrap_or(false),
+        bias,
+        output_bias: bias,
         convolution_bias: config.flag("use_conv_bias")?.unwrap_or(true),
         norm: true,
     })

@@ -108,10 +108,7 @@ impl Attention {
     }
 
     /// Three projections of these names in and one out, all with biases, to every position.
-    pub(crate) fn both_ways(
-        (heads, head_size): (u64, u64),
-        [query, key, value, output]: [&'static str; 4],
-    ) -> Self {
+    pub(crate) fn both_ways((heads, head_size): (u64, u64), [query, key, value, output]: [&'static str; 4]) -> Self {
         Self {
             projections: Projections::Separate {
                 query: Cow::Borrowed(query),

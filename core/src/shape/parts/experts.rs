@@ -46,6 +46,13 @@ pub(crate) struct Shared {
     pub(crate) first: bool,
 }
 
+impl Router {
+    /// A module of its own class of this name, with a weight.
+    pub(crate) const fn parameter(name: &'static str) -> Self {
+        Self { name, is_linear: false, bias: false, weights_input: false, correction: None }
+    }
+}
+
 impl Shared {
     /// `gate_proj`, `up_proj` and `down_proj` in a module of this name.
     pub(crate) fn gated(module: &str, inner: u64) -> Self {

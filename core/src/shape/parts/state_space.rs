@@ -3,6 +3,8 @@
 //! Sources: Mamba, <https://arxiv.org/abs/2312.00752>; Mamba-2, <https://arxiv.org/abs/2405.21060>. The fused kernels of
 //! `mamba_ssm` do the same products chunk by chunk in an order of their own, which no operation counter sees.
 
+use std::borrow::Cow;
+
 use super::super::build::Builder;
 use super::super::program::{ModuleKind, Slot, Step};
 use super::super::quantity::Quantity;
@@ -55,7 +57,7 @@ impl Mamba {
                 leave = block.norm(name("c_layernorm"), self.state, selected);
             }
         }
-        let time = block.linear(name("dt_proj"), (self.time_step_rank, self.inner), true, part, step);
+        let time = block.weight(name("dt_proj"), (self.time_step_rank, self.inner), true, part, step);
         let decay = parameter(block, name("A_log"), self.inner.saturating_mul(self.state));
         let decay = block.multiply(decay, time);
         let entered = block.multiply(time, enter);
@@ -88,7 +90,10 @@ pub(crate) struct Mamba2 {
     pub(crate) chunk: u64,
     /// Positions that the convolution sees.
     pub(crate) kernel: u64,
+    /// The input projection has a bias.
     pub(crate) bias: bool,
+    /// The output projection has one.
+    pub(crate) output_bias: bool,
     pub(crate) convolution_bias: bool,
     /// The result is normed as well as gated.
     pub(crate) norm: bool,
@@ -129,14 +134,14 @@ impl Mamba2 {
         let output = block.add(output, skipped);
         let gated = block.multiply(output, projected);
         let gated = if self.norm { block.norm(name("norm"), self.inner, gated) } else { gated };
-        block.linear(name("out_proj"), (self.inner, hidden), self.bias, part, gated)
+        block.linear(name("out_proj"), (self.inner, hidden), self.output_bias, part, gated)
     }
 }
 
 /// A convolution over each channel apart, padded on both sides and cut to the sequence: channels, kernel, bias.
 pub(crate) fn depthwise(
     block: &mut Builder,
-    name: String,
+    name: impl Into<Cow<'static, str>>,
     (channels, kernel, bias): (u64, u64, bool),
     input: Slot,
 ) -> Slot {
@@ -149,7 +154,7 @@ pub(crate) fn depthwise(
 }
 
 /// A bare parameter as an activation that depends on nothing.
-pub(crate) fn parameter(block: &mut Builder, name: String, elements: u64) -> Slot {
+pub(crate) fn parameter(block: &mut Builder, name: impl Into<Cow<'static, str>>, elements: u64) -> Slot {
     let nothing = block.slot();
     block.apply(name, ModuleKind::Scale { weight: elements, bias: 0 }, Part::StateSpace, nothing)
 }

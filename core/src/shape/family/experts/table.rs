@@ -33,7 +33,7 @@ pub(in crate::shape::family) const MODEL_TYPES: [&str; 20] = [
     "llama4_text",
 ];
 
-const GATE: Router = Router { name: "mlp.gate", is_linear: false, bias: false, weights_input: false, correction: None };
+const GATE: Router = Router::parameter("mlp.gate");
 const EACH: HeadNorm = HeadNorm::Each { query: "self_attn.q_norm", key: "self_attn.k_norm" };
 const BIASED: Attends = Attends::Biased { key: "attention_bias", default: false, output: true };
 
