@@ -178,7 +178,8 @@ impl Decoder {
         block.apply(self.head, kind, Part::OutputHead, last);
         if let Some(head) = block.last() {
             head.tied = self.tied_head;
-            head.outside_all_linear = true;
+            // peft spares the head that gives logits over the vocabulary, and no other unless it is told of the task.
+            head.outside_all_linear = self.classes.is_none();
         }
         block.finish()
     }
