@@ -31,6 +31,7 @@ mod names;
 mod network;
 mod passes;
 mod plan;
+mod region;
 mod state;
 mod targets;
 mod walk;

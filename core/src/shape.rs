@@ -10,6 +10,7 @@ mod build;
 mod config;
 mod family;
 mod head;
+mod inventory;
 mod json;
 mod mask;
 mod parts;

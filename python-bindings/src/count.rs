@@ -1,6 +1,6 @@
 //! Counting without a meter, by the same rules that a run's records go through.
 
-use flopsmeter_core::facts::{ModelFacts, Passes};
+use flopsmeter_core::facts::{Inventory, ModelFacts, Passes};
 use flopsmeter_core::flops::{Count, LiveCost, Network};
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::shape::Shape;
@@ -33,9 +33,10 @@ fn counted(facts: &str, passes: &str) -> Result<String, String> {
         serde_json::from_str(facts).map_err(|problem| format!("not the facts of a model: {problem}"))?;
     let passes: Vec<Passes> =
         serde_json::from_str(passes).map_err(|problem| format!("not a list of passes: {problem}"))?;
-    let shape = Shape::from_config(&facts.config)
-        .map_err(|problem| format!("{} cannot be counted: {problem}", facts.class_name))?;
-    let (network, findings) = Network::from_facts(&shape, &facts.training);
+    let shape =
+        Shape::of_model(&facts).map_err(|problem| format!("{} cannot be counted: {problem}", facts.class_name))?;
+    let (network, mut findings) = Network::from_facts(&shape, &facts.training);
+    findings.extend(facts.inventory.as_ref().and_then(Inventory::inexactness));
     let cost = LiveCost::of(&shape, &network, &facts.training);
     let sum = |gradient: bool| -> Count {
         passes.iter().filter(|row| row.gradient == gradient).map(|row| cost.count(row)).sum()
@@ -52,4 +53,10 @@ fn counted(facts: &str, passes: &str) -> Result<String, String> {
         findings,
     };
     serde_json::to_string(&counted).map_err(|problem| problem.to_string())
+}
+
+/// Whether a configuration (JSON) is that of a family whose products are known without a look at the live model.
+#[pyfunction]
+pub(crate) fn known(config: &str) -> bool {
+    serde_json::from_str(config).is_ok_and(|config| Shape::from_config(&config).is_ok())
 }

@@ -8,7 +8,7 @@ mod recorder;
 #[pyo3::pymodule(gil_used = false)]
 mod _flopsmeter {
     #[pymodule_export]
-    use crate::count::count;
+    use crate::count::{count, known};
     #[pymodule_export]
     use crate::recorder::Recorder;
 

@@ -7,6 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Checkpointing;
+use crate::run::Finding;
+
+/// Things that are listed in one finding before the rest is only counted.
+const LISTED: usize = 8;
 
 /// A model as a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,27 @@ pub struct Inventory {
     /// What was not seen through or does not follow the batch as the amounts say; empty for an exact inventory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inexact: Vec<Inexactness>,
+}
+
+impl Inventory {
+    /// Code of [`Self::inexactness`].
+    pub const INEXACT: &'static str = "inventory-inexact";
+
+    /// What keeps the count from being exact, as a finding.
+    pub fn inexactness(&self) -> Option<Finding> {
+        let told = self.inexact.iter().take(LISTED).map(|it| format!("{} ({})", it.what, it.reason));
+        let told: Vec<String> = told.collect();
+        let more = self.inexact.len().saturating_sub(told.len());
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!told.is_empty()).then(|| Finding {
+            code: Self::INEXACT.to_owned(),
+            text: format!(
+                "the model's operators are not all seen through, so operations may be missing: {}{rest}; compare the count with a \
+                 traced step",
+                told.join(", ")
+            ),
+        })
+    }
 }
 
 /// Along which sizes of a batch the amounts were found to hold.

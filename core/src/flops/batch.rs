@@ -44,6 +44,9 @@ impl Batch {
             Stream::Decoder => (wide(self.sequences), wide(self.decoder_length)),
             Stream::Pooled => (wide(self.sequences), 1),
             Stream::Fixed(length) => (wide(self.sequences), wide(length)),
+            Stream::Resampled { to, from } => {
+                (wide(self.sequences), wide(self.length).saturating_mul(wide(to)) / wide(from).max(1))
+            }
             Stream::Image(length) => (wide(self.images), wide(length)),
             Stream::Grid(merged) => {
                 let [time, height, width] = self.image_grid.unwrap_or_default().map(wide);
@@ -70,6 +73,11 @@ impl Batch {
             Quantity::PositionsAnd { stream, more } => {
                 let (lines, length) = self.lines(stream);
                 lines.saturating_mul(length.saturating_add(u128::from(more)))
+            }
+            Quantity::Shared(stream) => self.lines(stream).1,
+            Quantity::SharedPairs(stream) => {
+                let (_, length) = self.lines(stream);
+                length.saturating_mul(length)
             }
             Quantity::Pairs { query, key, mask } => {
                 let (lines, length) = self.lines(query);

@@ -58,6 +58,11 @@ impl Part {
         Self::OutputHead,
     ];
 
+    /// The part of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cost::{Attention, Cost, Part, TermCost};
+use super::region::Asked;
 use super::state::State;
 use super::walk::{BlockCost, Surroundings, walk};
 use crate::facts::Checkpointing;
@@ -161,6 +162,7 @@ impl Network {
                         checkpoint: self.checkpoint.filter(|_| recomputed),
                         input_gradients: self.input_require_grads,
                         prefix: self.virtual_keys > 0,
+                        within: Asked { kind: self.checkpoint, every: self.checkpoint_every },
                     };
                     walked.push((key, walk_planned(piece, planned, *layer, around)));
                     walked.len() - 1

@@ -5,6 +5,7 @@
 //! the product that needs it, so a block that ends in "linear, add to residual" does not repeat that linear.
 
 use super::cost::Part;
+use super::region::{Asked, Regions};
 use super::state::{Pair, State};
 use crate::facts::{AdapterKind, Checkpointing};
 use crate::shape::{Amount, Block, Module, ModuleKind, Quantity, Slot, Step};
@@ -20,6 +21,8 @@ pub(super) struct Surroundings {
     pub(super) input_gradients: bool,
     /// Every attention has trained keys and values beside its own.
     pub(super) prefix: bool,
+    /// Recomputation of runs of steps within the block.
+    pub(super) within: Asked,
 }
 
 /// Costs of one block, apart by part and quantity.
@@ -59,7 +62,9 @@ impl BlockCost {
 pub(super) fn walk(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
     if block.unread {
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
-        let nothing = Surroundings { requiring_grad: 0, checkpoint: None, input_gradients: false, prefix: false };
+        let within = Asked { kind: None, ..around.within };
+        let nothing =
+            Surroundings { requiring_grad: 0, checkpoint: None, input_gradients: false, prefix: false, within };
         let cost = walk_steps(block, &frozen, nothing);
         return BlockCost { requiring_grad: around.requiring_grad, ..cost };
     }
@@ -91,6 +96,7 @@ struct Walk {
     requiring_grad: Bits,
     input_gradients: bool,
     prefix: bool,
+    regions: Regions,
 }
 
 /// Which gradients the backward pass of a product forms.
@@ -109,6 +115,7 @@ impl Walk {
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
             prefix: around.prefix,
+            regions: Regions::new(around.within),
         }
     }
 
@@ -120,7 +127,7 @@ impl Walk {
             Some(Checkpointing::Reentrant) => self.forward.len(),
         };
         for (index, (part, amount)) in self.forward.into_iter().enumerate() {
-            let recompute = if index < repeated { amount.factor } else { 0 };
+            let recompute = if index < repeated || self.regions.repeats(index) { amount.factor } else { 0 };
             let Amount { factor: forward, quantity } = amount;
             cost.book(Entry { part, quantity, forward, backward: 0, recompute });
         }
@@ -132,7 +139,12 @@ impl Walk {
         match step {
             Step::Apply { module, from, to, rows } => {
                 let Some(applied) = block.modules.get(module) else { return };
-                let output = self.apply(applied, state(module), self.requiring_grad.get(from), rows);
+                let input = self.requiring_grad.get(from);
+                let output = if self.regions.cuts() {
+                    self.apply(applied, &state(module).frozen(), input, rows)
+                } else {
+                    self.apply(applied, state(module), input, rows)
+                };
                 self.requiring_grad.set(to, output);
             }
             Step::Weight { module, from, to, rows } => {
@@ -173,6 +185,11 @@ impl Walk {
                 let output = self.requiring_grad.get(slot) || self.input_gradients;
                 self.requiring_grad.set(slot, output);
             }
+            Step::BeginCheckpoint { entry, always } => {
+                let entry = self.requiring_grad.get(entry);
+                self.regions.begin(always, entry, self.forward.len());
+            }
+            Step::EndCheckpoint => self.regions.end(self.forward.len()),
         }
     }
 
@@ -187,7 +204,7 @@ impl Walk {
                 let operands = Gradients { first: input, second: state.weight_trained };
                 self.product(part, Amount { factor, quantity: rows }, operands)
             }
-            (ModuleKind::Embedding { .. }, None) => state.weight_trained || input,
+            (ModuleKind::Embedding { .. } | ModuleKind::Parameter { .. }, None) => state.weight_trained || input,
             (_, None) => {
                 let output = input || state.weight_trained || state.bias_trained;
                 self.save(output);
@@ -268,6 +285,7 @@ impl Walk {
     fn save(&mut self, kept: bool) {
         if kept {
             self.repeated = self.forward.len();
+            self.regions.save(self.forward.len());
         }
     }
 }

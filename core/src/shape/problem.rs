@@ -84,4 +84,12 @@ pub enum ShapeProblem {
         /// With what it collides.
         conflict: String,
     },
+    /// An inventory that contradicts itself.
+    #[error(
+        "the inventory of the live model cannot be read: {what}; use a Python package of the command's own version"
+    )]
+    Inventory {
+        /// What is wrong with it.
+        what: String,
+    },
 }

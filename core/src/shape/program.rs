@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::quantity::{Mask, Quantity};
+use crate::facts::Checkpointing;
 use crate::flops::Part;
 
 /// The whole of a network, in the order in which it is computed.
@@ -107,6 +108,8 @@ pub(crate) enum ModuleKind {
     Scale { weight: u64, bias: u64 },
     /// Parameters that the model sets by its own rule: built frozen, and no gradient reaches them if somebody thaws them.
     Constant { elements: u64 },
+    /// A parameter of any use; products with it and what they keep are steps of their own.
+    Parameter { elements: u64 },
 }
 
 /// Names by which `peft` still takes targets that version 5 of `transformers` has fused into stacked parameters.
@@ -163,6 +166,10 @@ pub(crate) enum Step {
     Prefix { slot: Slot },
     /// Where `enable_input_require_grads()` hangs its hook.
     InputGradients { slot: Slot },
+    /// Steps that can be recomputed begin; `entry` requires grad if anything that they take from outside does.
+    BeginCheckpoint { entry: Slot, always: Option<Checkpointing> },
+    /// They end.
+    EndCheckpoint,
 }
 
 impl ModuleKind {
@@ -179,6 +186,7 @@ impl ModuleKind {
             }
             Self::Scale { weight, .. } => weight,
             Self::Constant { elements } => elements,
+            Self::Parameter { elements } => elements,
         }
     }
 
@@ -207,7 +215,7 @@ impl ModuleKind {
             Self::Convolution { inputs, outputs, kernel, groups, .. } => {
                 Some(twice(inputs / groups, outputs).saturating_mul(u128::from(kernel)))
             }
-            Self::Embedding { .. } | Self::Scale { .. } | Self::Constant { .. } => None,
+            Self::Embedding { .. } | Self::Scale { .. } | Self::Constant { .. } | Self::Parameter { .. } => None,
         }
     }
 
@@ -218,7 +226,7 @@ impl ModuleKind {
             | Self::Linear { inputs, outputs, .. }
             | Self::LinearParameter { inputs, outputs, .. }
             | Self::Experts { inputs, outputs, .. } => Some((inputs, outputs)),
-            Self::Convolution { .. } | Self::Scale { .. } | Self::Constant { .. } => None,
+            Self::Convolution { .. } | Self::Scale { .. } | Self::Constant { .. } | Self::Parameter { .. } => None,
         }
     }
 

@@ -12,6 +12,13 @@ pub enum Stream {
     Pooled,
     /// So many positions for each sequence, whatever its length: audio frames, learned queries.
     Fixed(u64),
+    /// `to` positions for every `from` that are fed: what a convolution with a stride leaves of a picture.
+    Resampled {
+        /// How many positions there are.
+        to: u64,
+        /// Of how many.
+        from: u64,
+    },
     /// So many positions for each image.
     Image(u64),
     /// As many positions for each image as its grid has patches, divided by this number (1 before patches are merged).
@@ -48,6 +55,10 @@ pub enum Quantity {
         /// How many more.
         more: u64,
     },
+    /// Positions of one line, once for each pass: what all sequences share, as a table of positions.
+    Shared(Stream),
+    /// Pairs of positions of one line, once for each pass.
+    SharedPairs(Stream),
     /// Pairs of a query and a key.
     Pairs {
         /// Positions that ask.

@@ -1,6 +1,6 @@
 //! A live model as its hook described it, ready to be counted.
 
-use crate::facts::{AdapterKind, Checkpointing, ModelFacts};
+use crate::facts::{AdapterKind, Checkpointing, Inventory, ModelFacts};
 use crate::flops::{LiveCost, Network};
 use crate::run::{Finding, ModelSummary};
 use crate::shape::Shape;
@@ -14,15 +14,22 @@ pub(super) struct CountedModel {
 }
 
 /// Finding of an adapter or parameters that no pass is counted for, or of products that the network does not describe.
-const HOLES: [&str; 5] =
-    ["unplaced-parameters", "unplaced-adapters", "unplaced-copies", "dora-dropout-not-counted", "parameters-differ"];
+const HOLES: [&str; 6] = [
+    "unplaced-parameters",
+    "unplaced-adapters",
+    "unplaced-copies",
+    "dora-dropout-not-counted",
+    "parameters-differ",
+    Inventory::INEXACT,
+];
 
 impl CountedModel {
     pub(super) fn new(facts: &ModelFacts) -> (Self, Vec<Finding>) {
-        let (cost, findings) = match Shape::from_config(&facts.config) {
+        let (cost, findings) = match Shape::of_model(facts) {
             Ok(shape) => {
                 let (network, mut findings) = Network::from_facts(&shape, &facts.training);
                 findings.extend(parameter_check(facts, &network));
+                findings.extend(facts.inventory.as_ref().and_then(Inventory::inexactness));
                 (Some(LiveCost::of(&shape, &network, &facts.training)), findings)
             }
             Err(problem) => {
