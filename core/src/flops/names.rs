@@ -132,8 +132,11 @@ fn place_in(piece: &Piece, index: usize, name: &str) -> Option<Place> {
     at(block, module, if piece.shared { None } else { Some(layer) })
 }
 
-/// The block of a stack that has this name: piece, number.
+/// The block of a stack, or the run of steps of an inventory, that has this name: piece, number.
 pub(super) fn block(program: &Program, name: &str) -> Option<(usize, usize)> {
+    if let Some(run) = program.recomputable.iter().position(|run| run == name) {
+        return Some((0, run));
+    }
     program.pieces.iter().enumerate().filter(|(_, piece)| piece.is_stack()).find_map(|(index, piece)| {
         let number = name.strip_prefix(piece.prefix.as_ref())?.strip_prefix('.')?;
         let layer = parse_number(number)?;

@@ -162,7 +162,7 @@ impl Network {
                         checkpoint: self.checkpoint.filter(|_| recomputed),
                         input_gradients: self.input_require_grads,
                         prefix: self.virtual_keys > 0,
-                        within: Asked { kind: self.checkpoint, every: self.checkpoint_every },
+                        within: Asked { kind: self.checkpoint, every: self.checkpoint_every, kept: &planned.kept },
                     };
                     walked.push((key, walk_planned(piece, planned, *layer, around)));
                     walked.len() - 1
@@ -196,7 +196,7 @@ pub(super) fn full_name(piece: &Piece, index: usize, module: &Module) -> Cow<'st
     if piece.is_stack() { Cow::Owned(format!("{}.{index}.{}", piece.prefix, module.name)) } else { module.name.clone() }
 }
 
-fn walk_planned(piece: &Piece, planned: &PiecePlan, layer: usize, around: Surroundings) -> BlockCost {
+fn walk_planned(piece: &Piece, planned: &PiecePlan, layer: usize, around: Surroundings<'_>) -> BlockCost {
     let plan = planned.plans.get(layer);
     let block = plan.and_then(|plan| Some((piece.blocks.get(plan.block)?, plan)));
     block.map_or_else(BlockCost::default, |(block, plan)| walk(block, &plan.states, around))

@@ -6,17 +6,19 @@ use crate::facts::Checkpointing;
 
 /// How such runs are recomputed where their own step does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
     pub(super) kind: Option<Checkpointing>,
     /// One run in so many is, beginning with the first.
     pub(super) every: u64,
+    /// Numbers of those that are not.
+    pub(super) kept: &'a [usize],
 }
 
 /// The runs met so far.
 #[derive(Debug)]
-pub(super) struct Regions {
-    asked: Asked,
-    met: u64,
+pub(super) struct Regions<'a> {
+    asked: Asked<'a>,
+    met: usize,
     open: Option<Open>,
     /// Products that are repeated, counted in the order of the forward pass.
     repeated: Vec<Range<usize>>,
@@ -32,14 +34,16 @@ struct Open {
     cut: bool,
 }
 
-impl Regions {
-    pub(super) const fn new(asked: Asked) -> Self {
+impl<'a> Regions<'a> {
+    pub(super) const fn new(asked: Asked<'a>) -> Self {
         Self { asked, met: 0, open: None, repeated: Vec::new() }
     }
 
     /// A run begins after so many products; without `entry` nothing that it takes from outside requires grad.
     pub(super) fn begin(&mut self, always: Option<Checkpointing>, entry: bool, products: usize) {
-        let asked = self.asked.kind.filter(|_| self.met.is_multiple_of(self.asked.every.max(1)));
+        let number = u64::try_from(self.met).unwrap_or(u64::MAX);
+        let thinned = !number.is_multiple_of(self.asked.every.max(1)) || self.asked.kept.contains(&self.met);
+        let asked = self.asked.kind.filter(|_| !thinned);
         self.met = self.met.saturating_add(1);
         let kind = always.or(asked);
         // A reentrant checkpoint passes no gradient on where none of its inputs requires one.
@@ -81,7 +85,7 @@ mod tests {
     use super::*;
 
     fn repeated(kind: Checkpointing, always: Option<Checkpointing>, entry: bool) -> Vec<usize> {
-        let mut regions = Regions::new(Asked { kind: Some(kind), every: 2 });
+        let mut regions = Regions::new(Asked { kind: Some(kind), every: 2, kept: &[2] });
         for first in [1, 5, 9] {
             regions.begin(always, entry, first);
             regions.save(first + 2);
@@ -91,9 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn every_second_run_is_repeated_up_to_what_it_saved() {
-        assert_eq!(repeated(Checkpointing::NonReentrant, None, true), [1, 2, 9, 10]);
-        assert_eq!(repeated(Checkpointing::Reentrant, None, true), [1, 2, 3, 9, 10, 11]);
+    fn every_second_run_that_is_not_kept_is_repeated_up_to_what_it_saved() {
+        assert_eq!(repeated(Checkpointing::NonReentrant, None, true), [1, 2]);
+        assert_eq!(repeated(Checkpointing::Reentrant, None, true), [1, 2, 3]);
         assert_eq!(repeated(Checkpointing::Reentrant, None, false), [0_usize; 0]);
     }
 

@@ -12,7 +12,7 @@ use crate::shape::{Amount, Block, Module, ModuleKind, Quantity, Slot, Step};
 
 /// What holds for a block as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Surroundings {
+pub(super) struct Surroundings<'a> {
     /// Which activations that outlive a block require grad: one bit for each slot.
     pub(super) requiring_grad: u8,
     /// Recomputation, where the block is under a checkpoint.
@@ -22,7 +22,7 @@ pub(super) struct Surroundings {
     /// Every attention has trained keys and values beside its own.
     pub(super) prefix: bool,
     /// Recomputation of runs of steps within the block.
-    pub(super) within: Asked,
+    pub(super) within: Asked<'a>,
 }
 
 /// Costs of one block, apart by part and quantity.
@@ -59,7 +59,7 @@ impl BlockCost {
 }
 
 /// Walks one block.
-pub(super) fn walk(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
+pub(super) fn walk(block: &Block, states: &[State], around: Surroundings<'_>) -> BlockCost {
     if block.unread {
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
         let within = Asked { kind: None, ..around.within };
@@ -78,7 +78,7 @@ pub(super) fn walk(block: &Block, states: &[State], around: Surroundings) -> Blo
     walk_steps(block, states, around)
 }
 
-fn walk_steps(block: &Block, states: &[State], around: Surroundings) -> BlockCost {
+fn walk_steps(block: &Block, states: &[State], around: Surroundings<'_>) -> BlockCost {
     let mut walk = Walk::new(around);
     let untouched = State::default();
     for step in &block.steps {
@@ -87,7 +87,7 @@ fn walk_steps(block: &Block, states: &[State], around: Surroundings) -> BlockCos
     walk.finish(around.checkpoint)
 }
 
-struct Walk {
+struct Walk<'a> {
     /// Products in the order of the forward pass.
     forward: Vec<(Part, Amount)>,
     /// How many of them a non-reentrant checkpoint repeats: those up to the last saved activation.
@@ -96,7 +96,7 @@ struct Walk {
     requiring_grad: Bits,
     input_gradients: bool,
     prefix: bool,
-    regions: Regions,
+    regions: Regions<'a>,
 }
 
 /// Which gradients the backward pass of a product forms.
@@ -106,8 +106,8 @@ struct Gradients {
     second: bool,
 }
 
-impl Walk {
-    fn new(around: Surroundings) -> Self {
+impl<'w> Walk<'w> {
+    fn new(around: Surroundings<'w>) -> Self {
         Self {
             forward: Vec::with_capacity(24),
             repeated: 0,

@@ -29,7 +29,7 @@ impl Shape {
     /// Reads the inventory that a hook took of a live model of some class.
     pub fn from_inventory(class_name: &str, inventory: &Inventory) -> Result<Self, ShapeProblem> {
         let modules = Modules::new(inventory);
-        let steps = Reader::new(inventory, &modules).read()?;
+        let (steps, recomputable) = Reader::new(inventory, &modules).read()?;
         let ties = modules.ties();
         let block = Block { modules: modules.into_list(), steps, ..Block::default() };
         let prefix = Cow::Borrowed("");
@@ -37,6 +37,7 @@ impl Shape {
         let program = Program {
             pieces: vec![piece],
             ties,
+            recomputable,
             output_head: inventory.output_head.clone().map(Cow::Owned),
             reads_tokens: inventory.input_embeddings.is_some(),
             ..Program::default()

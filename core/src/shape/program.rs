@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) reads_tokens: bool,
     /// Width of one block's keys as `peft` 0.21 computes it for a trained prefix; `None` where nobody has described it.
     pub(crate) prefix_width: Option<u64>,
+    /// Names of the runs of steps that can be recomputed within the first piece, in order, where it is a live model's inventory.
+    pub(crate) recomputable: Vec<Cow<'static, str>>,
     /// How `peft` translates targets that this family's experts once had as single modules.
     pub(crate) expert_targets: Option<ExpertTargets>,
     /// Other names of biases: the parameter's full name, and the module whose bias it is.

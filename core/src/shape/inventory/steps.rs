@@ -1,5 +1,6 @@
 //! From an inventory's steps to those of a block.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::{Modules, part_of};
@@ -32,8 +33,11 @@ impl<'a> Reader<'a> {
         Self { inventory, modules, steps: Vec::new(), slots: BTreeMap::new(), next: FIRST_ACTIVATION }
     }
 
-    pub(super) fn read(mut self) -> Result<Vec<Step>, ShapeProblem> {
-        let mut checkpoints = outermost(&self.inventory.checkpoints).into_iter().peekable();
+    /// The steps, and the names of the runs among them that can be recomputed.
+    pub(super) fn read(mut self) -> Result<(Vec<Step>, Vec<Cow<'static, str>>), ShapeProblem> {
+        let checkpoints = outermost(&self.inventory.checkpoints);
+        let names = checkpoints.iter().map(|checkpoint| Cow::Owned(checkpoint.module.clone())).collect();
+        let mut checkpoints = checkpoints.into_iter().peekable();
         let mut end = None;
         for (number, step) in (0_u32..).zip(&self.inventory.steps) {
             if end == Some(number) {
@@ -49,7 +53,7 @@ impl<'a> Reader<'a> {
         if end.is_some() {
             self.steps.push(Step::EndCheckpoint);
         }
-        Ok(self.steps)
+        Ok((self.steps, names))
     }
 
     fn begin(&mut self, checkpoint: &InventoryCheckpoint) -> Result<(), ShapeProblem> {
