@@ -18,7 +18,7 @@ from receiver import Receiver
 from transformers import TrainerCallback
 
 import flopsmeter
-from flopsmeter import _connection, _facts, _watch
+from flopsmeter import _batch, _connection, _facts, _watch
 
 IDS = torch.ones((2, 4), dtype=torch.long)
 
@@ -65,7 +65,7 @@ def test_a_hook_that_fails_does_not_reach_the_job(receiver: Receiver, monkeypatc
         raise ZeroDivisionError("injected")
 
     model = llama()
-    monkeypatch.setattr(_watch, "_real_tokens", fail)
+    monkeypatch.setattr(_batch, "_real", fail)
     with pytest.warns(RuntimeWarning, match="injected"), flopsmeter.Meter(model):
         assert model(input_ids=IDS).logits.shape == (2, 4, 128)
         model(input_ids=IDS)

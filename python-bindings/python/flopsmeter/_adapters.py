@@ -56,18 +56,36 @@ def read(plain: Module) -> Adapters:
             adapters.findings.append(("unknown-adapter", f"the adapter {kind} on {plain_name(name)} cannot be counted"))
         elif isinstance(module, ModulesToSaveWrapper):
             active = [adapter for adapter in module.active_adapters if adapter in module.modules_to_save]
-            if active and not module.disable_adapters:
+            if active:
                 adapters.copied.append(plain_name(name))
     adapters.rows.sort(key=lambda row: (row["module"], row["rank"]))
     adapters.copied.sort()
     return adapters
 
 
+def first_adapted(plain: Module) -> Any:
+    """The first layer that holds adapters, or None."""
+    if "peft" not in sys.modules:
+        return None
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return next((module for module in plain.modules() if isinstance(module, BaseTunerLayer)), None)
+
+
+def state(adapted: Any) -> tuple[bool, str | None]:
+    """Whether the adapters are switched off, and the active one's name if it is one."""
+    active = adapted.__dict__.get("_active_adapter")
+    if isinstance(active, list):
+        active = active[0] if len(active) == 1 else None
+    return bool(adapted.__dict__.get("_disable_adapters")), active
+
+
 def _read_lora(adapters: Adapters, name: str, module: Any) -> None:
     target = plain_name(name)
     if getattr(module, "parameter_name", None):
         target = f"{target}.{module.parameter_name}"
-    active = set() if module.disable_adapters else set(module.active_adapters) - set(module.merged_adapters)
+    # Also while they are switched off for a pass: the passes tell of that themselves.
+    active = set(module.active_adapters) - set(module.merged_adapters)
     for adapter, rank in module.r.items():
         kind = _kind(module, adapter)
         if kind is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import inspect
 import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from . import _facts
+from . import _adapters, _facts, _phases
+from ._arrival import Arrivals
+from ._batch import Reader
 from ._connection import Connection
 
 if TYPE_CHECKING:
@@ -44,22 +46,45 @@ def harmless(act: Act) -> Act:
 
 
 def _tell_fault(problem: Exception) -> None:
-    text = f"{type(problem).__name__}: {problem}"
+    text = f"the hook failed, so passes may be missing: {type(problem).__name__}: {problem}"
+    tell_finding("hook-failed", text)
+    _connection.warn(text)
+
+
+def tell_finding(code: str, text: str) -> None:
+    """Of the process as a whole; nothing where no meter listens."""
     recorder = _connection.recorder
     if recorder is not None:
-        recorder.finding("hook-failed", f"the hook failed, so passes may be missing: {text}")
-    _connection.warn(f"the hook failed, so passes may be missing: {text}")
+        recorder.finding(code, text)
+
+
+class _Hook:
+    """A hook that stays with its model: a deep copy (a reference, an average) or a pickle has one that does nothing, and
+    that loads where this package is not installed."""
+
+    def __init__(self, act: Callable[..., None]) -> None:
+        self._act = act
+
+    def __call__(self, *arguments: Any) -> None:
+        self._act(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 class Watch:
     """The hooks on one model, from the first owner's attach to the last one's detach."""
 
-    def __init__(self, plain: Module, wrappers: list[Module], number: int, recorder: Recorder) -> None:
+    def __init__(self, plain: Module, number: int, recorder: Recorder) -> None:
         self.owners: set[Hashable] = set()
+        self.part = _phases.TRAINED
         self.recorder = recorder
         self._plain = plain
-        self._outermost = wrappers[0] if wrappers else plain
+        self._outermost = plain
         self._number = number
+        self._reader = Reader(plain)
+        self._adapted = _adapters.first_adapted(plain)
+        self._arrivals = Arrivals(self._tell)
         self._described = False
         self._seen_gradient = False
         self._signature: tuple[object, ...] = ()
@@ -68,17 +93,31 @@ class Watch:
         self._passes = 0
         self._passes_before_step = 0
         self._step: int | None = None
-        self._positions = {name: index for index, name in enumerate(inspect.signature(plain.forward).parameters)}
-        self._handles = [plain.register_forward_pre_hook(self._before, with_kwargs=True)]
+        self._wrappers: list[Module] = []
+        self._handles = [plain.register_forward_pre_hook(_Hook(self._before), with_kwargs=True)]
+
+    def follow(self, wrappers: list[Module]) -> None:
+        """Hooks what has been put around the model since."""
         for wrapper in wrappers:
-            self._handles.append(wrapper.register_forward_pre_hook(self._enter_wrapper, with_kwargs=True))
-            self._handles.append(wrapper.register_forward_hook(self._leave_wrapper, with_kwargs=True))
+            if any(wrapper is known for known in self._wrappers):
+                continue
+            self._wrappers.append(wrapper)
+            self._handles.append(wrapper.register_forward_pre_hook(_Hook(self._enter_wrapper), with_kwargs=True))
+            self._handles.append(wrapper.register_forward_hook(_Hook(self._leave_wrapper), with_kwargs=True))
+        if wrappers:
+            self._outermost = wrappers[0]
+        self._adapted = _adapters.first_adapted(self._plain)
 
     def remove(self) -> None:
         """Takes the hooks off again."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    @harmless
+    def finish(self) -> None:
+        """Tells what is still on its way from a device."""
+        self._arrivals.finish()
 
     def check(self) -> None:
         """Has the model described again if what is trained or recomputed has changed."""
@@ -93,6 +132,7 @@ class Watch:
         self.recorder.progress(step, first_step, max_steps)
         if time.monotonic() - self._checked > _CHECK_INTERVAL_SECONDS:
             self.check()
+        _move_arrivals()
         self.recorder.flush_if_due()
         if not self.recorder.is_open:
             _connection.tell_loss(self.recorder)
@@ -133,49 +173,37 @@ class Watch:
             # The first passes may have run with adapters switched off, as a reference model.
             self._seen_gradient = True
             self.check()
-        shape = self._shape(args, kwargs)
-        if shape is None:
+        batch = self._reader.read(args, kwargs, gradient)
+        if batch is None:
             text = f"{type(module).__name__} was called without input_ids or inputs_embeds, which is not counted"
             self.recorder.finding("unknown-input", text)
             return
-        sequences, length = shape
-        cache = self._argument("past_key_values", args, kwargs)
+        adapters_off, adapter = (False, None) if self._adapted is None else _adapters.state(self._adapted)
         if gradient:
-            phase = "training"
-        elif cache is not None or kwargs.get("use_cache"):
-            phase = "generation"
-        elif not module.training:
-            phase = "evaluation"
+            phase = _phases.phase_of_update(self.part)
         else:
-            phase = "other"
-        cached_length = 0 if cache is None else _cached_length(cache, length)
-        real_tokens = _real_tokens(self._argument("attention_mask", args, kwargs), sequences, length)
+            generates = kwargs.get("use_cache") or self._reader.argument("past_key_values", args, kwargs) is not None
+            phase = _phases.phase_of(self.part, _phases.activity(), bool(generates), module.training, adapter, adapters_off)
+        if adapters_off:
+            batch.extras["adapters_disabled"] = True
         self._passes += 1
-        self.recorder.record(self._number, phase, gradient, sequences, length, cached_length, real_tokens)
-
-    def _argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        value = kwargs.get(name)
-        if value is None and args:
-            index = self._positions.get(name, len(args))
-            if index < len(args):
-                value = args[index]
-        return value
-
-    def _shape(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
-        tokens = self._argument("input_ids", args, kwargs)
-        if tokens is None:
-            tokens = self._argument("inputs_embeds", args, kwargs)
-            dimensions = 3
+        form = (phase, gradient, batch.sequences, batch.length, batch.cached_length)
+        if batch.later:
+            self._arrivals.add((self._number, *form), batch)
+        elif batch.extras:
+            self.recorder.record(self._number, *form, batch.real_tokens, **batch.extras)
         else:
-            dimensions = 2
-        shape = getattr(tokens, "shape", None)
-        if shape is None or len(shape) != dimensions:
-            return None
-        return shape[0], shape[1]
+            self.recorder.record(self._number, *form, batch.real_tokens)
+
+    def _tell(self, *positional: Any, **fields: Any) -> None:
+        self.recorder.record(*positional, **fields)
 
     @harmless
     def _describe(self) -> None:
         """Where this fails, passes are told all the same: the meter then knows that it cannot count them."""
+        if self._described and self._arrivals:
+            # Passes that are still to be told belong to what was described before.
+            self._number = _next_number()
         self._described = True
         facts = _facts.read(self._outermost, self._number)
         self._signature = _facts.signature(self._plain)
@@ -185,53 +213,52 @@ class Watch:
             self.recorder.finding(code, text)
 
 
-def _real_tokens(mask: Any, sequences: int, length: int) -> int | None:
-    """Without a mask the model attends to every position. A mask on a device is not read: that would wait for it."""
-    if mask is None:
-        return sequences * length
-    if not isinstance(mask, torch.Tensor) or not mask.is_cpu or mask.dim() != 2 or mask.shape[1] < length:
-        return None
-    own = mask if mask.shape[1] == length else mask[:, -length:]
-    return int(own.sum())
+def _move_arrivals() -> None:
+    for watch in _watches.values():
+        if watch._arrivals:
+            watch._arrivals.move()
 
 
-def _cached_length(cache: Any, length: int) -> int:
-    """Positions of the cache besides the pass's own; a static cache is always multiplied in full."""
-    if isinstance(cache, (tuple, list)):
-        return int(cache[0][0].shape[-2]) if cache else 0
-    if getattr(cache, "is_compileable", False):
-        return max(int(cache.get_max_length()) - length, 0)
-    return int(cache.get_seq_length())
+def _next_number() -> int:
+    global _models_seen
+    _models_seen += 1
+    return _models_seen - 1
 
 
 @harmless
-def attach(model: Module, owner: Hashable) -> Watch | None:
-    """Watches a model for an owner; a model that is watched already is not watched twice."""
-    global _models_seen
+def attach(model: Module, owner: Hashable, part: str | None = None) -> Watch | None:
+    """Watches a model for an owner; a model that is watched already is not watched twice.
+
+    `part` is what the model's passes are for; without it a model that is new is taken for the one that is trained.
+    """
     wrappers, plain = _facts.unwrap(model)
     watch = _watches.get(id(plain))
     if watch is None:
         recorder = _connection.open()
         if recorder is None:
             return None
-        watch = Watch(plain, wrappers, _models_seen, recorder)
-        _models_seen += 1
+        watch = Watch(plain, _next_number(), recorder)
         _watches[id(plain)] = watch
+    if part is not None:
+        watch.part = part
+    watch.follow(wrappers)
     watch.owners.add(owner)
     watch.check()
     return watch
 
 
 @harmless
-def detach(watch: Watch, owner: Hashable) -> None:
-    """Ends an owner's interest; hands everything over when nobody watches any more."""
+def detach(watch: Watch, owner: Hashable, *, close: bool = True) -> None:
+    """Ends an owner's interest; hands everything over when nobody watches any more.
+
+    Without `close` the connection is kept, for passes that may follow until the process ends.
+    """
     watch.owners.discard(owner)
-    if watch.owners:
-        watch.recorder.flush()
-        return
-    watch.remove()
-    _watches.pop(id(watch._plain), None)
-    if _watches:
+    if not watch.owners:
+        watch.finish()
+        watch.remove()
+        _watches.pop(id(watch._plain), None)
+    if _watches or not close:
         watch.recorder.flush()
     else:
         _connection.close()

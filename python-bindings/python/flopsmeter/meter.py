@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._phases import PARTS
 from ._watch import Watch, attach, detach, harmless
 
 if TYPE_CHECKING:
@@ -21,23 +22,37 @@ class Meter:
                 optimizer.step()
                 meter.step()
 
-    A second model (a reference, a teacher) takes a second ``Meter``.
+    A second model takes a second ``Meter``, which is told what it is for::
+
+        with flopsmeter.Meter(policy) as meter, flopsmeter.Meter(reference, phase="reference-model"):
+            ...
 
     Args:
         model: A PyTorch model with a Hugging Face configuration, wrapped (peft, DDP, ``torch.compile``) or not.
         max_steps: Optimizer steps the loop will do in all, if known: the projection needs it.
         first_step: Steps that earlier processes of the same job have done, after a resume.
+        phase: What passes of this model are for if it is not the one that the job makes: ``reference-model``,
+            ``reward-scoring``, ``teacher-online``, ``value-model`` (a critic; its passes without gradient are
+            ``value-scoring``), ``evaluation`` or ``other``.
+
+    Raises:
+        ValueError: `phase` is none of these.
     """
 
-    def __init__(self, model: Module, *, max_steps: int | None = None, first_step: int = 0) -> None:
+    def __init__(
+        self, model: Module, *, max_steps: int | None = None, first_step: int = 0, phase: str | None = None
+    ) -> None:
+        if phase is not None and phase not in PARTS:
+            raise ValueError(f"`{phase}` is no phase of a further model: it may be {', '.join(sorted(PARTS))}")
         self._model = model
+        self._phase = phase
         self._max_steps = max_steps
         self._first_step = first_step
         self._step = first_step
         self._watch: Watch | None = None
 
     def __enter__(self) -> Meter:
-        self._watch = attach(self._model, owner=id(self))
+        self._watch = attach(self._model, owner=id(self), part=self._phase)
         return self
 
     @harmless

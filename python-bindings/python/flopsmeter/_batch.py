@@ -1,0 +1,265 @@
+"""Reads what one call of a model works on, from the shapes of its arguments.
+
+Shapes are known on the host. Values (masks, positions, labels) are read where they are on the host; on a device they are
+left to `_arrival`, which never waits.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.nn import Module
+
+IGNORED_LABEL = -100
+
+_ASYNCHRONOUS_DEVICES = ("cuda", "xpu")
+
+
+@dataclass
+class Batch:
+    """One call. `later` has values that are on a device: the field, the tensor and how the host reads it once it is there."""
+
+    sequences: int
+    length: int
+    cached_length: int = 0
+    real_tokens: int | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    """Further fields of `Passes`, where they are not what an ordinary pass has."""
+    later: list[tuple[str, torch.Tensor, Callable[[torch.Tensor], Any]]] = field(default_factory=list)
+
+
+class Reader:
+    """Reads the calls of one model."""
+
+    def __init__(self, plain: Module) -> None:
+        self._plain = plain
+        self._places = {name: index for index, name in enumerate(inspect.signature(plain.forward).parameters)}
+        config: Any = getattr(plain, "config", None)
+        self._config = config
+        self._has_decoder = bool(getattr(config, "is_encoder_decoder", False))
+
+    def argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An argument, however it was passed."""
+        value = kwargs.get(name)
+        if value is None and args:
+            index = self._places.get(name, len(args))
+            if index < len(args):
+                value = args[index]
+        return value
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> Batch | None:
+        """What the call works on; None if it has nothing that we know."""
+        size = self._size(args, kwargs)
+        if size is None:
+            return None
+        batch = Batch(*size)
+        cache = self.argument("past_key_values", args, kwargs)
+        if self._has_decoder:
+            batch.extras["decoder_length"] = self._decoder_length(batch, args, kwargs)
+        if cache is not None:
+            batch.cached_length = _cached_length(cache, batch.extras.get("decoder_length", batch.length))
+            # The first step after an encoder that ran by itself stands for it too.
+            if self._has_decoder and batch.cached_length and self.argument("encoder_outputs", args, kwargs) is not None:
+                batch.extras["encoder_skipped"] = True
+        mask = self.argument("attention_mask", args, kwargs)
+        self._read_real_tokens(batch, mask, args, kwargs)
+        if mask is None and cache is None:
+            self._read_packing(batch, args, kwargs)
+        self._read_head(batch, args, kwargs, gradient)
+        self._read_images(batch, args, kwargs)
+        return batch
+
+    def _size(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
+        tokens, dimensions = self.argument("input_ids", args, kwargs), 2
+        if tokens is None:
+            tokens, dimensions = self.argument("inputs_embeds", args, kwargs), 3
+        if tokens is not None:
+            shape = getattr(tokens, "shape", ())
+            return (shape[0], shape[1]) if len(shape) == dimensions else None
+        if self._has_decoder:
+            return self._encoder_size(args, kwargs)
+        return self._patches(self.argument("pixel_values", args, kwargs))
+
+    def _encoder_size(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
+        outputs = self.argument("encoder_outputs", args, kwargs)
+        if outputs is not None:
+            shape = outputs[0].shape
+            return shape[0], shape[1]
+        frames = self.argument("input_features", args, kwargs)
+        # The second convolution of a Whisper encoder halves the frames.
+        return None if frames is None or frames.dim() != 3 else (frames.shape[0], frames.shape[2] // 2)
+
+    def _patches(self, pixels: Any) -> tuple[int, int] | None:
+        """Positions of a vision transformer: a patch each, and the tokens it adds."""
+        side = getattr(self._config, "patch_size", None)
+        if not isinstance(side, int) or getattr(pixels, "ndim", 0) != 4:
+            return None
+        added = 0
+        for name, parameter in self._plain.named_parameters():
+            last = name.rpartition(".")[2]
+            if last in ("cls_token", "class_embedding", "distillation_token"):
+                added += 1
+            elif last == "register_tokens":
+                added += parameter.shape[1]
+        return pixels.shape[0], (pixels.shape[2] // side) * (pixels.shape[3] // side) + added
+
+    def _decoder_length(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels"):
+            value = self.argument(name, args, kwargs)
+            if isinstance(value, torch.Tensor) and value.dim() >= 2:
+                return value.shape[1]
+        # Classification heads of encoder-decoders feed the decoder what the encoder read.
+        return batch.length
+
+    def _read_real_tokens(self, batch: Batch, mask: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Without a mask the model attends to every position."""
+        parts = [_real(mask, batch.sequences, batch.length)]
+        if self._has_decoder:
+            length = batch.extras["decoder_length"]
+            own = self.argument("decoder_attention_mask", args, kwargs)
+            labels = self.argument("labels", args, kwargs)
+            if own is None and isinstance(labels, torch.Tensor) and labels.shape == (batch.sequences, length):
+                own = labels != IGNORED_LABEL
+            parts.append(_real(own, batch.sequences, length))
+        if all(isinstance(part, int) for part in parts):
+            batch.real_tokens = sum(parts)
+        elif all(part is not None for part in parts):
+            batch.later.append(("real_tokens", sum(parts), int))
+
+    def _read_packing(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        borders = kwargs.get("cu_seq_lens_q")
+        if isinstance(borders, torch.Tensor) and borders.dim() == 1:
+            _now_or_later(batch, "packed", borders, _between_borders)
+            return
+        positions = self.argument("position_ids", args, kwargs)
+        if isinstance(positions, torch.Tensor) and positions.dim() >= 2:
+            # Rotary positions of several kinds (time, height, width) stand in front of the rows.
+            while positions.dim() > 2:
+                positions = positions[0]
+            if positions.shape[-1] == batch.length:
+                _now_or_later(batch, "packed", positions == 0, _between_starts)
+            return
+        numbers = kwargs.get("seq_idx")
+        if isinstance(numbers, torch.Tensor) and numbers.shape == (batch.sequences, batch.length):
+            _now_or_later(batch, "packed", numbers, _between_changes)
+
+    def _read_head(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> None:
+        if kwargs.get("fused_lm_head"):
+            _read_fused_head(batch, kwargs, gradient)
+            return
+        kept = self.argument("logits_to_keep", args, kwargs)
+        if isinstance(kept, torch.Tensor):
+            batch.extras["head_positions"] = batch.sequences * kept.numel()
+        elif kept:
+            batch.extras["head_positions"] = batch.sequences * min(int(kept), batch.length)
+
+    def _read_images(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        images = 0
+        for pixels, grids in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
+            values = self.argument(pixels, args, kwargs)
+            if not isinstance(values, torch.Tensor):
+                continue
+            grid = self.argument(grids, args, kwargs)
+            if isinstance(grid, torch.Tensor) and grid.dim() == 2:
+                images += grid.shape[0]
+                _now_or_later(batch, "image_grid", grid, _grids)
+            elif values.dim() >= 4:
+                images += values.shape[0] * (values.shape[1] if values.dim() == 5 else 1)
+        if images:
+            batch.extras["images"] = images
+
+
+def _real(mask: Any, sequences: int, length: int) -> Any:
+    """A number, a sum on the device, or None where nothing can be said."""
+    if mask is None:
+        return sequences * length
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 2 or mask.shape[1] < length:
+        return None
+    own = mask if mask.shape[1] == length else mask[:, -length:]
+    if mask.is_cpu:
+        return int(torch.count_nonzero(own))
+    return torch.count_nonzero(own) if can_arrive(mask) else None
+
+
+def can_arrive(tensor: torch.Tensor) -> bool:
+    """Whether a copy to the host can be made without waiting for the device."""
+    return tensor.device.type in _ASYNCHRONOUS_DEVICES
+
+
+def _now_or_later(batch: Batch, name: str, tensor: torch.Tensor, read: Callable[[torch.Tensor], Any]) -> None:
+    if tensor.is_cpu:
+        value = read(tensor)
+        if value:
+            batch.extras[name] = batch.extras.get(name, []) + value
+    elif can_arrive(tensor):
+        batch.later.append((name, tensor, read))
+
+
+def _histogram(lengths: torch.Tensor) -> list[tuple[int, int]]:
+    sizes, counts = torch.unique(lengths, return_counts=True)
+    return [(count, size) for size, count in zip(sizes.tolist(), counts.tolist(), strict=True) if size > 0]
+
+
+def _between_borders(borders: torch.Tensor) -> list[tuple[int, int]]:
+    """Lengths between cumulated ones."""
+    return _histogram(torch.diff(borders))
+
+
+def _between_starts(starts: torch.Tensor) -> list[tuple[int, int]]:
+    """Lengths between positions of zero; nothing where each row is one sequence."""
+    starts = starts.clone()
+    starts[:, 0] = True
+    if int(starts.sum()) == starts.shape[0]:
+        return []
+    places = torch.nonzero(starts.reshape(-1)).reshape(-1)
+    return _histogram(torch.diff(places, append=places.new_tensor([starts.numel()])))
+
+
+def _between_changes(numbers: torch.Tensor) -> list[tuple[int, int]]:
+    """Lengths between changes of the sequence's number."""
+    starts = torch.ones_like(numbers, dtype=torch.bool)
+    starts[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
+    return _between_starts(starts)
+
+
+def _grids(grids: torch.Tensor) -> list[tuple[int, list[int]]]:
+    rows, counts = torch.unique(grids, dim=0, return_counts=True)
+    return list(zip(counts.tolist(), rows.tolist(), strict=True))
+
+
+def _read_fused_head(batch: Batch, kwargs: dict[str, Any], gradient: bool) -> None:
+    """TRL's head (`add_fused_lm_head`): tiles of logits that the backward pass makes again, never all of them."""
+    if gradient:
+        batch.extras["head_recomputed"] = True
+    labels, shifted = kwargs.get("shift_labels"), True
+    if labels is None:
+        labels, shifted = kwargs.get("labels"), False
+    scored = batch.length if shifted else batch.length - 1
+    batch.extras["head_positions"] = batch.sequences * scored
+    if isinstance(labels, torch.Tensor) and _leaves_out_ignored(labels.device) and can_arrive(labels):
+        own = labels if shifted else labels[:, 1:]
+        batch.later.append(("head_positions", torch.count_nonzero(own != IGNORED_LABEL), int))
+
+
+def _leaves_out_ignored(device: torch.device) -> bool:
+    """Whether the head skips positions without a label there, as it says of itself."""
+    kernels = sys.modules.get("trl.kernels.chunked_logprob")
+    uses_triton = getattr(kernels, "_use_triton", None)
+    return bool(uses_triton(device)) if uses_triton is not None else False
+
+
+def _cached_length(cache: Any, length: int) -> int:
+    """Positions of the cache besides the pass's own; a static cache is always multiplied in full."""
+    if isinstance(cache, (tuple, list)):
+        return int(cache[0][0].shape[-2]) if cache else 0
+    if getattr(cache, "is_compileable", False):
+        return max(int(cache.get_max_length()) - length, 0)
+    return int(cache.get_seq_length())

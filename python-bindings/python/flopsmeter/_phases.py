@@ -1,0 +1,148 @@
+"""What a pass is for: told by the gradient mode, the trainer that calls, and the part its model plays there.
+
+`module.training` alone does not tell: GRPO generates in training mode, and a frozen reference is in evaluation mode.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, FrameType
+
+    from torch.nn import Module
+
+TRAINED = "training"
+"""The part of a model that a trainer trains."""
+
+PARTS = frozenset({"reference-model", "teacher-online", "reward-scoring", "value-model", "evaluation", "other"})
+"""Parts that further models play."""
+
+_PARTS = {
+    "ref_model": "reference-model",
+    "reference_model": "reference-model",
+    "teacher_model": "teacher-online",
+    "reward_model": "reward-scoring",
+    "reward_models": "reward-scoring",
+    "reward_funcs": "reward-scoring",
+    "value_model": "value-model",
+    "critic": "value-model",
+}
+"""Attributes under which trainers hold further models, and what their passes are for."""
+
+_ADAPTER_PARTS = {"ref": "reference-model", "reference": "reference-model", "teacher": "teacher-online"}
+"""Names of adapters that trainers switch to for a pass."""
+
+_EVALUATION = "evaluation"
+_STEP = "step"
+_AROUND = "around"
+
+_ACTIVITIES = {
+    "evaluate": _EVALUATION,
+    "predict": _EVALUATION,
+    "evaluation_loop": _EVALUATION,
+    "prediction_loop": _EVALUATION,
+    "training_step": _STEP,
+    "train": _AROUND,
+    "__init__": _AROUND,
+}
+"""Methods of a trainer, and what it does in them."""
+
+_activities: dict[CodeType, str | None] = {}
+_MAXIMUM_CODES = 4096
+
+
+def activity() -> str | None:
+    """What the innermost trainer on this thread's stack is doing; None without one."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        found = _activities.get(code, "")
+        if found == "":
+            found = _remember(code, frame)
+        if found is not None:
+            return found
+        frame = frame.f_back
+    return None
+
+
+def _remember(code: CodeType, frame: FrameType) -> str | None:
+    found = _ACTIVITIES.get(code.co_name)
+    if found is not None and not is_trainer(frame.f_locals.get("self")):
+        # The same code may yet be called with a trainer, so that this is not remembered.
+        return None
+    if len(_activities) >= _MAXIMUM_CODES:
+        _activities.clear()
+    _activities[code] = found
+    return found
+
+
+def is_trainer(thing: Any) -> bool:
+    """Whether it is a `transformers.Trainer`, without importing it."""
+    module = sys.modules.get("transformers.trainer")
+    trainer = getattr(module, "Trainer", None)
+    return trainer is not None and isinstance(thing, trainer)
+
+
+def calling_trainer() -> Any:
+    """The innermost trainer on this thread's stack, or None."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        candidate = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
+        if candidate is not None and is_trainer(candidate):
+            return candidate
+        frame = frame.f_back
+    return None
+
+
+def held_models(trainer: Any) -> Iterator[tuple[Module, str]]:
+    """The models that a trainer holds besides the one it trains, and what their passes are for."""
+    from torch.nn import Module
+
+    own = {id(part) for name in ("model", "model_wrapped") for part in _chain(getattr(trainer, name, None))}
+    for name, value in list(vars(trainer).items()):
+        if name in ("model", "model_wrapped"):
+            continue
+        for model in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(model, Module) and not own & {id(part) for part in _chain(model)} and _is_model(model):
+                yield model, _PARTS.get(name, "other")
+
+
+def _chain(model: Any) -> list[Any]:
+    from ._facts import unwrap
+
+    if model is None:
+        return []
+    wrappers, plain = unwrap(model)
+    return [*wrappers, plain]
+
+
+def _is_model(module: Module) -> bool:
+    """Losses and the like are modules too."""
+    return hasattr(_chain(module)[-1], "config")
+
+
+def phase_of_update(part: str) -> str:
+    """The phase of a pass that a backward pass follows, by the names of ``core/src/facts.rs``."""
+    return part if part == "value-model" else TRAINED
+
+
+def phase_of(
+    part: str, doing: str | None, generates: bool, training_mode: bool, adapter: str | None, adapters_off: bool
+) -> str:
+    """The phase of a pass without gradient."""
+    if doing == _EVALUATION:
+        return "evaluation"
+    if part != TRAINED:
+        return "value-scoring" if part == "value-model" else part
+    if adapters_off:
+        return "reference-model"
+    if adapter in _ADAPTER_PARTS:
+        return _ADAPTER_PARTS[adapter]
+    if doing == _STEP:
+        return "rollout" if generates else "policy-scoring"
+    if generates:
+        return "generation"
+    return "evaluation" if not training_mode and doing is None else "other"

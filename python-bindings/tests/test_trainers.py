@@ -1,0 +1,159 @@
+"""Through real trainers, each with PyTorch's operation counter around it: the difference is zero, and every pass has its phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oracle import counter, executed, findings
+from receiver import Receiver
+
+import flopsmeter
+
+pytest.importorskip("trl")
+
+import peft
+import trl
+import trl_jobs
+from trl_jobs import settings
+
+LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+def callbacks() -> list[Any]:
+    return [flopsmeter.FlopsMeterCallback()]
+
+
+def run(job: Any, receiver: Receiver) -> dict[str, int]:
+    """Trains under the counter and holds the two against each other."""
+    with counter() as reference:
+        job.train()
+    receiver.wait()
+    counted = executed(receiver)
+    assert sum(counted.values()) - reference.get_total_flops() == 0, counted
+    assert findings(receiver) == set()
+    assert not job.model._forward_pre_hooks
+    return counted
+
+
+def sft(folder: Path, **changes: Any) -> Any:
+    return trl.SFTTrainer(
+        model=trl_jobs.policy(),
+        args=trl.SFTConfig(**settings(folder, **changes)),
+        train_dataset=trl_jobs.texts(),
+        processing_class=trl_jobs.tokenizer(),
+        callbacks=callbacks(),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"packing": True, "max_length": 16},
+        {"packing": True, "max_length": 16, "packing_strategy": "wrapped"},
+        {"padding_free": True, "max_length": None},
+        {"gradient_checkpointing": False, "gradient_accumulation_steps": 2},
+    ],
+    ids=["padded", "packed", "wrapped", "padding-free", "accumulation"],
+)
+def test_sft(receiver: Receiver, tmp_path: Path, changes: dict[str, Any]) -> None:
+    counted = run(sft(tmp_path, **changes), receiver)
+    assert counted.keys() == {"training"}
+
+
+def preference(folder: Path, trainer: Any, config: Any, model: Any = None, **changes: Any) -> Any:
+    peft_config = changes.pop("peft_config", None)
+    return trainer(
+        model=trl_jobs.policy() if model is None else model,
+        args=config(**settings(folder, **changes)),
+        train_dataset=trl_jobs.preferences(),
+        eval_dataset=trl_jobs.preferences(2) if "eval_strategy" in changes else None,
+        processing_class=trl_jobs.tokenizer(),
+        callbacks=callbacks(),
+        **({} if peft_config is None else {"peft_config": peft_config}),
+        **({"ref_model": trl_jobs.policy()} if trainer in (trl.DPOTrainer, trl.KTOTrainer) and peft_config is None else {}),
+    )
+
+
+def dpo(folder: Path, **changes: Any) -> Any:
+    return preference(folder, trl.DPOTrainer, trl.DPOConfig, **changes)
+
+
+def test_dpo_has_a_reference_model(receiver: Receiver, tmp_path: Path) -> None:
+    counted = run(dpo(tmp_path, gradient_checkpointing=False), receiver)
+    assert counted.keys() == {"training", "reference-model"}
+    assert 2.5 < counted["training"] / counted["reference-model"] < 4
+    assert len(receiver.models()) == 2
+
+
+def test_dpo_with_adapters_is_its_own_reference(receiver: Receiver, tmp_path: Path) -> None:
+    counted = run(dpo(tmp_path, peft_config=peft.LoraConfig(**LORA)), receiver)
+    assert counted.keys() == {"training", "reference-model"}
+    assert len({facts["model"] for facts in receiver.models()}) == 1
+    rows = [row for fed in receiver.messages("fed") for row in fed["passes"] if row["phase"] == "reference-model"]
+    assert all(row["adapters_disabled"] and not row["gradient"] for row in rows)
+
+
+def test_dpo_evaluates_with_its_reference_too(receiver: Receiver, tmp_path: Path) -> None:
+    counted = run(dpo(tmp_path, eval_strategy="steps", eval_steps=2), receiver)
+    assert counted.keys() == {"training", "reference-model", "evaluation"}
+
+
+@pytest.mark.parametrize("with_adapters", [False, True])
+def test_dpo_asks_its_reference_before_it_trains(receiver: Receiver, tmp_path: Path, with_adapters: bool) -> None:
+    changes = {"peft_config": peft.LoraConfig(**LORA)} if with_adapters else {}
+    with counter() as before:
+        job = dpo(tmp_path, precompute_ref_log_probs=True, **changes)
+    assert before.get_total_flops() > 0
+    with counter() as reference:
+        job.train()
+    receiver.wait()
+    counted = executed(receiver)
+    assert counted.keys() == {"training", "reference-model"}
+    assert counted["reference-model"] - before.get_total_flops() == 0
+    assert counted["training"] - reference.get_total_flops() == 0
+    assert "prepare_model" not in vars(job.accelerator)
+
+
+def test_kto(receiver: Receiver, tmp_path: Path) -> None:
+    job = trl.KTOTrainer(
+        model=trl_jobs.policy(),
+        ref_model=trl_jobs.policy(),
+        args=trl.KTOConfig(**settings(tmp_path)),
+        train_dataset=trl_jobs.judgements(),
+        processing_class=trl_jobs.tokenizer(),
+        callbacks=callbacks(),
+    )
+    counted = run(job, receiver)
+    assert counted.keys() == {"training", "policy-scoring", "reference-model"}
+
+
+def reward_model_trainer(folder: Path) -> Any:
+    return preference(folder, trl.RewardTrainer, trl.RewardConfig, model=trl_jobs.judge())
+
+
+def test_a_reward_model_is_a_model_that_is_trained(receiver: Receiver, tmp_path: Path) -> None:
+    assert run(reward_model_trainer(tmp_path), receiver).keys() == {"training"}
+
+
+def online(folder: Path, trainer: Any, config: Any, **changes: Any) -> Any:
+    judge = trl_jobs.judge()
+    return trainer(
+        model=changes.pop("model", None) or trl_jobs.policy(),
+        reward_funcs=[judge, lambda completions, **_: [float(len(text)) for text in completions]],
+        reward_processing_classes=[trl_jobs.tokenizer(), None],
+        args=config(**settings(folder, num_generations=2, max_completion_length=4, **changes)),
+        train_dataset=trl_jobs.prompts(),
+        processing_class=trl_jobs.tokenizer(),
+        callbacks=callbacks(),
+    )
+
+
+@pytest.mark.parametrize("trainer", [trl.GRPOTrainer, trl.RLOOTrainer])
+def test_rollouts_rewards_and_updates_are_told_apart(receiver: Receiver, tmp_path: Path, trainer: Any) -> None:
+    config = trl.GRPOConfig if trainer is trl.GRPOTrainer else trl.RLOOConfig
+    counted = run(online(tmp_path, trainer, config, beta=0.0, num_iterations=2), receiver)
+    assert counted.keys() == {"training", "rollout", "policy-scoring", "reward-scoring"}
