@@ -3,12 +3,16 @@
 //! Three quantities stand apart and are never mixed: *model operations* (the legal basis, without recomputation),
 //! *executed operations* (with it, and with passes that train nothing), and the *ceiling* (what the hardware could have done).
 
+mod treatment;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::assess::Assessment;
 use crate::facts::Phase;
 use crate::unit::{Flops, Joules, Tokens};
+
+pub use treatment::Treatment;
 
 /// Value of [`RunSummary::schema`].
 pub const RUN_SCHEMA: &str = "flopsmeter.run/1";
@@ -117,6 +121,9 @@ pub struct PhaseSummary {
     pub recompute: Flops,
     /// The same by part of the network; sums to the three above.
     pub terms: Vec<Term>,
+    /// How the law treats this kind of work, where a rule set was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub treatment: Option<Treatment>,
 }
 
 /// Operations of one part of the network.

@@ -180,6 +180,7 @@ impl<'listener> Session<'listener> {
         let mut summary = self.tally.summary();
         let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
         summary.assessment = Some(assessment);
+        summary.tag_phases(self.judge.rules);
         (summary, finished)
     }
 

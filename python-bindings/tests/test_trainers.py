@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,29 +130,33 @@ def test_kto(receiver: Receiver, tmp_path: Path) -> None:
     assert counted.keys() == {"training", "policy-scoring", "reference-model"}
 
 
-def reward_model_trainer(folder: Path) -> Any:
-    return preference(folder, trl.RewardTrainer, trl.RewardConfig, model=trl_jobs.judge())
-
-
-def test_a_reward_model_is_a_model_that_is_trained(receiver: Receiver, tmp_path: Path) -> None:
-    assert run(reward_model_trainer(tmp_path), receiver).keys() == {"training"}
-
-
-def online(folder: Path, trainer: Any, config: Any, **changes: Any) -> Any:
-    judge = trl_jobs.judge()
+def online(folder: Path, trainer: Any, config: Any, rewards: list[Any], **changes: Any) -> Any:
+    adapters = {"peft_config": changes.pop("peft_config")} if "peft_config" in changes else {}
     return trainer(
-        model=changes.pop("model", None) or trl_jobs.policy(),
-        reward_funcs=[judge, lambda completions, **_: [float(len(text)) for text in completions]],
-        reward_processing_classes=[trl_jobs.tokenizer(), None],
+        model=trl_jobs.policy(),
+        reward_funcs=[*rewards, lambda completions, **_: [float(len(text)) for text in completions]],
+        reward_processing_classes=[*(trl_jobs.tokenizer() for _ in rewards), None],
         args=config(**settings(folder, num_generations=2, max_completion_length=4, **changes)),
         train_dataset=trl_jobs.prompts(),
+        eval_dataset=trl_jobs.prompts(2) if "eval_strategy" in changes else None,
         processing_class=trl_jobs.tokenizer(),
         callbacks=callbacks(),
+        **adapters,
     )
 
 
-@pytest.mark.parametrize("trainer", [trl.GRPOTrainer, trl.RLOOTrainer])
-def test_rollouts_rewards_and_updates_are_told_apart(receiver: Receiver, tmp_path: Path, trainer: Any) -> None:
-    config = trl.GRPOConfig if trainer is trl.GRPOTrainer else trl.RLOOConfig
-    counted = run(online(tmp_path, trainer, config, beta=0.0, num_iterations=2), receiver)
-    assert counted.keys() == {"training", "rollout", "policy-scoring", "reward-scoring"}
+def test_grpo_draws_samples_scores_them_and_trains(receiver: Receiver, tmp_path: Path) -> None:
+    changes = {"gradient_checkpointing": False, "num_iterations": 2, "steps_per_generation": 2, "max_steps": 4}
+    counted = run(online(tmp_path, trl.GRPOTrainer, trl.GRPOConfig, [], beta=0.0, **changes), receiver)
+    assert counted.keys() == {"training", "rollout", "policy-scoring"}
+
+
+def test_grpo_with_adapters_has_a_reference(receiver: Receiver, tmp_path: Path) -> None:
+    changes = {"beta": 0.1, "peft_config": peft.LoraConfig(**LORA), "eval_strategy": "steps", "eval_steps": 2}
+    counted = run(online(tmp_path, trl.GRPOTrainer, trl.GRPOConfig, [], **changes), receiver)
+    assert counted.keys() == {"training", "rollout", "reference-model", "evaluation"}
+
+
+def test_rloo(receiver: Receiver, tmp_path: Path) -> None:
+    counted = run(online(tmp_path, trl.RLOOTrainer, trl.RLOOConfig, [], beta=0.0), receiver)
+    assert counted.keys() == {"training", "rollout", "policy-scoring"}

@@ -129,7 +129,16 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
         complete: true,
         tokens,
         phases: vec![
-            PhaseSummary { phase: Phase::Training, passes: 65_536, tokens, forward, backward, recompute, terms },
+            PhaseSummary {
+                phase: Phase::Training,
+                passes: 65_536,
+                tokens,
+                forward,
+                backward,
+                recompute,
+                terms,
+                treatment: None,
+            },
             PhaseSummary {
                 phase: Phase::Evaluation,
                 passes: 1_024,
@@ -138,6 +147,7 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
                 backward: Flops(0),
                 recompute: Flops(0),
                 terms: vec![term("mlp", evaluation.0, 0, 0)],
+                treatment: None,
             },
         ],
         models: vec![ModelSummary {

@@ -1,6 +1,7 @@
 //! `flopsmeter runs`: what was recorded, run by run.
 
 use flopsmeter_core::ledger::RUN_PREFIX;
+use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{RunState, RunSummary};
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
@@ -51,7 +52,9 @@ fn show(run: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitSt
     let id = ledger.resolve_run(run)?;
     let record = records::run(&ledger, &id, &Assignments::read(&ledger)?)?;
     let mut summary = record.summary.clone();
-    summary.assessment = Some(judgement::of_run(&record, settings::as_of(None))?);
+    let as_of = settings::as_of(None);
+    summary.assessment = Some(judgement::of_run(&record, as_of)?);
+    summary.tag_phases(RuleSet::in_force(as_of)?);
     if json {
         output::json(&summary)?;
     } else {

@@ -132,17 +132,29 @@ impl Sums {
         let mut in_training_steps = Flops::ZERO;
         for phase in phases {
             let work = phase.forward + phase.backward;
-            match rules.counts(phase.phase.name()) {
-                _ if phase.backward > Flops::ZERO => in_training_steps += work,
-                Counts::Training => in_training_steps += work,
+            let counts = rules.counts(phase.phase.name());
+            if counts == Counts::Training {
+                in_training_steps += work;
+                continue;
+            }
+            // The run's own sum has every pass that a backward pass follows, also those that update an auxiliary model.
+            if phase.backward > Flops::ZERO {
+                sums.leave_out(work);
+            }
+            match counts {
+                Counts::Training | Counts::Neither => {}
                 Counts::Cumulative => sums.cumulative += work,
                 Counts::Debatable => sums.add_debatable(work),
-                Counts::Neither => {}
             }
         }
         // What runs within training steps without a gradient is another model's work, such as a reference model's.
-        sums.add_debatable(Flops(in_training_steps.0.saturating_sub(training.0)));
+        sums.add_debatable(Flops(in_training_steps.0.saturating_sub(sums.training.0)));
         sums
+    }
+
+    fn leave_out(&mut self, work: Flops) {
+        self.training = Flops(self.training.0.saturating_sub(work.0));
+        self.cumulative = Flops(self.cumulative.0.saturating_sub(work.0));
     }
 
     fn add_debatable(&mut self, work: Flops) {
@@ -160,7 +172,8 @@ mod tests {
     fn phase(phase: Phase, forward: u128, backward: u128) -> PhaseSummary {
         let (forward, backward) = (Flops(forward), Flops(backward));
         let tokens = RunTokens::default();
-        PhaseSummary { phase, passes: 1, tokens, forward, backward, recompute: Flops(1000), terms: Vec::new() }
+        let (recompute, terms, treatment) = (Flops(1000), Vec::new(), None);
+        PhaseSummary { phase, passes: 1, tokens, forward, backward, recompute, terms, treatment }
     }
 
     fn run(training: Option<u128>, phases: Vec<PhaseSummary>, complete: bool) -> RunSummary {
@@ -192,6 +205,34 @@ mod tests {
         );
         assert!(spent.complete && spent.ceiling_complete);
         assert_eq!(spent.basis, Basis::Operations);
+    }
+
+    #[test]
+    fn updates_of_an_auxiliary_model_are_not_the_modifications() {
+        let phases = vec![phase(Phase::Training, 100, 200), phase(Phase::ValueModel, 10, 20)];
+        let spent = Spent::of_runs(rules(), [&run(Some(330), phases, true)]);
+        assert_eq!(
+            (spent.training, spent.debatable, spent.cumulative),
+            (Some(Flops(300)), Some(Flops(0)), Some(Flops(300)))
+        );
+    }
+
+    #[test]
+    fn every_kind_of_work_beside_the_update_is_debatable_until_the_law_says_more() {
+        let beside = [
+            Phase::ReferenceModel,
+            Phase::Rollout,
+            Phase::PolicyScoring,
+            Phase::RewardScoring,
+            Phase::ValueScoring,
+            Phase::TeacherOnline,
+        ];
+        let phases = beside.map(|kind| phase(kind, 10, 0)).into_iter().chain([phase(Phase::Training, 100, 200)]);
+        let spent = Spent::of_runs(rules(), [&run(Some(300), phases.collect(), true)]);
+        assert_eq!(
+            (spent.training, spent.debatable, spent.cumulative),
+            (Some(Flops(300)), Some(Flops(60)), Some(Flops(360)))
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::fraction::Fraction;
 use crate::assess::{AnswerKey, LineKind, Status, Verdict};
@@ -247,7 +247,7 @@ pub struct PhaseRow {
 }
 
 /// How work counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counts {
     /// In both sums: it directly contributes to parameter updates.

@@ -89,6 +89,7 @@ impl PhaseTotals {
             backward: self.training.backward,
             recompute: self.training.recompute,
             terms: self.terms.iter().map(term).collect(),
+            treatment: None,
         }
     }
 }
