@@ -1,5 +1,6 @@
 //! What can be typed: the low form of every command, before anything is looked up.
 
+mod gate;
 mod metering;
 mod plan;
 mod records;
@@ -9,8 +10,9 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use gate::Gate;
 pub(crate) use metering::{DeviceChoice, MeteringArguments, RunArguments, SessionArguments};
-pub(crate) use plan::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
+pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
     AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, ReportArguments, ReportCommand, RunsCommand,
     VerifyArguments, YesOrNo,
@@ -29,7 +31,7 @@ pub(crate) enum Command {
     /// Run a training job and meter it
     Run(RunArguments),
     /// Say before a job what it will cost and where that puts it
-    Plan(PlanArguments),
+    Plan(Box<PlanArguments>),
     /// Say where the law puts a modification
     Assess(AssessArguments),
     /// Write the documents

@@ -11,6 +11,12 @@ pub(crate) enum ExitStatus {
     Failed,
     /// 2: it was not asked for in a way that can be understood.
     Usage,
+    /// 10: a gate met the verdict `near`.
+    GateNear,
+    /// 11: a gate met the verdict `exceeds`.
+    GateExceeds,
+    /// 12: a gate met the verdict `undetermined`.
+    GateUndetermined,
     /// 20: `verify` found evidence that was changed.
     BrokenEvidence,
     /// 125: `run --require-meter` could not meter.
@@ -30,6 +36,9 @@ impl ExitStatus {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::GateNear => 10,
+            Self::GateExceeds => 11,
+            Self::GateUndetermined => 12,
             Self::BrokenEvidence => 20,
             Self::MeteringFailed => 125,
             Self::NotExecutable => 126,

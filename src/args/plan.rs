@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{ArgGroup, Args, ValueEnum};
+use flopsmeter_core::plan::Utilisation;
 use flopsmeter_core::unit::Tokens;
+
+use super::Gate;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]
 pub(crate) struct PlanArguments {
-    /// The model's shape: a config.json or the folder it is in
+    /// The model's shape: a config.json, the folder it is in, or `-` for standard input
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) config: Option<PathBuf>,
 
@@ -54,13 +57,35 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) frozen: Vec<String>,
 
-    /// Positions in each sequence
-    #[arg(long, value_name = "N", default_value_t = 2048)]
-    pub(crate) seq_len: u64,
+    /// Positions in each sequence [default: 2048]; with --lengths, where longer sequences are cut [default: nowhere], and the
+    /// length of a row with --batching packed
+    #[arg(long, value_name = "N")]
+    pub(crate) seq_len: Option<u64>,
 
     /// Sequences in a micro-batch
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) sequences: u64,
+
+    /// Positions that the decoder of an encoder-decoder reads, for each sequence
+    #[arg(long, value_name = "N")]
+    pub(crate) decoder_len: Option<u64>,
+
+    /// Images of each sequence
+    #[arg(long, value_name = "N")]
+    pub(crate) images: Option<u64>,
+
+    /// Time, height and width of each image in patches, before patches are merged
+    #[arg(long, value_name = "T,H,W", requires = "images", value_parser = image_grid)]
+    pub(crate) image_grid: Option<[u64; 3]>,
+
+    /// Lengths of a tokenised dataset's sequences: one number on each line, `length<TAB>count`, a JSON array, or JSON objects
+    /// with a key `length`; `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    pub(crate) lengths: Option<PathBuf>,
+
+    /// How the sequences of --lengths become micro-batches
+    #[arg(long, value_enum, default_value_t = BatchingChoice::Padded, requires = "lengths")]
+    pub(crate) batching: BatchingChoice,
 
     /// Tokens in each epoch, for example 2e9; without it, one micro-batch is counted
     #[arg(long, value_name = "N")]
@@ -85,6 +110,22 @@ pub(crate) struct PlanArguments {
     /// The embeddings' output requires gradients whatever is frozen
     #[arg(long)]
     pub(crate) input_require_grads: bool,
+
+    /// GPUs to tell time and energy for, for example `8xH100 SXM`; may be given again
+    #[arg(long, value_name = "[Nx]NAME")]
+    pub(crate) gpu: Vec<String>,
+
+    /// Share of the GPUs' nominal dense bf16 peak that the job reaches [default: 40%]
+    #[arg(long, value_name = "SHARE", requires = "gpu")]
+    pub(crate) utilisation: Option<Utilisation>,
+
+    /// Show other methods beside this one, with and without checkpointing
+    #[arg(long)]
+    pub(crate) compare: bool,
+
+    /// End with code 10 (near), 11 (exceeds) or 12 (undetermined) where the verdict comes so far
+    #[arg(long, value_name = "near|exceeds[,undetermined]")]
+    pub(crate) gate: Option<Gate>,
 
     /// Apply the rule set in force on this day [default: today]
     #[arg(long, value_name = "DATE")]
@@ -137,6 +178,27 @@ impl MethodChoice {
             Self::Prefix => "prefix",
         }
     }
+}
+
+/// `1,28,28`.
+fn image_grid(text: &str) -> Result<[u64; 3], String> {
+    let problem = || format!("`{text}` is no grid of patches; write time, height and width as `1,28,28`");
+    let sides: Vec<u64> =
+        text.split(',').map(|side| side.trim().parse()).collect::<Result<_, _>>().map_err(|_| problem())?;
+    match <[u64; 3]>::try_from(sides) {
+        Ok(sides) if !sides.contains(&0) => Ok(sides),
+        _ => Err(problem()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BatchingChoice {
+    /// Each micro-batch is padded to its longest sequence, in the order of the file
+    Padded,
+    /// One stream, cut into rows of --seq-len positions
+    Packed,
+    /// Sequences end to end, each attending to itself alone
+    PaddingFree,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

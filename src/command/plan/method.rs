@@ -12,18 +12,82 @@ const USUAL_RANK: u64 = 16;
 /// Trained positions where none are given.
 const USUAL_VIRTUAL_TOKENS: u64 = 20;
 
+/// Blocks of `last-layers` among other methods where none are given.
+const USUAL_LAST_LAYERS: u64 = 2;
+
+/// Every linear module but the head.
+const ALL_LINEAR: &str = "all-linear";
+
 /// Starts a regular expression among the targets.
 const PATTERN: &str = "re:";
 
 /// The method that the flags ask for.
 pub(super) fn method(arguments: &PlanArguments) -> Result<Method, UsageProblem> {
     check(arguments)?;
+    of_choice(arguments.method, arguments, arguments.train_last.unwrap_or(0))
+}
+
+/// A method among others: what is not given has its default.
+pub(super) fn compared(choice: MethodChoice, arguments: &PlanArguments, layers: usize) -> Result<Method, UsageProblem> {
+    of_choice(choice, arguments, compared_layers(arguments, layers))
+}
+
+fn compared_layers(arguments: &PlanArguments, layers: usize) -> u64 {
+    arguments.train_last.unwrap_or_else(|| USUAL_LAST_LAYERS.min(u64::try_from(layers).unwrap_or(u64::MAX)))
+}
+
+/// What a method was asked for, in words.
+pub(super) fn details(choice: MethodChoice, arguments: &PlanArguments, layers: usize) -> String {
+    match choice {
+        MethodChoice::Lora | MethodChoice::Qlora | MethodChoice::Dora => pairs(arguments),
+        MethodChoice::LastLayers => format!("{} blocks", compared_layers(arguments, layers)),
+        MethodChoice::Prompt | MethodChoice::Prefix => {
+            format!("{} virtual tokens", arguments.virtual_tokens.unwrap_or(USUAL_VIRTUAL_TOKENS))
+        }
+        MethodChoice::Full if !arguments.frozen.is_empty() => format!("without {}", arguments.frozen.join(", ")),
+        MethodChoice::Full | MethodChoice::HeadOnly => String::new(),
+    }
+}
+
+/// Defaults of a method that were used, as they would be typed.
+pub(super) fn defaults(arguments: &PlanArguments) -> Vec<String> {
+    let mut used = Vec::new();
+    if matches!(arguments.method, MethodChoice::Lora | MethodChoice::Qlora | MethodChoice::Dora) {
+        used.extend(arguments.lora_r.is_none().then(|| format!("--lora-r {USUAL_RANK}")));
+        used.extend(arguments.lora_targets.is_empty().then(|| format!("--lora-targets {ALL_LINEAR}")));
+    }
+    if matches!(arguments.method, MethodChoice::Prompt | MethodChoice::Prefix) && arguments.virtual_tokens.is_none() {
+        used.push(format!("--virtual-tokens {USUAL_VIRTUAL_TOKENS}"));
+    }
+    used
+}
+
+fn pairs(arguments: &PlanArguments) -> String {
+    let targets = match arguments.lora_targets.as_slice() {
+        [] => ALL_LINEAR.to_owned(),
+        given => given.join(","),
+    };
+    let mut text = format!("rank {} on {targets}", arguments.lora_r.unwrap_or(USUAL_RANK));
+    for (name, rank) in &arguments.lora_rank_pattern {
+        text.push_str(&format!(", {rank} on {name}"));
+    }
+    if !arguments.lora_layers.is_empty() {
+        let layers: Vec<String> = arguments.lora_layers.iter().map(u64::to_string).collect();
+        text.push_str(&format!(", blocks {} alone", layers.join(", ")));
+    }
+    if !arguments.modules_to_save.is_empty() {
+        text.push_str(&format!(", whole {}", arguments.modules_to_save.join(", ")));
+    }
+    text
+}
+
+fn of_choice(choice: MethodChoice, arguments: &PlanArguments, last_layers: u64) -> Result<Method, UsageProblem> {
     let virtual_tokens = arguments.virtual_tokens.unwrap_or(USUAL_VIRTUAL_TOKENS);
-    Ok(match arguments.method {
+    Ok(match choice {
         MethodChoice::Full => Method::Full { frozen: arguments.frozen.clone() },
         MethodChoice::Lora | MethodChoice::Qlora => lora(arguments, AdapterKind::Lora)?,
         MethodChoice::Dora => lora(arguments, AdapterKind::Dora)?,
-        MethodChoice::LastLayers => Method::LastLayers { layers: arguments.train_last.unwrap_or(0) },
+        MethodChoice::LastLayers => Method::LastLayers { layers: last_layers },
         MethodChoice::HeadOnly => Method::HeadOnly,
         MethodChoice::Prompt => Method::Prompt { virtual_tokens },
         MethodChoice::Prefix => Method::Prefix { virtual_tokens },
@@ -33,6 +97,10 @@ pub(super) fn method(arguments: &PlanArguments) -> Result<Method, UsageProblem> 
 /// Flags that another method would silently ignore are refused.
 fn check(arguments: &PlanArguments) -> Result<(), UsageProblem> {
     let refuse = |text: &str| Err(UsageProblem(text.to_owned()));
+    if arguments.compare && arguments.method == MethodChoice::Full && arguments.virtual_tokens.is_none() {
+        // The other methods of the comparison take the flags that are theirs.
+        return Ok(());
+    }
     if arguments.train_last.is_some() != (arguments.method == MethodChoice::LastLayers) {
         return refuse("--train-last N and --method last-layers belong together; give both or neither");
     }
@@ -86,7 +154,7 @@ fn targets(given: &[String]) -> Result<Targets, UsageProblem> {
     let names: Vec<String> = given.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
     Ok(match names.as_slice() {
         [] => Targets::AllLinear,
-        [only] if only == "all-linear" => Targets::AllLinear,
+        [only] if only == ALL_LINEAR => Targets::AllLinear,
         _ => Targets::Named(names),
     })
 }

@@ -1,0 +1,159 @@
+//! What the job is fed, from flags and a length file.
+
+use anyhow::Context as _;
+use flopsmeter_core::plan::{Batching, Beside, Job, Knowledge, Lengths};
+use serde::Serialize;
+
+use super::model::Model;
+use crate::args::{BatchingChoice, PlanArguments};
+use crate::exit::UsageProblem;
+use crate::input;
+
+/// Positions of a sequence where none are given.
+const USUAL_LENGTH: u64 = 2048;
+
+/// A length file of some millions of sequences; more are better told as `length<TAB>count`.
+const MOST_LENGTH_BYTES: u64 = 64 << 20;
+
+/// The data of the job, and how well it is known.
+pub(super) struct Data {
+    pub(super) job: Job,
+    pub(super) beside: Beside,
+    pub(super) knowledge: Knowledge,
+    pub(super) size: JobSize,
+    /// Defaults that were used, as they would be typed.
+    pub(super) defaults: Vec<String>,
+}
+
+/// The data as JSON.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct JobSize {
+    /// Positions of each sequence or row; where lengths are given, where they are cut; `null` if nowhere.
+    pub(super) seq_len: Option<u64>,
+    /// Sequences (or rows) of a micro-batch.
+    pub(super) sequences: u64,
+    /// Micro-batches of each epoch.
+    pub(super) micro_batches: u64,
+    /// Sequences of the last one where it is smaller, else 0.
+    pub(super) last_sequences: u64,
+    /// Epochs.
+    pub(super) epochs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) decoder_len: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) images: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_grid: Option<[u64; 3]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lengths: Option<LengthSummary>,
+}
+
+/// A length file in short.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LengthSummary {
+    pub(super) file: String,
+    pub(super) batching: Batching,
+    pub(super) sequences: u64,
+    pub(super) shortest: u64,
+    pub(super) longest: u64,
+    /// Sequences that are longer than `seq_len` and are cut.
+    pub(super) cut: u64,
+    /// Positions of an epoch without padding, as a decimal string.
+    pub(super) tokens: String,
+}
+
+impl Data {
+    pub(super) fn of(arguments: &PlanArguments, model: Option<&Model>) -> anyhow::Result<Self> {
+        refuse_nothing(arguments)?;
+        let mut defaults = Vec::new();
+        let packs = arguments.batching == BatchingChoice::Packed;
+        let seq_len = match arguments.seq_len {
+            None if arguments.lengths.is_none() || packs => {
+                defaults.push(format!("--seq-len {USUAL_LENGTH}"));
+                Some(USUAL_LENGTH)
+            }
+            given => given,
+        };
+        let (lengths, knowledge) = match (&arguments.lengths, arguments.tokens) {
+            (Some(_), _) => (read_lengths(arguments)?, Knowledge::Each),
+            (None, tokens) => {
+                let length = seq_len.unwrap_or(USUAL_LENGTH);
+                let count = tokens.map_or(arguments.sequences, |tokens| tokens.0.div_ceil(length));
+                let lengths = Lengths::uniform(length, count).context("a job of no tokens trains on nothing")?;
+                (lengths, knowledge(arguments, model))
+            }
+        };
+        let batching = match arguments.batching {
+            BatchingChoice::Padded => Batching::Padded,
+            BatchingChoice::Packed => Batching::Packed,
+            BatchingChoice::PaddingFree => Batching::PaddingFree,
+        };
+        let job = Job { lengths, batching, sequences: arguments.sequences, seq_len, epochs: arguments.epochs };
+        let beside = Beside {
+            decoder_length: arguments.decoder_len.unwrap_or(0),
+            images: arguments.images.unwrap_or(0),
+            image_grid: arguments.image_grid,
+        };
+        Ok(Self { size: size(&job, arguments), job, beside, knowledge, defaults })
+    }
+}
+
+/// A size of zero is a slip of the hand.
+fn refuse_nothing(arguments: &PlanArguments) -> Result<(), UsageProblem> {
+    let sizes = [
+        ("--seq-len", arguments.seq_len),
+        ("--sequences", Some(arguments.sequences)),
+        ("--epochs", Some(arguments.epochs)),
+        ("--tokens", arguments.tokens.map(|tokens| tokens.0)),
+        ("--decoder-len", arguments.decoder_len),
+    ];
+    match sizes.iter().find(|(_, value)| *value == Some(0)) {
+        Some((flag, _)) => Err(UsageProblem(format!("{flag} 0 trains on nothing; give at least 1"))),
+        None => Ok(()),
+    }
+}
+
+fn knowledge(arguments: &PlanArguments, model: Option<&Model>) -> Knowledge {
+    match (arguments.tokens, arguments.seq_len) {
+        (None, _) => Knowledge::Each,
+        (Some(_), Some(_)) => Knowledge::Longest,
+        (Some(_), None) => Knowledge::Nothing { positions: model.and_then(|model| model.positions) },
+    }
+}
+
+fn read_lengths(arguments: &PlanArguments) -> anyhow::Result<Lengths> {
+    let path = arguments.lengths.as_deref().context("there is no length file")?;
+    let next_step = "name a file with the length of one sequence on each line with --lengths";
+    let text = input::text_or_standard_input(path, MOST_LENGTH_BYTES, "length file", next_step)?;
+    Lengths::parse(&text).with_context(|| format!("{} is no length file", path.display()))
+}
+
+fn size(job: &Job, arguments: &PlanArguments) -> JobSize {
+    let micro_batches = job.micro_batches();
+    let rows = match job.batching {
+        Batching::Packed => job.lengths.tokens().div_ceil(u128::from(job.seq_len.unwrap_or(1).max(1))),
+        Batching::Padded | Batching::PaddingFree => job.lengths.sequences().into(),
+    };
+    let last_sequences = u64::try_from(rows % u128::from(job.sequences.max(1))).unwrap_or(0);
+    let packs = job.batching == Batching::Packed;
+    let lengths = arguments.lengths.as_ref().map(|path| LengthSummary {
+        file: path.display().to_string(),
+        batching: job.batching,
+        sequences: job.lengths.sequences(),
+        shortest: job.lengths.shortest(),
+        longest: job.lengths.longest(),
+        cut: job.seq_len.filter(|_| !packs).map_or(0, |most| job.lengths.longer_than(most)),
+        tokens: job.lengths.tokens().to_string(),
+    });
+    JobSize {
+        seq_len: job.seq_len,
+        sequences: job.sequences,
+        micro_batches,
+        last_sequences,
+        epochs: job.epochs,
+        decoder_len: arguments.decoder_len,
+        images: arguments.images,
+        image_grid: arguments.image_grid,
+        lengths,
+    }
+}

@@ -1,0 +1,226 @@
+//! What `plan` says to people. Figures that are estimates have two digits; `--json` has them in full.
+
+mod figures;
+
+use flopsmeter_core::assess::{Basis, Verdict};
+use flopsmeter_core::plan::Batching;
+use flopsmeter_core::unit::Flops;
+
+use super::answer::Answer;
+use super::comparison::Row;
+use super::data::{JobSize, LengthSummary};
+use super::expectation::Expectation;
+use super::headroom::Until;
+use crate::output::TextTable;
+use crate::words;
+
+/// The answer.
+pub(super) fn answer(answer: &Answer) -> String {
+    let mut text = job(answer);
+    text.push_str(&method(answer));
+    text.push_str(&operations(answer));
+    text.push_str(&range(answer));
+    text.push_str(&words::assessment(&answer.assessment));
+    text.push_str(&headroom(answer));
+    for expectation in &answer.expected {
+        text.push_str(&expected(expectation));
+    }
+    if let Some(rows) = &answer.comparison {
+        text.push_str(&comparison(rows));
+    }
+    if !answer.defaults.is_empty() {
+        text.push_str(&format!("defaults   {}\n", answer.defaults.join(", ")));
+    }
+    text
+}
+
+fn job(answer: &Answer) -> String {
+    let job = &answer.job;
+    let epochs = if job.epochs == 1 { "1 epoch".to_owned() } else { format!("each of {} epochs", job.epochs) };
+    let feed = match (&job.lengths, job.seq_len) {
+        (Some(lengths), _) => of_lengths(job, lengths),
+        (None, length) => of_one_length(job, length.unwrap_or(0)),
+    };
+    let mut text = format!("job        {} tokens: {feed} in {epochs}\n", answer.tokens);
+    let mut beside = Vec::new();
+    beside.extend(job.decoder_len.map(|positions| format!("{positions} decoder positions")));
+    beside.extend(job.images.map(|images| format!("{images} images")));
+    beside.extend(job.image_grid.map(|[time, height, width]| format!("of {time} x {height} x {width} patches")));
+    if !beside.is_empty() {
+        text.push_str(&format!("           each sequence with {}\n", beside.join(", ")));
+    }
+    text
+}
+
+fn of_one_length(job: &JobSize, length: u64) -> String {
+    let whole = job.micro_batches - u64::from(job.last_sequences > 0);
+    let last = if job.last_sequences == 0 { String::new() } else { format!(" and one of {}", job.last_sequences) };
+    format!("{whole} micro-batches of {} x {length} positions{last}", job.sequences)
+}
+
+fn of_lengths(job: &JobSize, lengths: &LengthSummary) -> String {
+    let form = match lengths.batching {
+        Batching::Padded if job.sequences == 1 => "each sequence by itself".to_owned(),
+        Batching::Padded => {
+            format!("of {} sequences, padded to the longest of each in the order of the file", job.sequences)
+        }
+        Batching::Packed => {
+            format!("of {} rows, cut from one stream at {} positions", job.sequences, job.seq_len.unwrap_or(0))
+        }
+        Batching::PaddingFree => format!("of {} sequences end to end without padding", job.sequences),
+    };
+    let cut = if lengths.cut == 0 {
+        String::new()
+    } else {
+        format!(", {} of them cut to {}", lengths.cut, job.seq_len.unwrap_or(0))
+    };
+    format!(
+        "{} micro-batches {form}\n           from {}: {} sequences of {} to {} positions, {} together{cut};",
+        job.micro_batches, lengths.file, lengths.sequences, lengths.shortest, lengths.longest, lengths.tokens
+    )
+}
+
+fn method(answer: &Answer) -> String {
+    let trainable = answer.params.trainable.map_or_else(|| "an unknown number".to_owned(), |count| count.to_string());
+    let details =
+        if answer.method_details.is_empty() { String::new() } else { format!(" ({})", answer.method_details) };
+    let total = answer.params.total;
+    format!("method     {}{details}: {trainable} of {total} parameters trained\n", answer.method)
+}
+
+fn operations(answer: &Answer) -> String {
+    let flops = &answer.flops;
+    if answer.basis == Basis::Parameters {
+        let amount = match flops.lowest {
+            Some(lowest) => format!(
+                "between {} and {}: 6 P D and a third of it",
+                words::flop(Some(lowest)),
+                words::flop(Some(flops.training))
+            ),
+            None => format!("{}: 6 P D, not exact", words::flop(Some(flops.training))),
+        };
+        return format!(
+            "training   {amount}\n           the registry holds no shapes: save the model's config.json (`hf download ID config.json`) and give it with --config for the count\n"
+        );
+    }
+    let mut table = TextTable::new(&["FLOP", ">forward", ">backward", ">recompute"]);
+    let cells = |name: &str, forward: Flops, backward: Flops, recompute: Flops| {
+        vec![name.to_owned(), forward.to_string(), backward.to_string(), recompute.to_string()]
+    };
+    for term in answer.terms.iter().filter(|term| (term.forward + term.backward).0 > 0) {
+        table.row(cells(&term.name, term.forward, term.backward, term.recompute));
+    }
+    let sum = |value: Option<Flops>| value.unwrap_or(Flops::ZERO);
+    table.row(cells("sum", sum(flops.forward), sum(flops.backward), sum(flops.recompute)));
+    let recompute = if sum(flops.recompute).0 == 0 { "" } else { ", recomputation not counted by the law" };
+    format!(
+        "{}training   {} (forward + backward; attention {}{recompute})\n",
+        table.render(),
+        flops.training,
+        answer.convention.attention
+    )
+}
+
+fn range(answer: &Answer) -> String {
+    let flops = &answer.flops;
+    let mut text =
+        format!("range      {} to {}\n", words::flop(Some(flops.training_low)), words::flop(Some(flops.training_high)));
+    for reason in &answer.uncertainty {
+        let bounds = match (reason.training_low, reason.training_high) {
+            (Some(low), Some(high)) => format!(" ({} to {})", low.scientific(3), high.scientific(3)),
+            (Some(low), None) => format!(" (down to {})", low.scientific(3)),
+            (None, Some(high)) => format!(" (up to {})", high.scientific(3)),
+            (None, None) => String::new(),
+        };
+        text.push_str(&format!("           {}{bounds}: {}\n", reason.code, reason.text));
+    }
+    let own = answer.assessment.verdict;
+    for (end, verdict) in [("low", answer.verdicts.low), ("high", answer.verdicts.high)] {
+        if verdict != own && own != Verdict::Undetermined {
+            text.push_str(&format!("           at the {end} end the verdict is {}\n", verdict_name(verdict)));
+        }
+    }
+    text
+}
+
+const fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Below => "below",
+        Verdict::Near => "near",
+        Verdict::Exceeds => "exceeds",
+        Verdict::Undetermined => "undetermined",
+    }
+}
+
+fn headroom(answer: &Answer) -> String {
+    let mut text = String::new();
+    for until in [answer.headroom.near, answer.headroom.exceeds].into_iter().flatten() {
+        let label = if text.is_empty() { "head-room " } else { "          " };
+        text.push_str(&format!("{label} {}\n", left(&until)));
+    }
+    text
+}
+
+fn left(until: &Until) -> String {
+    let name = verdict_name(until.verdict);
+    let from = format!("{name} from {}", words::flop(Some(until.flop)));
+    let tokens =
+        until.tokens.map_or_else(String::new, |tokens| format!(", {} tokens of such a job", figures::rounded(tokens)));
+    match (until.flop_left.0, until.tokens_left) {
+        (0, _) => format!("{from}{tokens}: none left"),
+        (_, Some(more)) => format!(
+            "{from}{tokens}: {} left, {} tokens more",
+            words::flop(Some(until.flop_left)),
+            figures::rounded(more)
+        ),
+        (_, None) => format!("{from}{tokens}: {} left", words::flop(Some(until.flop_left))),
+    }
+}
+
+fn expected(row: &Expectation) -> String {
+    let time = row.milliseconds.map_or_else(|| "unknown".to_owned(), figures::duration);
+    let energy = match row.board_energy_joules {
+        Some(joules) => format!("{} at the boards' rated power", figures::energy(joules)),
+        None => "energy unknown, for no rated power is on record".to_owned(),
+    };
+    format!(
+        "expected   {} x {}: {time}, {energy} ({} % of {} FLOP/s each; hosts, network and cooling not included)\n",
+        row.count,
+        row.gpu,
+        row.utilisation_percent,
+        row.nominal_flop_per_second.scientific(3)
+    )
+}
+
+fn comparison(rows: &[Row]) -> String {
+    let mut table = TextTable::new(&[
+        "method",
+        "asked for",
+        "checkpointing",
+        ">trained",
+        ">training",
+        ">executed",
+        ">% of line",
+        "verdict",
+        ">tokens until exceeds",
+    ]);
+    let none = || "-".to_owned();
+    let flop = |value: Option<Flops>| value.map_or_else(none, |value| value.scientific(3));
+    for row in rows {
+        table.row(vec![
+            row.method.to_owned(),
+            row.details.clone(),
+            row.gradient_checkpointing.unwrap_or("none").to_owned(),
+            row.trainable.map_or_else(none, |count| count.to_string()),
+            flop(row.training),
+            flop(row.executed),
+            row.share_of_line_percent.clone().unwrap_or_else(none),
+            row.problem.clone().unwrap_or_else(|| row.verdict.map_or("-", verdict_name).to_owned()),
+            row.tokens_until_exceeds
+                .as_ref()
+                .and_then(|tokens| tokens.parse().ok())
+                .map_or_else(none, figures::rounded),
+        ]);
+    }
+    table.render()
+}
