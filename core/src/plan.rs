@@ -13,4 +13,4 @@ pub use fleet::{Fleet, FleetProblem, Utilisation, UtilisationProblem};
 pub use headroom::{Edge, Edges};
 pub use job::{Beside, Job, Passes, Reach};
 pub use lengths::{LengthRun, Lengths, LengthsProblem};
-pub use uncertainty::{Knowledge, Range, Reason};
+pub use uncertainty::{Knowledge, Known, Range, Reason};

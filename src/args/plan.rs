@@ -62,9 +62,9 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "N")]
     pub(crate) seq_len: Option<u64>,
 
-    /// Sequences in a micro-batch
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) sequences: u64,
+    /// Sequences in a micro-batch [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) sequences: Option<u64>,
 
     /// Positions that the decoder of an encoder-decoder reads, for each sequence
     #[arg(long, value_name = "N")]

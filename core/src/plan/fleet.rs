@@ -159,9 +159,11 @@ pub struct UtilisationProblem {
 }
 
 impl Utilisation {
-    /// 40 %: what the pre-training of Llama 3 405B reached on 8,192 and 16,384 H100 (38 to 43 %, <https://arxiv.org/abs/2407.21783>,
-    /// table 4). Small jobs often reach less.
+    /// What is taken where nobody says; small jobs often reach less.
     pub const USUAL_PERCENT: &str = "40%";
+
+    /// Where that comes from: <https://arxiv.org/abs/2407.21783>.
+    pub const USUAL_SOURCE: &str = "Llama 3 405B reached 38 to 43 % on H100, arXiv:2407.21783, table 4";
 
     /// In per cent, as a decimal number.
     pub fn percent(self) -> String {

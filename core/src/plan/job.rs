@@ -78,11 +78,15 @@ impl<'c> Passes<'c> {
         self.cost.pass(true, &Batch { decoder_length, images, image_grid, ..Batch::text(sequences, length) })
     }
 
-    /// What a pass adds when its sequences share it with others: what is done once in a pass is done already.
-    fn addition(&self, sequences: u64, length: u64) -> Count {
+    /// What is done once in each pass, whatever is fed.
+    pub(super) fn done_once(&self, length: u64) -> Count {
         // Sequences do not see each other, so that a second one adds its own part alone: what is left of the first is done once.
-        let done_once = less(&self.pass(1, length).times(2), &self.pass(2, length));
-        less(&self.pass(sequences, length), &done_once)
+        less(&self.pass(1, length).times(2), &self.pass(2, length))
+    }
+
+    /// What a pass adds when its sequences share it with others.
+    fn addition(&self, sequences: u64, length: u64) -> Count {
+        less(&self.pass(sequences, length), &self.done_once(length))
     }
 
     fn of(&self, feed: Feed) -> Count {

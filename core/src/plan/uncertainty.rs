@@ -53,6 +53,15 @@ pub enum Knowledge {
     },
 }
 
+/// What is known of a job's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The lengths of its sequences.
+    pub lengths: Knowledge,
+    /// How many sequences a micro-batch has; else one is a default, and the least there can be.
+    pub micro_batch: bool,
+}
+
 /// One way to count the job otherwise.
 struct Variant {
     code: &'static str,
@@ -63,7 +72,7 @@ struct Variant {
 
 impl Range {
     /// The range around `count`, the operations of `job` in these passes.
-    pub fn of_job(job: &Job, passes: &Passes<'_>, count: &Count, knowledge: Knowledge) -> Self {
+    pub fn of_job(job: &Job, passes: &Passes<'_>, count: &Count, known: Known) -> Self {
         let (best, cost) = (count.training(), passes.cost);
         let visible = cost.clone().with_attention(Attention::Visible);
         let full = cost.clone().with_attention(Attention::Full);
@@ -71,7 +80,8 @@ impl Range {
         let training = |job: &Job, cost: &Cost| count_of(job, cost).training();
         let mut reasons = Vec::new();
         reasons.extend(attention(cost.attention(), best, training(job, &visible), training(job, &full)));
-        let variant = if passes.beside == Beside::default() { lengths(job, knowledge) } else { fixed(knowledge) };
+        let variant =
+            if passes.beside == Beside::default() { lengths(job, known.lengths) } else { fixed(known.lengths) };
         let (mut low_job, mut high_job) = (None, None);
         if let Some(Variant { code, text, low, high }) = variant {
             let training_low = low.as_ref().map(|job| training(job, cost)).filter(|low| *low < best);
@@ -79,10 +89,12 @@ impl Range {
             reasons.push(Reason { code, text, training_low, training_high });
             (low_job, high_job) = (low, high);
         }
+        let fewer_passes = if known.micro_batch { Flops::ZERO } else { beyond_one_pass(job, passes) };
+        reasons.extend(larger_micro_batch(best, fewer_passes));
         // A layer may do less on long rows than on short ones (chunks), so the job as it stands bounds too.
         let lowest = [low_job.as_ref().unwrap_or(job), job].map(|job| {
             let count = count_of(job, &visible);
-            Flops(count.training().0 - head(&count).0)
+            Flops((count.training().0 - head(&count).0).saturating_sub(fewer_passes.0))
         });
         reasons.extend(skipped_head(best, head(count)));
         reasons.extend(routing(count));
@@ -99,8 +111,8 @@ impl Range {
     pub fn of_parameters(best: Flops, all_trained: bool, error: Fraction) -> Self {
         let margin = error.floor_of(best);
         let least = if all_trained { best } else { Flops(best.0 / 3) };
-        let text = "6 P D leaves out the context term of attention and counts look-ups as products; the range is the error that the \
-                    Guidelines permit, and small models on long sequences are further off (up to 68 % in our measurements): give --config"
+        let text = "6 P D knows no attention and no look-ups; the range is the error that the Guidelines permit, and small models on \
+                    long sequences were found up to 68 % off: give --config"
             .to_owned();
         let (low, high) = (Flops(least.0 - error.floor_of(least).0), best + margin);
         let own = Reason {
@@ -111,7 +123,8 @@ impl Range {
         };
         let frozen = (!all_trained).then(|| Reason {
             code: "frozen-parts",
-            text: "how far gradients flow is not known without the model's shape; a forward pass alone is a third of 6 P D".to_owned(),
+            text: "how far gradients flow is not known without the shape; a forward pass is a third of 6 P D"
+                .to_owned(),
             training_low: Some(least),
             training_high: None,
         });
@@ -125,11 +138,26 @@ fn head(count: &Count) -> Flops {
     heads.map(|term| term.forward + term.backward).sum()
 }
 
+/// What would be saved were an epoch one pass: adapters whose weights are built once in each.
+fn beyond_one_pass(job: &Job, passes: &Passes<'_>) -> Flops {
+    let once = passes.done_once(job.lengths.longest()).training();
+    let more = u128::from(job.micro_batches().saturating_sub(1)).saturating_mul(job.epochs.into());
+    Flops(once.0.saturating_mul(more))
+}
+
+fn larger_micro_batch(best: Flops, saved: Flops) -> Option<Reason> {
+    (saved > Flops::ZERO).then(|| Reason {
+        code: "micro-batch-size",
+        text: "adapters build their weights once in each micro-batch, which is taken to have one sequence: give --sequences".to_owned(),
+        training_low: Some(Flops(best.0.saturating_sub(saved.0))),
+        training_high: None,
+    })
+}
+
 fn skipped_head(best: Flops, head: Flops) -> Option<Reason> {
     (head > Flops::ZERO).then(|| Reason {
         code: "output-head",
-        text: "the output head is counted at every position; a trainer that scores the positions with a label alone (trl on a GPU) \
-               leaves out those of the prompt"
+        text: "counted at every position; a trainer may leave out those without a label, as trl does on a GPU"
             .to_owned(),
         training_low: Some(Flops(best.0 - head.0)),
         training_high: None,
@@ -142,11 +170,10 @@ fn attention(counted: Attention, best: Flops, visible: Flops, full: Flops) -> Op
     }
     let text = match counted {
         Attention::Full => {
-            "the whole score matrix is counted, as eager and sdpa kernels compute it; kernels that skip masked blocks approach the \
-             visible pairs alone"
+            "the whole score matrix is counted, as eager and sdpa compute it; other kernels skip what the mask hides"
         }
         Attention::Visible => {
-            "only the pairs that the mask leaves are counted; eager and sdpa kernels compute the whole score matrix"
+            "the pairs that the mask leaves are counted; eager and sdpa compute the whole score matrix"
         }
     };
     Some(Reason {
@@ -163,20 +190,19 @@ fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
         Knowledge::Each => arrangement(job),
         Knowledge::Longest => Some(Variant {
             code: "sequence-lengths",
-            text: "all sequences are taken as long as --seq-len; shorter ones have less attention, padding would come on top of the \
-                   tokens: give --lengths"
+            text: "each sequence is taken as long as --seq-len, without padding; --lengths counts them as they are"
                 .to_owned(),
             low: shortest(job),
             high: None,
         }),
         Knowledge::Nothing { positions } => {
             let most = match positions {
-                Some(positions) => format!("the most are the model's {positions} positions"),
-                None => "there is no most without the model's number of positions".to_owned(),
+                Some(positions) => format!("the model's {positions}"),
+                None => "any number, for the configuration names no most".to_owned(),
             };
             Some(Variant {
                 code: "sequence-lengths",
-                text: format!("neither --seq-len nor --lengths is given: sequences may be as short as one position, {most}"),
+                text: format!("neither --seq-len nor --lengths is given: from one position to {most}"),
                 low: shortest(job),
                 high: positions.and_then(|positions| longest(job, positions)),
             })
@@ -188,8 +214,8 @@ fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
 fn fixed(knowledge: Knowledge) -> Option<Variant> {
     (knowledge != Knowledge::Each).then(|| Variant {
         code: "sequence-lengths",
-        text: "all sequences are taken as long as --seq-len; other lengths would change how many images or decoder positions there \
-               are, so they are not bounded here: give --lengths"
+        text: "each sequence is taken as long as --seq-len; with other lengths there would be more or fewer images or decoder \
+               positions, which are not bounded here: --lengths counts them"
             .to_owned(),
         low: None,
         high: None,
@@ -201,8 +227,8 @@ fn routing(count: &Count) -> Option<Reason> {
     let routed = count.terms.iter().any(|term| term.name == Part::Router.name() && term.forward > Flops::ZERO);
     routed.then(|| Reason {
         code: "routed-experts",
-        text: "each position is taken through as many experts as the router chooses, none dropped and none padded, as transformers \
-               does; a trainer that gives experts a capacity drops or pads positions"
+        text: "each position goes through as many experts as the router chooses, as in transformers; a trainer that gives experts a \
+               capacity drops or pads positions"
             .to_owned(),
         training_low: None,
         training_high: None,
@@ -227,15 +253,14 @@ fn arrangement(job: &Job) -> Option<Variant> {
     match job.batching {
         Batching::Padded if job.sequences > 1 && job.lengths.runs().len() > 1 => Some(Variant {
             code: "padding-order",
-            text: "micro-batches are formed in the order of the file, while a Trainer shuffles: low is without any padding, high the \
-                   order that pads most"
-                .to_owned(),
+            text: "a Trainer shuffles: low is without any padding, high the order that pads most".to_owned(),
             low: Some(Job { batching: Batching::PaddingFree, ..job.clone() }),
             high: Some(Job { lengths: job.as_cut().spread(job.sequences), seq_len: None, ..*job }),
         }),
         Batching::Packed => Some(Variant {
             code: "packed-attention",
-            text: "every position is taken to attend over its row; a trainer that keeps packed sequences apart computes less".to_owned(),
+            text: "positions attend over their whole row; a trainer that keeps packed sequences apart computes less"
+                .to_owned(),
             low: job.lengths.halved(job.seq_len).map(|lengths| Job {
                 lengths,
                 batching: Batching::PaddingFree,
@@ -246,9 +271,7 @@ fn arrangement(job: &Job) -> Option<Variant> {
         }),
         Batching::PaddingFree if job.sequences > 1 => Some(Variant {
             code: "attention-over-rows",
-            text: "each sequence is taken to attend to itself alone, as kernels for varying lengths compute it; eager and sdpa compute \
-                   the matrix of the whole row"
-                .to_owned(),
+            text: "sequences attend to themselves alone; eager and sdpa compute the matrix of the whole row".to_owned(),
             low: None,
             high: Some(Job { lengths: rows(job)?, batching: Batching::Padded, sequences: 1, seq_len: None, ..*job }),
         }),

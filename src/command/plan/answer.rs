@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::comparison::Row;
 use super::data::{Data, JobSize};
 use super::estimate::{self, Estimate, PlannedFlops, PlannedParameters};
-use super::expectation::Expectation;
+use super::expectation::{self, Expectation};
 use super::headroom::Headroom;
 use super::method;
 use crate::args::PlanArguments;
@@ -71,6 +71,7 @@ impl Answer {
     pub(super) fn new(arguments: &PlanArguments, data: Data, estimate: Estimate, then: Consequences) -> Self {
         let mut defaults = data.defaults;
         defaults.extend(method::defaults(arguments));
+        defaults.extend(expectation::default(arguments));
         Self {
             schema: SCHEMA,
             method: arguments.method.name(),

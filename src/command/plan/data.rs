@@ -1,7 +1,7 @@
 //! What the job is fed, from flags and a length file.
 
 use anyhow::Context as _;
-use flopsmeter_core::plan::{Batching, Beside, Job, Knowledge, Lengths};
+use flopsmeter_core::plan::{Batching, Beside, Job, Knowledge, Known, Lengths};
 use serde::Serialize;
 
 use super::model::Model;
@@ -19,7 +19,7 @@ const MOST_LENGTH_BYTES: u64 = 64 << 20;
 pub(super) struct Data {
     pub(super) job: Job,
     pub(super) beside: Beside,
-    pub(super) knowledge: Knowledge,
+    pub(super) known: Known,
     pub(super) size: JobSize,
     /// Defaults that were used, as they would be typed.
     pub(super) defaults: Vec<String>,
@@ -74,11 +74,15 @@ impl Data {
             }
             given => given,
         };
+        let sequences = arguments.sequences.unwrap_or_else(|| {
+            defaults.push("--sequences 1".to_owned());
+            1
+        });
         let (lengths, knowledge) = match (&arguments.lengths, arguments.tokens) {
             (Some(_), _) => (read_lengths(arguments)?, Knowledge::Each),
             (None, tokens) => {
                 let length = seq_len.unwrap_or(USUAL_LENGTH);
-                let count = tokens.map_or(arguments.sequences, |tokens| tokens.0.div_ceil(length));
+                let count = tokens.map_or(sequences, |tokens| tokens.0.div_ceil(length));
                 let lengths = Lengths::uniform(length, count).context("a job of no tokens trains on nothing")?;
                 (lengths, knowledge(arguments, model))
             }
@@ -88,13 +92,14 @@ impl Data {
             BatchingChoice::Packed => Batching::Packed,
             BatchingChoice::PaddingFree => Batching::PaddingFree,
         };
-        let job = Job { lengths, batching, sequences: arguments.sequences, seq_len, epochs: arguments.epochs };
+        let job = Job { lengths, batching, sequences, seq_len, epochs: arguments.epochs };
+        let known = Known { lengths: knowledge, micro_batch: arguments.sequences.is_some() };
         let beside = Beside {
             decoder_length: arguments.decoder_len.unwrap_or(0),
             images: arguments.images.unwrap_or(0),
             image_grid: arguments.image_grid,
         };
-        Ok(Self { size: size(&job, arguments), job, beside, knowledge, defaults })
+        Ok(Self { size: size(&job, arguments), job, beside, known, defaults })
     }
 }
 
@@ -102,7 +107,7 @@ impl Data {
 fn refuse_nothing(arguments: &PlanArguments) -> Result<(), UsageProblem> {
     let sizes = [
         ("--seq-len", arguments.seq_len),
-        ("--sequences", Some(arguments.sequences)),
+        ("--sequences", arguments.sequences),
         ("--epochs", Some(arguments.epochs)),
         ("--tokens", arguments.tokens.map(|tokens| tokens.0)),
         ("--decoder-len", arguments.decoder_len),

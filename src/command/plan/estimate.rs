@@ -78,7 +78,7 @@ impl Estimate {
                 data.job.tokens()
             );
         }
-        let range = Range::of_job(&data.job, &passes, &count, data.knowledge);
+        let range = Range::of_job(&data.job, &passes, &count, data.known);
         let mut spent = Spent::counted(count.training(), Basis::Operations);
         if range.high > range.best {
             spent.other_counts.push(OtherCount { code: "highest-estimate".to_owned(), training: range.high });

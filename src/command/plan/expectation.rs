@@ -63,7 +63,13 @@ pub(super) fn fleets(arguments: &PlanArguments) -> Result<Vec<Fleet>, UsageProbl
     arguments.gpu.iter().map(read).collect()
 }
 
-pub(super) fn utilisation(arguments: &PlanArguments) -> Option<Utilisation> {
+/// The default that was used, and where it comes from.
+pub(super) fn default(arguments: &PlanArguments) -> Option<String> {
+    let used = !arguments.gpu.is_empty() && arguments.utilisation.is_none();
+    used.then(|| format!("--utilisation {} ({})", Utilisation::USUAL_PERCENT, Utilisation::USUAL_SOURCE))
+}
+
+fn utilisation(arguments: &PlanArguments) -> Option<Utilisation> {
     arguments.utilisation.or_else(|| Utilisation::USUAL_PERCENT.parse().ok())
 }
 

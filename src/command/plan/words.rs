@@ -29,7 +29,7 @@ pub(super) fn answer(answer: &Answer) -> String {
         text.push_str(&comparison(rows));
     }
     if !answer.defaults.is_empty() {
-        text.push_str(&format!("defaults   {}\n", answer.defaults.join(", ")));
+        text.push_str(&format!("defaults   {}\n", answer.defaults.join("; ")));
     }
     text
 }
@@ -37,15 +37,18 @@ pub(super) fn answer(answer: &Answer) -> String {
 fn job(answer: &Answer) -> String {
     let job = &answer.job;
     let epochs = if job.epochs == 1 { "1 epoch".to_owned() } else { format!("each of {} epochs", job.epochs) };
-    let feed = match (&job.lengths, job.seq_len) {
+    let micro_batches = match (&job.lengths, job.seq_len) {
         (Some(lengths), _) => of_lengths(job, lengths),
         (None, length) => of_one_length(job, length.unwrap_or(0)),
     };
-    let mut text = format!("job        {} tokens: {feed} in {epochs}\n", answer.tokens);
+    let mut text = format!("job        {} tokens: {micro_batches} in {epochs}\n", answer.tokens);
+    if let Some(lengths) = &job.lengths {
+        text.push_str(&file(job, lengths));
+    }
     let mut beside = Vec::new();
     beside.extend(job.decoder_len.map(|positions| format!("{positions} decoder positions")));
     beside.extend(job.images.map(|images| format!("{images} images")));
-    beside.extend(job.image_grid.map(|[time, height, width]| format!("of {time} x {height} x {width} patches")));
+    beside.extend(job.image_grid.map(|[time, height, width]| format!("{time} x {height} x {width} patches in each")));
     if !beside.is_empty() {
         text.push_str(&format!("           each sequence with {}\n", beside.join(", ")));
     }
@@ -59,24 +62,28 @@ fn of_one_length(job: &JobSize, length: u64) -> String {
 }
 
 fn of_lengths(job: &JobSize, lengths: &LengthSummary) -> String {
-    let form = match lengths.batching {
-        Batching::Padded if job.sequences == 1 => "each sequence by itself".to_owned(),
-        Batching::Padded => {
-            format!("of {} sequences, padded to the longest of each in the order of the file", job.sequences)
-        }
-        Batching::Packed => {
-            format!("of {} rows, cut from one stream at {} positions", job.sequences, job.seq_len.unwrap_or(0))
-        }
-        Batching::PaddingFree => format!("of {} sequences end to end without padding", job.sequences),
+    let (count, size) = (job.micro_batches, job.sequences);
+    match lengths.batching {
+        Batching::Packed => format!("{count} micro-batches of {size} x {} positions", job.seq_len.unwrap_or(0)),
+        _ if size == 1 => format!("{count} sequences, each by itself,"),
+        Batching::Padded => format!("{count} micro-batches of {size} sequences, padded to the longest of each,"),
+        Batching::PaddingFree => format!("{count} micro-batches of {size} sequences, without padding,"),
+    }
+}
+
+fn file(job: &JobSize, lengths: &LengthSummary) -> String {
+    let cut = match (lengths.cut, job.seq_len) {
+        (1.., Some(most)) => format!(", {} of them cut to {most}", lengths.cut),
+        _ => String::new(),
     };
-    let cut = if lengths.cut == 0 {
-        String::new()
-    } else {
-        format!(", {} of them cut to {}", lengths.cut, job.seq_len.unwrap_or(0))
+    let how = match lengths.batching {
+        Batching::Padded if job.sequences > 1 => "; batched in the order of the file",
+        Batching::Packed => "; laid end to end and cut into rows",
+        _ => "",
     };
     format!(
-        "{} micro-batches {form}\n           from {}: {} sequences of {} to {} positions, {} together{cut};",
-        job.micro_batches, lengths.file, lengths.sequences, lengths.shortest, lengths.longest, lengths.tokens
+        "lengths    {}: {} sequences of {} to {} positions, {} together{cut}{how}\n",
+        lengths.file, lengths.sequences, lengths.shortest, lengths.longest, lengths.tokens
     )
 }
 
@@ -162,19 +169,18 @@ fn headroom(answer: &Answer) -> String {
 }
 
 fn left(until: &Until) -> String {
-    let name = verdict_name(until.verdict);
-    let from = format!("{name} from {}", words::flop(Some(until.flop)));
-    let tokens =
-        until.tokens.map_or_else(String::new, |tokens| format!(", {} tokens of such a job", figures::rounded(tokens)));
-    match (until.flop_left.0, until.tokens_left) {
-        (0, _) => format!("{from}{tokens}: none left"),
-        (_, Some(more)) => format!(
-            "{from}{tokens}: {} left, {} tokens more",
-            words::flop(Some(until.flop_left)),
-            figures::rounded(more)
-        ),
-        (_, None) => format!("{from}{tokens}: {} left", words::flop(Some(until.flop_left))),
+    let mut text = format!("{} from {}", verdict_name(until.verdict), words::flop(Some(until.flop)));
+    if let Some(tokens) = until.tokens {
+        text.push_str(&format!(", after {} tokens of such a job", figures::rounded(tokens)));
     }
+    match (until.flop_left, until.tokens_left) {
+        (Flops::ZERO, _) => text.push_str("; nothing left"),
+        (left, Some(more)) => {
+            text.push_str(&format!("; {} and {} tokens left", words::flop(Some(left)), figures::rounded(more)));
+        }
+        (left, None) => text.push_str(&format!("; {} left", words::flop(Some(left)))),
+    }
+    text
 }
 
 fn expected(row: &Expectation) -> String {

@@ -4,7 +4,7 @@ use super::*;
 use crate::facts::AdapterKind;
 use crate::flops::Network;
 use crate::method::{Method, Targets, TrainingOptions};
-use crate::plan::{Knowledge, Range};
+use crate::plan::{Knowledge, Known, Range};
 use crate::shape::Shape;
 
 fn cost(method: &Method) -> Cost {
@@ -118,7 +118,7 @@ proptest! {
     fn the_range_holds_every_order_of_the_data(mut job in jobs(), shuffled in any::<proptest::sample::Index>()) {
         let cost = cost(&Method::full());
         let count = job.count(&Passes::new(&cost));
-        let range = Range::of_job(&job, &Passes::new(&cost), &count, Knowledge::Each);
+        let range = Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch: true });
         prop_assert!(range.low <= range.best && range.best <= range.high);
         let mut lengths: Vec<u64> =
             job.lengths.runs().iter().flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap())).collect();
@@ -146,7 +146,7 @@ fn unknown_lengths_reach_from_one_position_to_the_models() {
     let cost = cost(&Method::full());
     let job = Job { epochs: 1, ..job(&[64, 64], Batching::Padded, 1, None, 1) };
     let count = job.count(&Passes::new(&cost));
-    let range = |knowledge| Range::of_job(&job, &Passes::new(&cost), &count, knowledge);
+    let range = |lengths| Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths, micro_batch: false });
     let nothing = range(Knowledge::Nothing { positions: Some(128) });
     let one = Passes::new(&cost).pass(1, 128).training();
     assert_eq!(nothing.high, one);
@@ -155,4 +155,17 @@ fn unknown_lengths_reach_from_one_position_to_the_models() {
     assert_eq!(lengths.training_high, Some(one));
     assert_eq!(range(Knowledge::Longest).high, count.training());
     assert_eq!(range(Knowledge::Longest).low, nothing.low);
+}
+
+#[test]
+fn adapters_that_build_weights_in_each_pass_cost_less_in_larger_micro_batches() {
+    let cost = cost(&dora());
+    let job = job(&[8, 8, 8], Batching::Padded, 1, None, 2);
+    let count = job.count(&Passes::new(&cost));
+    let range =
+        |micro_batch| Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch });
+    let reason = range(false).reasons.into_iter().find(|reason| reason.code == "micro-batch-size").unwrap();
+    assert_eq!(reason.training_low, Some(Passes::new(&cost).pass(3, 8).times(2).training()));
+    assert!(range(true).reasons.iter().all(|reason| reason.code != "micro-batch-size"));
+    assert!(range(false).low < range(true).low);
 }
