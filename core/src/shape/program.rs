@@ -187,8 +187,7 @@ impl ModuleKind {
                 (inputs / groups).saturating_mul(outputs).saturating_mul(kernel)
             }
             Self::Scale { weight, .. } => weight,
-            Self::Constant { elements } => elements,
-            Self::Parameter { elements } => elements,
+            Self::Constant { elements } | Self::Parameter { elements } => elements,
         }
     }
 

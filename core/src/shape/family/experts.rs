@@ -51,6 +51,7 @@ enum AnyAttention {
 }
 
 /// The feed-forward part of a block.
+#[derive(Clone, Copy)]
 enum Inner<'a> {
     Dense(&'a FeedForward),
     Experts(&'a Experts),
