@@ -91,7 +91,10 @@ def linear_names(case, model):
     return [
         name
         for name, module in model.named_modules()
-        if type(module) in (nn.Linear, Conv1D) and name != head and name.rsplit(".", 1)[-1] not in left_out | EXPERT_NAMES
+        if isinstance(module, (nn.Linear, Conv1D))
+        and "Router" not in type(module).__name__
+        and name != head
+        and name.rsplit(".", 1)[-1] not in left_out | EXPERT_NAMES
     ]
 
 
