@@ -82,6 +82,57 @@ pub struct ModelFacts {
     /// What the live model multiplies, where the hook took an inventory; it is then counted from this, not from `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<Inventory>,
+    /// How ranks share the work on the same sequences; absent where each rank has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<Parallel>,
+}
+
+/// How ranks share the work on the same sequences. Ranks that only have sequences of their own (data parallel, FSDP, ZeRO) are
+/// not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parallel {
+    /// Ranks among which each product is split; all of them are fed the same sequences.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub tensor: u32,
+    /// This rank's place among them.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub tensor_rank: u32,
+    /// Ranks among which each sequence is cut into equal parts; a rank is fed its part.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub context: u32,
+    /// This rank's place among them.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub context_rank: u32,
+    /// Ranks among which the layers are shared out.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pipeline: u32,
+}
+
+impl Default for Parallel {
+    fn default() -> Self {
+        Self { tensor: 1, tensor_rank: 0, context: 1, context_rank: 0, pipeline: 1 }
+    }
+}
+
+impl Parallel {
+    /// Whether another rank tells of the same sequences, so that this one's passes are not counted again.
+    pub const fn is_repeated(&self) -> bool {
+        self.tensor_rank > 0 || self.context_rank > 0
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_first(value: &u32) -> bool {
+    *value == 0
 }
 
 /// What of a live model is trained and how gradients flow.

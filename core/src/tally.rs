@@ -6,6 +6,7 @@
 mod completeness;
 mod model;
 mod phase;
+mod share;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -174,10 +175,11 @@ impl Tally {
                 }
             }
             HookMessage::Fed(fed) => {
-                let cost = self.models.get(&(key, fed.model)).and_then(CountedModel::cost);
-                for passes in &fed.passes {
+                let model = self.models.get(&(key, fed.model));
+                let (cost, parallel) = (model.and_then(CountedModel::cost), model.and_then(CountedModel::parallel));
+                for passes in fed.passes.iter().filter_map(|passes| share::own(parallel, passes)) {
                     let totals = self.phases.entry(passes.phase).or_default();
-                    if !totals.add(passes, cost) {
+                    if !totals.add(&passes, cost) {
                         self.uncounted_passes = self.uncounted_passes.saturating_add(passes.count);
                     }
                 }

@@ -160,3 +160,13 @@ def test_grpo_with_adapters_has_a_reference(receiver: Receiver, tmp_path: Path) 
 def test_rloo(receiver: Receiver, tmp_path: Path) -> None:
     counted = run(online(tmp_path, trl.RLOOTrainer, trl.RLOOConfig, [], beta=0.0), receiver)
     assert counted.keys() == {"training", "rollout", "policy-scoring"}
+
+
+def test_a_reward_model_is_a_model_that_is_trained(receiver: Receiver, tmp_path: Path) -> None:
+    job = preference(tmp_path, trl.RewardTrainer, trl.RewardConfig, model=trl_jobs.judge())
+    assert run(job, receiver).keys() == {"training"}
+
+
+def test_a_reward_model_judges_samples(receiver: Receiver, tmp_path: Path) -> None:
+    counted = run(online(tmp_path, trl.GRPOTrainer, trl.GRPOConfig, [trl_jobs.judge()], beta=0.0), receiver)
+    assert counted.keys() == {"training", "rollout", "reward-scoring"}

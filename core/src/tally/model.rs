@@ -1,6 +1,6 @@
 //! A live model as its hook described it, ready to be counted.
 
-use crate::facts::{AdapterKind, Checkpointing, Inventory, ModelFacts};
+use crate::facts::{AdapterKind, Checkpointing, Inventory, ModelFacts, Parallel};
 use crate::flops::{LiveCost, Network};
 use crate::run::{Finding, ModelSummary};
 use crate::shape::Shape;
@@ -11,6 +11,7 @@ pub(super) struct CountedModel {
     summary: ModelSummary,
     cost: Option<LiveCost>,
     whole: bool,
+    parallel: Option<Parallel>,
 }
 
 /// Finding of an adapter or parameters that no pass is counted for, or of products that the network does not describe.
@@ -25,7 +26,7 @@ const HOLES: [&str; 6] = [
 
 impl CountedModel {
     pub(super) fn new(facts: &ModelFacts) -> (Self, Vec<Finding>) {
-        let (cost, findings) = match Shape::of_model(facts) {
+        let (cost, mut findings) = match Shape::of_model(facts) {
             Ok(shape) => {
                 let (network, mut findings) = Network::from_facts(&shape, &facts.training);
                 findings.extend(parameter_check(facts, &network));
@@ -40,8 +41,9 @@ impl CountedModel {
                 (None, vec![Finding { code: "model-not-countable".to_owned(), text }])
             }
         };
+        findings.extend(pipeline_finding(facts));
         let whole = cost.is_some() && !findings.iter().any(|finding| HOLES.contains(&finding.code.as_str()));
-        (Self { summary: summary(facts), cost, whole }, findings)
+        (Self { summary: summary(facts), cost, whole, parallel: facts.parallel }, findings)
     }
 
     /// Whether every product of the live model is known to be counted; if not, the count is a lower bound.
@@ -53,9 +55,26 @@ impl CountedModel {
         self.cost.as_ref()
     }
 
+    pub(super) const fn parallel(&self) -> Option<&Parallel> {
+        self.parallel.as_ref()
+    }
+
     pub(super) const fn summary(&self) -> &ModelSummary {
         &self.summary
     }
+}
+
+/// A stage has some of the layers, but its configuration describes them all.
+fn pipeline_finding(facts: &ModelFacts) -> Option<Finding> {
+    let stages = facts.parallel.map_or(1, |parallel| parallel.pipeline);
+    (stages > 1).then(|| Finding {
+        code: "pipeline-parallel".to_owned(),
+        text: format!(
+            "the layers of {} are shared out among {stages} ranks, and each rank's passes are counted as if it had all of them: \
+             the count is up to {stages} times too high",
+            facts.class_name
+        ),
+    })
 }
 
 /// The counted network and the live model have to agree on what there is and what is trained.

@@ -44,6 +44,7 @@ fn model() -> HookMessage {
         training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
         libraries: [].into(),
         inventory: None,
+        parallel: None,
     }))
 }
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _adapters
+from . import _adapters, _parallel
 from ._adapters import plain_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def read(model: Module, number: int) -> Facts:
         },
         "libraries": dict(_library_versions()),
     }
+    parallel = _parallel.read(plain)
+    if parallel is not None:
+        message["parallel"] = parallel
     return Facts(message, findings)
 
 

@@ -44,6 +44,7 @@ fn facts(padding: usize) -> ModelFacts {
         training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
         libraries: std::collections::BTreeMap::new(),
         inventory: None,
+        parallel: None,
     }
 }
 
