@@ -170,3 +170,31 @@ def test_a_reward_model_is_a_model_that_is_trained(receiver: Receiver, tmp_path:
 def test_a_reward_model_judges_samples(receiver: Receiver, tmp_path: Path) -> None:
     counted = run(online(tmp_path, trl.GRPOTrainer, trl.GRPOConfig, [trl_jobs.judge()], beta=0.0), receiver)
     assert counted.keys() == {"training", "rollout", "reward-scoring"}
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "simpo"])
+def test_cpo_and_simpo(receiver: Receiver, tmp_path: Path, loss: str) -> None:
+    cpo = pytest.importorskip("trl.experimental.cpo")
+    changes = {"loss_type": loss, "max_length": 32}
+    assert run(preference(tmp_path, cpo.CPOTrainer, cpo.CPOConfig, **changes), receiver).keys() == {"training"}
+
+
+def test_orpo(receiver: Receiver, tmp_path: Path) -> None:
+    orpo = pytest.importorskip("trl.experimental.orpo")
+    changes = {"max_length": 32}
+    assert run(preference(tmp_path, orpo.ORPOTrainer, orpo.ORPOConfig, **changes), receiver).keys() == {"training"}
+
+
+def test_a_teacher_is_heard_online(receiver: Receiver, tmp_path: Path) -> None:
+    gkd = pytest.importorskip("trl.experimental.gkd")
+    rows = [{"messages": [{"role": "user", "content": trl_jobs.words(3, n)}, {"role": "assistant", "content": trl_jobs.words(5, n)}]} for n in range(4)]
+    job = gkd.GKDTrainer(
+        model=trl_jobs.policy(),
+        teacher_model=trl_jobs.policy(num_hidden_layers=3),
+        args=gkd.GKDConfig(**settings(tmp_path, lmbda=1.0, max_new_tokens=4, max_length=32)),
+        train_dataset=trl_jobs.Dataset.from_list(rows),
+        processing_class=trl_jobs.tokenizer(chat=True),
+        callbacks=callbacks(),
+    )
+    counted = run(job, receiver)
+    assert counted.keys() == {"training", "rollout", "teacher-online"}

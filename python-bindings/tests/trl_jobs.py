@@ -15,13 +15,15 @@ END = 2
 LENGTHS = [5, 9, 4, 12, 7, 3, 6, 8]
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+
+
+def tokenizer(*, chat: bool = False) -> PreTrainedTokenizerFast:
     vocabulary = {"<pad>": 0, "<s>": 1, "</s>": END, "<unk>": 3, **{f"w{number}": number + 4 for number in range(124)}}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    named = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, chat_template=CHAT if chat else None, **named)
 
 
 def words(length: int, first: int = 0) -> str:

@@ -100,10 +100,10 @@ class Arrivals:
         """At the end, when waiting delays nothing: what does not arrive shortly is told without its values."""
         self._send_sums()
         deadline = time.monotonic() + _LAST_PATIENCE_SECONDS
+        self._receive()
         while self._parcels and time.monotonic() < deadline:
+            time.sleep(0.001)
             self._receive()
-            if self._parcels:
-                time.sleep(0.001)
         for parcel in self._parcels:
             self._tell(parcel.passes, {})
         self._parcels.clear()

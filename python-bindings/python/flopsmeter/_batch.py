@@ -30,6 +30,8 @@ class Batch:
     sequences: int
     length: int
     cached_length: int = 0
+    cached: bool = False
+    """A cache was passed, be it empty."""
     real_tokens: int | None = None
     extras: dict[str, Any] = field(default_factory=dict)
     """Further fields of `Passes`, where they are not what an ordinary pass has."""
@@ -65,6 +67,7 @@ class Reader:
         if self._has_decoder:
             batch.extras["decoder_length"] = self._decoder_length(batch, args, kwargs)
         if cache is not None:
+            batch.cached = True
             batch.cached_length = _cached_length(cache, batch.extras.get("decoder_length", batch.length))
             # The first step after an encoder that ran by itself stands for it too.
             if self._has_decoder and batch.cached_length and self.argument("encoder_outputs", args, kwargs) is not None:
@@ -184,9 +187,14 @@ def _real(mask: Any, sequences: int, length: int) -> Any:
     if not isinstance(mask, torch.Tensor) or mask.dim() != 2 or mask.shape[1] < length:
         return None
     own = mask if mask.shape[1] == length else mask[:, -length:]
-    if mask.is_cpu:
+    if is_on_host(mask):
         return int(torch.count_nonzero(own))
     return torch.count_nonzero(own) if can_arrive(mask) else None
+
+
+def is_on_host(tensor: torch.Tensor) -> bool:
+    """Whether its values can be read without waiting."""
+    return tensor.is_cpu
 
 
 def can_arrive(tensor: torch.Tensor) -> bool:
@@ -195,7 +203,7 @@ def can_arrive(tensor: torch.Tensor) -> bool:
 
 
 def _now_or_later(batch: Batch, name: str, tensor: torch.Tensor, read: Callable[[torch.Tensor], Any]) -> None:
-    if tensor.is_cpu:
+    if is_on_host(tensor):
         value = read(tensor)
         if value:
             batch.extras[name] = batch.extras.get(name, []) + value

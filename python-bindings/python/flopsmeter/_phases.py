@@ -50,22 +50,29 @@ _ACTIVITIES = {
 }
 """Methods of a trainer, and what it does in them."""
 
-_activities: dict[CodeType, str | None] = {}
+_GENERATION = "generate"
+_GENERATION_FILE = "transformers/generation/utils.py"
+
+_codes: dict[CodeType, str | None] = {}
 _MAXIMUM_CODES = 4096
 
 
-def activity() -> str | None:
-    """What the innermost trainer on this thread's stack is doing; None without one."""
+def situation() -> tuple[str | None, bool]:
+    """What the innermost trainer on this thread's stack is doing (None without one), and whether the pass is one of
+    ``generate()``, which may run without a cache."""
+    generates = False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        found = _activities.get(code, "")
+        found = _codes.get(code, "")
         if found == "":
             found = _remember(code, frame)
-        if found is not None:
-            return found
+        if found == _GENERATION:
+            generates = True
+        elif found is not None:
+            return found, generates
         frame = frame.f_back
-    return None
+    return None, generates
 
 
 def _remember(code: CodeType, frame: FrameType) -> str | None:
@@ -73,9 +80,11 @@ def _remember(code: CodeType, frame: FrameType) -> str | None:
     if found is not None and not is_trainer(frame.f_locals.get("self")):
         # The same code may yet be called with a trainer, so that this is not remembered.
         return None
-    if len(_activities) >= _MAXIMUM_CODES:
-        _activities.clear()
-    _activities[code] = found
+    if code.co_name == _GENERATION and code.co_filename.endswith(_GENERATION_FILE):
+        found = _GENERATION
+    if len(_codes) >= _MAXIMUM_CODES:
+        _codes.clear()
+    _codes[code] = found
     return found
 
 

@@ -182,8 +182,9 @@ class Watch:
         if gradient:
             phase = _phases.phase_of_update(self.part)
         else:
-            generates = kwargs.get("use_cache") or self._reader.argument("past_key_values", args, kwargs) is not None
-            phase = _phases.phase_of(self.part, _phases.activity(), bool(generates), module.training, adapter, adapters_off)
+            doing, generates = _phases.situation()
+            generates = generates or batch.cached or bool(kwargs.get("use_cache"))
+            phase = _phases.phase_of(self.part, doing, generates, module.training, adapter, adapters_off)
         if adapters_off:
             batch.extras["adapters_disabled"] = True
         self._passes += 1
