@@ -14,7 +14,7 @@ mod yardstick;
 
 use crate::run::Finding;
 pub use answers::{Answer, AnswerKey, Answers};
-pub use compose::assess;
+pub use compose::{assess, verdict_on_compute};
 
 pub use outcome::{
     Assessment, Band, Basis, Citation, InputDigest, Inputs, Line, LineKind, Missing, Obligation, Origin, Reading,

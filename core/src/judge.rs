@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use crate::assess::{Answers, Assessment, InputDigest, Inputs, Question, Spent, Verdict, assess};
+use crate::assess::{Answers, Assessment, InputDigest, Inputs, Question, Spent, Verdict, assess, verdict_on_compute};
 use crate::facts::Progress;
 use crate::forecast::{projected_total, projected_verdict};
 use crate::gpu_table::GpuTable;
@@ -33,6 +33,11 @@ impl Judge {
     /// The same for a sum that is already formed, as a plan has it.
     pub fn assess_spent(&self, spent: Spent, heads: Vec<InputDigest>) -> Assessment {
         assess(&self.question(spent, heads))
+    }
+
+    /// The compute line alone, for a sum that is already formed.
+    pub fn verdict(&self, spent: Spent) -> Verdict {
+        verdict_on_compute(&self.bare_question(spent))
     }
 
     /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
@@ -68,13 +73,17 @@ impl Judge {
     fn question(&self, spent: Spent, heads: Vec<InputDigest>) -> Question<'_> {
         let gpu_table = InputDigest { name: "gpus.csv".to_owned(), digest: GpuTable::embedded_digest() };
         let inputs = Inputs { gpu_table: Some(gpu_table), runs: heads, ..Inputs::default() };
+        Question { inputs, ..self.bare_question(spent) }
+    }
+
+    fn bare_question(&self, spent: Spent) -> Question<'_> {
         Question {
             spent,
             base: self.base.as_ref(),
             rules: self.rules,
             as_of: self.as_of,
             answers: &self.answers,
-            inputs,
+            inputs: Inputs::default(),
         }
     }
 }

@@ -76,7 +76,7 @@ fn assess(judge: &Judge, estimate: &Estimate) -> Assessment {
 
 /// The verdicts at both ends of the range.
 fn verdicts(judge: &Judge, estimate: &Estimate) -> answer::Verdicts {
-    let at = |amount| judge.assess_spent(Spent::counted(amount, estimate.spent.basis), Vec::new()).verdict;
+    let at = |amount| judge.verdict(Spent::counted(amount, estimate.spent.basis));
     answer::Verdicts { low: at(estimate.range.low), high: at(estimate.range.high) }
 }
 

@@ -217,10 +217,6 @@ fn modules_that_are_not_there_are_named_with_those_that_are() {
             "--method lora --lora-targets nothing_like_it",
             "target `nothing_like_it` matches no module that takes a low-rank pair",
         ),
-        (
-            "--method lora --lora-targets q_proj,nothing_like_it",
-            "target `nothing_like_it` matches no module that takes a low-rank pair",
-        ),
         ("--method lora --modules-to-save nothing_like_it", "module to save `nothing_like_it` matches no module"),
         ("--frozen nothing_like_it", "frozen module `nothing_like_it` matches no module"),
     ] {

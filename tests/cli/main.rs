@@ -13,4 +13,5 @@ mod job_first;
 mod killed;
 mod manners;
 mod place;
+mod planning;
 mod wrapping;

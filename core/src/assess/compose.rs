@@ -84,6 +84,14 @@ pub fn assess(question: &Question<'_>) -> Assessment {
     }
 }
 
+/// The compute line alone: what [`assess`] gives as `verdict`, without what follows from it. For those who ask often.
+pub fn verdict_on_compute(question: &Question<'_>) -> Verdict {
+    let rules = question.rules;
+    let base = question.base.map(|base| BaseFacts::of(base, rules, question.answers));
+    let lines = Lines::choose(rules, base.as_ref(), question.answers);
+    Facts { rules, lines: &lines, base: base.as_ref(), spent: &question.spent }.judge().verdict
+}
+
 /// Where no single line holds, the ratio to the base's own compute is still told.
 fn ratio_to_base(base: Option<&BaseFacts<'_>>, amounts: Amounts) -> Option<String> {
     Fraction::decimal(amounts.training, 1, base?.flop?.0, 6)

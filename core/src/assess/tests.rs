@@ -156,9 +156,13 @@ fn answers(case: &BTreeMap<AnswerKey, bool>) -> Answers {
 }
 
 fn run(case: &Case) -> Assessment {
+    ask(case, assess)
+}
+
+fn ask<T>(case: &Case, of: impl Fn(&Question<'_>) -> T) -> T {
     let base = case.base.as_ref().map(base);
     let rules = RuleSet::embedded(case.rules.as_deref().unwrap_or("eu-gpai-2026-07-27")).unwrap();
-    assess(&Question {
+    of(&Question {
         spent: spent(&case.spent, rules),
         base: base.as_ref(),
         rules,

@@ -27,9 +27,9 @@ pub enum FleetProblem {
         /// Labels that are spelled alike.
         suggestions: String,
     },
-    /// Several begin so.
-    #[error("`{name}` may be any of: {candidates}; name one of them")]
-    Ambiguous {
+    /// Some begin so.
+    #[error("`{name}` is no whole name; it may be cut from {candidates}: name one of them")]
+    Cut {
         /// What was given.
         name: String,
         /// Their labels.
@@ -46,7 +46,7 @@ pub enum FleetProblem {
 impl FromStr for Fleet {
     type Err = FleetProblem;
 
-    /// `H100 SXM`, `8xH100 SXM`: a label of the table or a product's name as the driver spells it, whole or up to its last word.
+    /// `H100 SXM`, `8xH100 SXM`: a label of the table, or a product's name as the driver spells it.
     ///
     /// ```
     /// use flopsmeter_core::plan::Fleet;
@@ -57,7 +57,7 @@ impl FromStr for Fleet {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, name) = counted(text);
         let name = product_name(name);
-        if count == 0 || words(name).is_empty() {
+        if count == 0 || plain(name).is_empty() {
             return Err(FleetProblem::None { text: text.to_owned() });
         }
         Ok(Self { row: named(name)?, count })
@@ -76,33 +76,33 @@ fn counted(text: &str) -> (u64, &str) {
     }
 }
 
-fn words(name: &str) -> Vec<String> {
-    let parts = name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
-    parts.map(str::to_lowercase).collect()
+/// A name without case, spaces and signs, and without the generation of an SXM socket, which people leave out.
+fn plain(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_alphanumeric()).map(str::to_lowercase);
+    let socket = |word: String| {
+        let bare = word.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        if bare.ends_with("sxm") { bare.to_owned() } else { word }
+    };
+    words.map(socket).collect()
 }
 
-/// Whether `full` begins with `name`, word by word; the last word may be cut short, the first may not (`H20` is no `H200`).
-fn begins(full: &[String], name: &[String]) -> bool {
-    let Some((last, whole)) = name.split_last() else { return false };
-    let Some(next) = full.get(whole.len()) else { return false };
-    full.starts_with(whole) && if whole.is_empty() { next == last } else { next.starts_with(last.as_str()) }
+fn spellings(row: &GpuRow) -> impl Iterator<Item = String> {
+    core::iter::once(&row.label).chain(&row.product_names).map(|name| plain(name))
 }
 
 fn named(name: &str) -> Result<&'static GpuRow, FleetProblem> {
     let rows = GpuTable::embedded().rows();
-    let asked = words(name);
-    let spellings = |row: &'static GpuRow| core::iter::once(&row.label).chain(&row.product_names).map(|it| words(it));
-    let whole = rows.iter().find(|row| spellings(row).any(|spelling| spelling == asked));
-    if let Some(row) = whole {
+    let asked = plain(name);
+    if let Some(row) = rows.iter().find(|row| spellings(row).any(|spelling| spelling == asked)) {
         return Ok(row);
     }
-    let starting: Vec<&GpuRow> = rows.iter().filter(|row| spellings(row).any(|full| begins(&full, &asked))).collect();
     let labels = |rows: &[&GpuRow]| rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>().join(", ");
-    match starting.as_slice() {
-        [row] => Ok(row),
-        [] => Err(FleetProblem::Unknown { name: name.to_owned(), suggestions: labels(&alike(name)) }),
-        several => Err(FleetProblem::Ambiguous { name: name.to_owned(), candidates: labels(several) }),
+    let longer: Vec<&GpuRow> =
+        rows.iter().filter(|row| spellings(row).any(|spelling| spelling.starts_with(&asked))).collect();
+    if longer.is_empty() {
+        return Err(FleetProblem::Unknown { name: name.to_owned(), suggestions: labels(&alike(name)) });
     }
+    Err(FleetProblem::Cut { name: name.to_owned(), candidates: labels(&longer) })
 }
 
 /// The three rows that are spelled most alike.
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_whole_or_up_to_their_last_word_and_never_guessed() {
+    fn names_are_found_whole_and_never_guessed() {
         for (text, expected) in [
             ("8xH100 SXM", "8 H100 SXM5"),
             ("8 x NVIDIA H100 80GB HBM3", "8 H100 SXM5"),
@@ -215,13 +215,30 @@ mod tests {
             ("L4", "1 L4"),
             ("rtx 4090", "1 RTX 4090"),
             ("A100-SXM4-80GB", "1 A100 SXM4 80GB"),
+            ("4xA100 SXM 80GB", "4 A100 SXM4 80GB"),
+            ("8xH100SXM", "8 H100 SXM5"),
+            ("B200", "1 B200 (HGX, 1000 W)"),
         ] {
             assert_eq!(label(text), Ok(expected.to_owned()), "{text}");
         }
-        assert!(label("H100").unwrap_err().starts_with("`H100` may be any of: H100 PCIe, H100 SXM5"));
+        assert!(
+            label("H100").unwrap_err().starts_with("`H100` is no whole name; it may be cut from H100 PCIe, H100 SXM5")
+        );
+        assert!(label("RTX 6000").unwrap_err().contains("RTX 6000 Ada"), "a Quadro, an Ada or a PRO");
         assert!(label("A1000").unwrap_err().starts_with("the GPU table has no `A1000`; it may be A100"));
         for text in ["", "8x", "0xH100 SXM", "x"] {
             assert!(label(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_two_rows_are_spelled_alike() {
+        let rows = GpuTable::embedded().rows();
+        for row in rows {
+            for spelling in spellings(row) {
+                let others = rows.iter().filter(|other| spellings(other).any(|it| it == spelling));
+                assert_eq!(others.count(), 1, "{spelling}");
+            }
         }
     }
 

@@ -66,8 +66,8 @@ pub struct Known {
 struct Variant {
     code: &'static str,
     text: String,
-    low: Option<Job>,
-    high: Option<Job>,
+    /// The jobs between which it may lie.
+    jobs: Vec<Job>,
 }
 
 impl Range {
@@ -82,26 +82,27 @@ impl Range {
         reasons.extend(attention(cost.attention(), best, training(job, &visible), training(job, &full)));
         let variant =
             if passes.beside == Beside::default() { lengths(job, known.lengths) } else { fixed(known.lengths) };
-        let (mut low_job, mut high_job) = (None, None);
-        if let Some(Variant { code, text, low, high }) = variant {
-            let training_low = low.as_ref().map(|job| training(job, cost)).filter(|low| *low < best);
-            let training_high = high.as_ref().map(|job| training(job, cost)).filter(|high| *high > best);
+        let others: Vec<Job> = variant.iter().flat_map(|variant| variant.jobs.clone()).collect();
+        if let Some(Variant { code, text, jobs }) = variant {
+            // Shorter sequences mostly cost less, but not where each is filled up or brings virtual positions.
+            let counts: Vec<Flops> = jobs.iter().map(|job| training(job, cost)).collect();
+            let training_low = counts.iter().copied().filter(|count| *count < best).min();
+            let training_high = counts.iter().copied().filter(|count| *count > best).max();
             reasons.push(Reason { code, text, training_low, training_high });
-            (low_job, high_job) = (low, high);
         }
         let fewer_passes = if known.micro_batch { Flops::ZERO } else { beyond_one_pass(job, passes) };
         reasons.extend(larger_micro_batch(best, fewer_passes));
-        // A layer may do less on long rows than on short ones (chunks), so the job as it stands bounds too.
-        let lowest = [low_job.as_ref().unwrap_or(job), job].map(|job| {
+        let all = || others.iter().chain([job]);
+        let least = |job: &Job| {
             let count = count_of(job, &visible);
             Flops((count.training().0 - head(&count).0).saturating_sub(fewer_passes.0))
-        });
+        };
         reasons.extend(skipped_head(best, head(count)));
         reasons.extend(routing(count));
         Self {
-            low: lowest.into_iter().fold(best, Ord::min),
+            low: all().map(least).fold(best, Ord::min),
             best,
-            high: high_job.iter().chain([job]).map(|job| training(job, &full)).fold(best, Ord::max),
+            high: all().map(|job| training(job, &full)).fold(best, Ord::max),
             reasons,
         }
     }
@@ -192,8 +193,7 @@ fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
             code: "sequence-lengths",
             text: "each sequence is taken as long as --seq-len, without padding; --lengths counts them as they are"
                 .to_owned(),
-            low: shortest(job),
-            high: None,
+            jobs: shortest(job).into_iter().collect(),
         }),
         Knowledge::Nothing { positions } => {
             let most = match positions {
@@ -203,8 +203,7 @@ fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
             Some(Variant {
                 code: "sequence-lengths",
                 text: format!("neither --seq-len nor --lengths is given: from one position to {most}"),
-                low: shortest(job),
-                high: positions.and_then(|positions| longest(job, positions)),
+                jobs: shortest(job).into_iter().chain(positions.and_then(|most| longest(job, most))).collect(),
             })
         }
     }
@@ -217,8 +216,7 @@ fn fixed(knowledge: Knowledge) -> Option<Variant> {
         text: "each sequence is taken as long as --seq-len; with other lengths there would be more or fewer images or decoder \
                positions, which are not bounded here: --lengths counts them"
             .to_owned(),
-        low: None,
-        high: None,
+        jobs: Vec::new(),
     })
 }
 
@@ -254,29 +252,31 @@ fn arrangement(job: &Job) -> Option<Variant> {
         Batching::Padded if job.sequences > 1 && job.lengths.runs().len() > 1 => Some(Variant {
             code: "padding-order",
             text: "a Trainer shuffles: low is without any padding, high the order that pads most".to_owned(),
-            low: Some(Job { batching: Batching::PaddingFree, ..job.clone() }),
-            high: Some(Job { lengths: job.as_cut().spread(job.sequences), seq_len: None, ..*job }),
+            jobs: vec![
+                Job { batching: Batching::PaddingFree, ..job.clone() },
+                Job { lengths: job.as_cut().spread(job.sequences), seq_len: None, ..*job },
+            ],
         }),
         Batching::Packed => Some(Variant {
             code: "packed-attention",
             text: "positions attend over their whole row; a trainer that keeps packed sequences apart computes less"
                 .to_owned(),
-            low: job.lengths.halved(job.seq_len).map(|lengths| Job {
-                lengths,
-                batching: Batching::PaddingFree,
-                seq_len: None,
-                ..*job
-            }),
-            high: None,
+            jobs: apart(job).into_iter().collect(),
         }),
         Batching::PaddingFree if job.sequences > 1 => Some(Variant {
             code: "attention-over-rows",
             text: "sequences attend to themselves alone; eager and sdpa compute the matrix of the whole row".to_owned(),
-            low: None,
-            high: Some(Job { lengths: rows(job)?, batching: Batching::Padded, sequences: 1, seq_len: None, ..*job }),
+            jobs: vec![Job { lengths: rows(job)?, batching: Batching::Padded, sequences: 1, seq_len: None, ..*job }],
         }),
         Batching::Padded | Batching::PaddingFree => None,
     }
+}
+
+/// Packed sequences that attend to themselves alone, in as many passes.
+fn apart(job: &Job) -> Option<Job> {
+    let lengths = job.lengths.halved(job.seq_len)?;
+    let sequences = lengths.sequences().div_ceil(job.micro_batches().max(1));
+    Some(Job { lengths, batching: Batching::PaddingFree, sequences, seq_len: None, ..*job })
 }
 
 /// Each micro-batch as one sequence.

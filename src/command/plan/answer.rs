@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) method: &'static str,
     /// What the method was asked for: rank and targets, number of blocks.
     pub(super) method_details: String,
+    /// Targets that no module of the model has; `peft` goes on with the others.
+    pub(super) unmatched_targets: Vec<String>,
     pub(super) gradient_checkpointing: Option<&'static str>,
     pub(super) job: JobSize,
     /// Positions fed, padding included, as a decimal string.
@@ -79,6 +81,7 @@ impl Answer {
             gradient_checkpointing: estimate::options(arguments)
                 .gradient_checkpointing
                 .map(estimate::checkpointing_name),
+            unmatched_targets: estimate.unmatched,
             tokens: data.job.tokens().to_string(),
             job: data.size,
             defaults,

@@ -24,6 +24,8 @@ pub(super) struct Estimate {
     pub(super) terms: Vec<Term>,
     pub(super) range: Range,
     pub(super) spent: Spent,
+    /// Targets that no module of the model has.
+    pub(super) unmatched: Vec<String>,
     way: Way,
 }
 
@@ -100,6 +102,7 @@ impl Estimate {
             },
             range,
             spent,
+            unmatched: network.unmatched_targets().to_vec(),
             terms: count.terms,
             way: Way::Products(cost),
         })
@@ -144,6 +147,7 @@ impl Estimate {
             range,
             spent,
             terms: Vec::new(),
+            unmatched: Vec::new(),
             way: Way::Parameters(six_parameters_tokens(parameters, 1).with_context(too_large)?.0),
         })
     }

@@ -48,7 +48,7 @@ fn optional_text<S: serde::Serializer>(value: &Option<u128>, serializer: S) -> R
 
 /// Where the verdict changes, for any plan on this base.
 pub(super) fn edges(judge: &Judge, basis: Basis) -> Edges {
-    Edges::find(|amount| judge.assess_spent(Spent::counted(amount, basis), Vec::new()).verdict)
+    Edges::find(|amount| judge.verdict(Spent::counted(amount, basis)))
 }
 
 impl Headroom {

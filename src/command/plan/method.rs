@@ -73,7 +73,7 @@ fn pairs(arguments: &PlanArguments) -> String {
     }
     if !arguments.lora_layers.is_empty() {
         let layers: Vec<String> = arguments.lora_layers.iter().map(u64::to_string).collect();
-        text.push_str(&format!(", blocks {} alone", layers.join(", ")));
+        text.push_str(&format!(", in blocks {} only", layers.join(", ")));
     }
     if !arguments.modules_to_save.is_empty() {
         text.push_str(&format!(", whole {}", arguments.modules_to_save.join(", ")));

@@ -58,7 +58,8 @@ fn job(answer: &Answer) -> String {
 fn of_one_length(job: &JobSize, length: u64) -> String {
     let whole = job.micro_batches - u64::from(job.last_sequences > 0);
     let last = if job.last_sequences == 0 { String::new() } else { format!(" and one of {}", job.last_sequences) };
-    format!("{whole} micro-batches of {} x {length} positions{last}", job.sequences)
+    let batches = if whole == 1 { "micro-batch" } else { "micro-batches" };
+    format!("{whole} {batches} of {} x {length} positions{last}", job.sequences)
 }
 
 fn of_lengths(job: &JobSize, lengths: &LengthSummary) -> String {
@@ -92,7 +93,14 @@ fn method(answer: &Answer) -> String {
     let details =
         if answer.method_details.is_empty() { String::new() } else { format!(" ({})", answer.method_details) };
     let total = answer.params.total;
-    format!("method     {}{details}: {trainable} of {total} parameters trained\n", answer.method)
+    let mut text = format!("method     {}{details}: {trainable} of {total} parameters trained\n", answer.method);
+    if !answer.unmatched_targets.is_empty() {
+        let names = answer.unmatched_targets.join(", ");
+        text.push_str(&format!(
+            "           no module of this model is named {names}: correct the targets or leave them out\n"
+        ));
+    }
+    text
 }
 
 fn operations(answer: &Answer) -> String {

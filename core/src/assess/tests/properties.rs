@@ -103,6 +103,13 @@ proptest! {
     }
 
     #[test]
+    fn the_verdict_alone_is_the_assessments(base in any_base(), answers in any_answers(), training in any_amount(), complete: bool) {
+        let spent = CaseSpent { training: Some(Flops(training)), complete, ..CaseSpent::default() };
+        let case = question_case(base, answers, spent);
+        prop_assert_eq!(ask(&case, verdict_on_compute), run(&case).verdict);
+    }
+
+    #[test]
     fn the_same_question_gives_the_same_bytes(base in any_base(), answers in any_answers(), training in any_amount(), debatable in any_amount(), complete: bool) {
         let spent = CaseSpent { training: Some(Flops(training)), debatable: Some(Flops(debatable)), complete, ..CaseSpent::default() };
         let case = question_case(base, answers, spent);

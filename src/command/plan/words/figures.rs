@@ -70,7 +70,7 @@ mod tests {
         }
         assert_eq!(energy(5600), "about 1.6 Wh");
         assert_eq!(energy(3_600_000 * 995), "about 1000 kWh");
-        assert_eq!(energy(u128::MAX), "about 94000000000000000000000000 GWh");
+        assert_eq!(energy(u128::MAX), "about 95000000000000000000000000 GWh");
         assert_eq!((rounded(9999), rounded(2_000_000_000)), ("9999".to_owned(), "2.00e9".to_owned()));
     }
 }
