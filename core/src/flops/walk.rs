@@ -92,6 +92,8 @@ struct Walk<'a> {
     forward: Vec<(Part, Amount)>,
     /// How many of them a non-reentrant checkpoint repeats: those up to the last saved activation.
     repeated: usize,
+    /// Products from here on belong to a layer that is checkpointed within the block.
+    nested: usize,
     cost: BlockCost,
     requiring_grad: Bits,
     input_gradients: bool,
@@ -111,6 +113,7 @@ impl<'w> Walk<'w> {
         Self {
             forward: Vec::with_capacity(24),
             repeated: 0,
+            nested: usize::MAX,
             cost: BlockCost::default(),
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
@@ -127,7 +130,12 @@ impl<'w> Walk<'w> {
             Some(Checkpointing::Reentrant) => self.forward.len(),
         };
         for (index, (part, amount)) in self.forward.into_iter().enumerate() {
-            let recompute = if index < repeated || self.regions.repeats(index) { amount.factor } else { 0 };
+            let repeats = index < repeated || self.regions.repeats(index);
+            let recompute = match (repeats, checkpoint) {
+                (false, _) => 0,
+                (true, Some(Checkpointing::Reentrant)) if index >= self.nested => amount.factor.saturating_mul(2),
+                (true, _) => amount.factor,
+            };
             let Amount { factor: forward, quantity } = amount;
             cost.book(Entry { part, quantity, forward, backward: 0, recompute });
         }
@@ -180,6 +188,7 @@ impl<'w> Walk<'w> {
                 let output = self.requiring_grad.get(slot) || self.prefix;
                 self.requiring_grad.set(slot, output);
             }
+            Step::Nested => self.nested = self.forward.len(),
             Step::Detach { slot } => self.requiring_grad.set(slot, false),
             Step::InputGradients { slot } => {
                 let output = self.requiring_grad.get(slot) || self.input_gradients;

@@ -162,6 +162,8 @@ pub(crate) enum Step {
     Multiply { from: Slot, with: Slot, to: Slot },
     /// Something is kept of an activation: a softmax, an activation function, a dropout mask.
     Keep { on: Slot },
+    /// What follows is a checkpointed layer of its own within this one: a reentrant checkpoint computes it twice more.
+    Nested,
     /// The gradient ends here.
     Detach { slot: Slot },
     /// Where trained keys or values (prefix tuning) stand beside the slot's own.

@@ -132,7 +132,7 @@ fn experts(family: &Family, config: Config<'_>) -> Result<Experts, ShapeProblem>
     let chosen = if family.router.weights_input { count } else { chosen };
     let bias = family.attends == Attends::WithSinks;
     let shared = shared_expert(family, config, inner)?;
-    Ok(Experts { count, chosen, inner, stack: family.stack, bias, router: family.router, shared })
+    Ok(Experts { bias, shared, ..Experts::gated((count, chosen), inner, family.stack, family.router) })
 }
 
 /// How many experts there are, and how many of them a position goes through.
@@ -218,7 +218,7 @@ fn sparse(rule: Sparse, config: Config<'_>, layers: u64) -> Result<Vec<bool>, Sh
                 None => (layer + 1).is_multiple_of(step),
             })
         }
-        Sparse::Typed => match layer_kinds(config, &["mlp_layer_types"], layers, &["dense", "sparse"])? {
+        Sparse::Typed => match layer_kinds(config, &["mlp_layer_types"], Some(layers), &["dense", "sparse"])? {
             Some(kinds) => kinds.into_iter().map(|kind| kind == 1).collect(),
             None => those(&|layer| layer > 0),
         },

@@ -14,9 +14,12 @@ mod convolution;
 mod delta;
 mod lightning;
 mod mamba;
+mod nemotron;
+mod recurrent;
+mod zamba;
 
 /// Every `model_type` below.
-pub(super) const MODEL_TYPES: [&str; 11] = [
+pub(super) const MODEL_TYPES: [&str; 15] = [
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",
@@ -26,6 +29,10 @@ pub(super) const MODEL_TYPES: [&str; 11] = [
     "bamba",
     "jamba",
     "minimax",
+    "nemotron_h",
+    "recurrent_gemma",
+    "zamba",
+    "zamba2",
     "lfm2",
     "lfm2_moe",
 ];
@@ -33,12 +40,19 @@ pub(super) const MODEL_TYPES: [&str; 11] = [
 /// Reads a configuration of any family above.
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     check_head(config)?;
+    let family = config.text("model_type")?.unwrap_or_default();
+    if family == "nemotron_h" {
+        return nemotron::read(config);
+    }
     let sizes = Sizes::read(config)?;
-    match config.text("model_type")?.unwrap_or_default() {
+    match family {
         "granitemoehybrid" => mamba::granite(config, sizes),
         "falcon_h1" => mamba::falcon(config, sizes),
         "bamba" => mamba::bamba(config, sizes),
         "jamba" => mamba::jamba(config, sizes),
+        "recurrent_gemma" => recurrent::read(config, sizes),
+        "zamba" => zamba::first(config, sizes),
+        "zamba2" => zamba::second(config, sizes),
         "minimax" => lightning::read(config, sizes),
         family @ ("lfm2" | "lfm2_moe") => convolution::read(family, config, sizes),
         family => delta::read(family, config, sizes),

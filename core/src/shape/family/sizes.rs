@@ -86,23 +86,30 @@ pub(super) fn heads(config: Config<'_>, family: Heads, hidden: u64) -> Result<(u
 }
 
 /// For each block the place of its kind among the known ones, or `None` where no list is there.
+///
+/// Names that files had before version 5 of `transformers` stand for those that took their place.
 pub(super) fn layer_kinds(
     config: Config<'_>,
     keys: &[&str],
-    layers: u64,
+    layers: Option<u64>,
     known: &[&str],
 ) -> Result<Option<Vec<usize>>, ShapeProblem> {
     for key in keys {
         let Some(types) = config.texts(key)? else { continue };
-        if u64::try_from(types.len()) != Ok(layers) {
+        if layers.is_some_and(|layers| u64::try_from(types.len()) != Ok(layers)) {
             return Err(ShapeProblem::Contradiction {
                 key: (*key).to_owned(),
                 found: format!("a list of {}", types.len()),
-                conflict: format!("num_hidden_layers is {layers}"),
+                conflict: format!("num_hidden_layers is {}", layers.unwrap_or_default()),
             });
         }
         let kind = |found: &str| {
-            known.iter().position(|it| *it == found).ok_or_else(|| ShapeProblem::WrongType {
+            let current = match found {
+                "mamba" => "linear_attention",
+                "attention" => "full_attention",
+                current => current,
+            };
+            known.iter().position(|it| *it == current).ok_or_else(|| ShapeProblem::WrongType {
                 key: (*key).to_owned(),
                 found: format!("a list with `{}`", shortened_text(found)),
                 expected: "a list of the kinds of block that this family has",

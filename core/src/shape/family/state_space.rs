@@ -61,6 +61,7 @@ fn mamba(config: Config<'_>, hidden: u64, normed: bool) -> Result<Mamba, ShapePr
         inner: size("intermediate_size", expand.saturating_mul(hidden))?,
         state: size("state_size", 16)?,
         time_step_rank: time_step_rank(config, "time_step_rank", hidden)?,
+        heads: None,
         kernel: size("conv_kernel", 4)?,
         bias: config.flag("use_bias")?.unwrap_or(false),
         convolution_bias: config.flag("use_conv_bias")?.unwrap_or(true),

@@ -17,10 +17,24 @@ pub(crate) struct Experts {
     pub(crate) inner: u64,
     /// The module that holds the stacked weights, for example `mlp.experts`.
     pub(crate) stack: &'static str,
+    /// Two projections in one parameter widen an expert's input, and their results are multiplied; otherwise one does.
+    pub(crate) gated: bool,
     /// The experts' projections have biases.
     pub(crate) bias: bool,
     pub(crate) router: Router,
+    /// Experts work on fewer channels, between two linear modules.
+    pub(crate) latent: Option<Latent>,
     pub(crate) shared: Option<Shared>,
+}
+
+/// Narrow channels that experts work on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latent {
+    /// Names of the modules before and after.
+    pub(crate) enter: &'static str,
+    pub(crate) leave: &'static str,
+    pub(crate) width: u64,
+    pub(crate) bias: bool,
 }
 
 /// What chooses the experts.
@@ -62,6 +76,14 @@ impl Shared {
         Self { feed_forward, gate: None, first: false }
     }
 
+    /// `up_proj` and `down_proj` in a module of this name.
+    pub(crate) fn plain(module: &str, inner: u64, bias: bool) -> Self {
+        let name = |projection: &str| Cow::Owned(format!("{module}.{projection}"));
+        let widening = Widening::Plain { up: name("up_proj") };
+        let feed_forward = FeedForward { inner, widening, down: name("down_proj"), bias, part: Part::Experts };
+        Self { feed_forward, gate: None, first: false }
+    }
+
     /// One module of twice the width, and one back.
     pub(crate) const fn fused(both: &'static str, down: &'static str, inner: u64) -> Self {
         let widening = Widening::Fused { name: Cow::Borrowed(both) };
@@ -78,6 +100,11 @@ impl Shared {
 }
 
 impl Experts {
+    /// Gated experts without biases and without a shared one: their number, chosen ones, and the width of each.
+    pub(crate) const fn gated((count, chosen): (u64, u64), inner: u64, stack: &'static str, router: Router) -> Self {
+        Self { count, chosen, inner, stack, gated: true, bias: false, router, latent: None, shared: None }
+    }
+
     /// Leads an activation through them.
     pub(crate) fn build(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
         let build = |block: &mut Builder, shared: &Shared| shared.feed_forward.build(block, hidden, input);
@@ -103,7 +130,22 @@ impl Experts {
             block.module(correction, ModuleKind::Constant { elements: self.count }, Part::Router);
         }
         block.keep(weights);
-        let entered = if self.router.weights_input { block.multiply(input, weights) } else { input };
+        let mut entered = if self.router.weights_input { block.multiply(input, weights) } else { input };
+        let mut width = hidden;
+        if let Some(latent) = self.latent {
+            entered = block.linear(latent.enter, (hidden, latent.width), latent.bias, Part::Experts, entered);
+            width = latent.width;
+        }
+        let narrow = self.each(block, width, entered);
+        let mut output = if self.router.weights_input { narrow } else { block.multiply(narrow, weights) };
+        if let Some(latent) = self.latent {
+            output = block.linear(latent.leave, (latent.width, hidden), latent.bias, Part::Experts, output);
+        }
+        output
+    }
+
+    /// Through the experts themselves.
+    fn each(&self, block: &mut Builder, width: u64, entered: Slot) -> Slot {
         let projection = |inputs, outputs| ModuleKind::Experts {
             count: self.count,
             chosen: self.chosen,
@@ -112,10 +154,10 @@ impl Experts {
             bias: self.bias,
         };
         let stack = |name: &str| Cow::<'static, str>::Owned(format!("{}.{name}", self.stack));
-        let wide = projection(hidden, self.inner.saturating_mul(2));
-        let wide = block.apply(stack("gate_up_proj"), wide, Part::Experts, entered);
+        let (name, outputs) =
+            if self.gated { ("gate_up_proj", self.inner.saturating_mul(2)) } else { ("up_proj", self.inner) };
+        let wide = block.apply(stack(name), projection(width, outputs), Part::Experts, entered);
         let activated = block.multiply(wide, wide);
-        let narrow = block.apply(stack("down_proj"), projection(self.inner, hidden), Part::Experts, activated);
-        if self.router.weights_input { narrow } else { block.multiply(narrow, weights) }
+        block.apply(stack("down_proj"), projection(self.inner, width), Part::Experts, activated)
     }
 }

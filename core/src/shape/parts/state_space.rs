@@ -19,6 +19,8 @@ pub(crate) struct Mamba {
     pub(crate) inner: u64,
     pub(crate) state: u64,
     pub(crate) time_step_rank: u64,
+    /// Heads that each have weights of their own for what they select and for the time step, as bare parameters.
+    pub(crate) heads: Option<u64>,
     /// Positions that the convolution sees.
     pub(crate) kernel: u64,
     pub(crate) bias: bool,
@@ -46,7 +48,10 @@ impl Mamba {
         let convolution = (self.inner, self.kernel, self.convolution_bias);
         let mixed = depthwise(block, name("conv1d"), convolution, projected);
         let selected = self.time_step_rank.saturating_add(self.state.saturating_mul(2));
-        let selected = block.linear(name("x_proj"), (self.inner, selected), false, part, mixed);
+        let selected = match self.heads {
+            None => block.linear(name("x_proj"), (self.inner, selected), false, part, mixed),
+            Some(heads) => self.by_head(block, "x_proj_weight", (self.inner, heads.saturating_mul(selected)), mixed),
+        };
         let (mut step, mut enter, mut leave) = (selected, selected, selected);
         match self.norms {
             MambaNorms::None => {}
@@ -57,7 +62,15 @@ impl Mamba {
                 leave = block.norm(name("c_layernorm"), self.state, selected);
             }
         }
-        let time = block.weight(name("dt_proj"), (self.time_step_rank, self.inner), true, part, step);
+        let time = match self.heads {
+            None => block.weight(name("dt_proj"), (self.time_step_rank, self.inner), true, part, step),
+            Some(heads) => {
+                let widths = (heads.saturating_mul(self.time_step_rank), self.inner);
+                let time = self.by_head(block, "dt_proj_weight", widths, step);
+                let shift = parameter(block, name("dt_proj_bias"), self.inner);
+                block.add(time, shift)
+            }
+        };
         let decay = parameter(block, name("A_log"), self.inner.saturating_mul(self.state));
         let decay = block.multiply(decay, time);
         let entered = block.multiply(time, enter);
@@ -71,6 +84,13 @@ impl Mamba {
         let output = block.add(output, skipped);
         let gated = block.multiply(output, projected);
         block.linear(name("out_proj"), (self.inner, hidden), self.bias, part, gated)
+    }
+
+    /// A product of each head's channels with its own weight: all input channels and all output channels.
+    fn by_head(&self, block: &mut Builder, what: &str, (inputs, outputs): (u64, u64), input: Slot) -> Slot {
+        let groups = self.heads.unwrap_or(1);
+        let kind = ModuleKind::Convolution { inputs, outputs, kernel: 1, groups, bias: false };
+        block.apply(format!("{}.{what}", self.name), kind, Part::StateSpace, input)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::super::build::Builder;
 use super::super::super::parts::{
-    Attention, Decoder, DeltaNet, Experts, FeedForward, GatedAttention, LightningAttention, Mamba, Mamba2,
+    Attention, Decoder, DeltaNet, Experts, FeedForward, GatedAttention, LightningAttention, Mamba, Mamba2, Recurrent,
     ShortConvolution,
 };
 use super::super::super::program::{Block, Program, Slot};
@@ -20,6 +20,9 @@ pub(super) enum Mixer {
     /// Both read the same, and their results are added.
     Beside(Mamba2, Attention),
     Convolution(ShortConvolution),
+    Recurrent(Recurrent),
+    /// Positions are not mixed.
+    Inner(Inner),
 }
 
 /// What each position goes through.
@@ -38,6 +41,8 @@ pub(super) enum Norms {
     After(&'static str, &'static str),
     /// Before each branch, and the normed activation, not what entered, is added to.
     Carried(&'static str, &'static str),
+    /// Before the only branch.
+    Alone(&'static str),
 }
 
 impl Norms {
@@ -66,16 +71,18 @@ impl Layers {
 
     fn block(&self, (mixer, inner): (usize, usize)) -> Block {
         let mut block = Builder::new(Stream::Text);
-        let (Some((mixer, norms)), Some(inner)) = (self.mixers.get(mixer), self.inners.get(inner)) else {
-            return block.finish();
-        };
+        let Some((mixer, norms)) = self.mixers.get(mixer) else { return block.finish() };
+        let inner = self.inners.get(inner);
         let (first, second) = match *norms {
             Norms::Before(first, second) | Norms::After(first, second) | Norms::Carried(first, second) => {
-                (first, second)
+                (first, Some(second))
             }
+            Norms::Alone(first) => (first, None),
         };
         self.branch(&mut block, *norms, first, |block, input| mixer.build(block, self.hidden, input));
-        self.branch(&mut block, *norms, second, |block, input| inner.build(block, self.hidden, input));
+        if let (Some(second), Some(inner)) = (second, inner) {
+            self.branch(&mut block, *norms, second, |block, input| inner.build(block, self.hidden, input));
+        }
         block.finish()
     }
 
@@ -110,6 +117,8 @@ impl Mixer {
             Self::Mamba(part) => part.build(block, hidden, input),
             Self::Mamba2(part) => part.build(block, hidden, input),
             Self::Convolution(part) => part.build(block, hidden, input),
+            Self::Recurrent(part) => part.build(block, hidden, input),
+            Self::Inner(part) => part.build(block, hidden, input),
             Self::Beside(states, attention) => {
                 let states = states.build(block, hidden, input);
                 let attended = attention.build(block, hidden, input);

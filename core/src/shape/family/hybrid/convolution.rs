@@ -38,7 +38,7 @@ pub(super) fn read(family: &str, config: Config<'_>, sizes: Sizes) -> Result<Pro
 
 /// 0 for a convolution, 1 for attention.
 fn attending(config: Config<'_>, layers: u64) -> Result<Vec<usize>, ShapeProblem> {
-    if let Some(kinds) = layer_kinds(config, &["layer_types"], layers, &["conv", "full_attention"])? {
+    if let Some(kinds) = layer_kinds(config, &["layer_types"], Some(layers), &["conv", "full_attention"])? {
         return Ok(kinds);
     }
     let attending = config.counts("full_attn_idxs")?;
@@ -57,15 +57,12 @@ fn inners(family: &str, config: Config<'_>) -> Result<Vec<Inner>, ShapeProblem> 
         return Ok(vec![dense]);
     }
     let (count, chosen) = counts(config, Key::new(&["num_experts"], 32), Key::new(&["num_experts_per_tok"], 4))?;
-    let experts = Experts {
-        count,
-        chosen,
-        inner: config.size("moe_intermediate_size", most::WIDTH)?.unwrap_or(1792),
-        stack: "feed_forward.experts",
-        bias: false,
-        router: Router::parameter("feed_forward.gate"),
-        shared: None,
-    };
+    let experts = Experts::gated(
+        (count, chosen),
+        config.size("moe_intermediate_size", most::WIDTH)?.unwrap_or(1792),
+        "feed_forward.experts",
+        Router::parameter("feed_forward.gate"),
+    );
     Ok(vec![dense, Inner::Experts(experts)])
 }
 

@@ -44,7 +44,7 @@ pub(super) fn read(family: &str, config: Config<'_>, sizes: Sizes) -> Result<Pro
 
 /// 0 for a delta rule, 1 for attention.
 fn attending(family: &str, config: Config<'_>, layers: u64) -> Result<Vec<usize>, ShapeProblem> {
-    if let Some(kinds) = layer_kinds(config, &["layer_types"], layers, &KINDS)? {
+    if let Some(kinds) = layer_kinds(config, &["layer_types"], Some(layers), &KINDS)? {
         return Ok(kinds);
     }
     let interval = config.size("full_attention_interval", most::LAYERS)?.filter(|_| family != "olmo_hybrid");
@@ -111,13 +111,8 @@ fn inners(family: &str, config: Config<'_>) -> Result<Vec<Inner>, ShapeProblem> 
         counts(config, Key::new(&["num_experts"], count), Key::new(&["num_experts_per_tok"], chosen))?;
     let shared = Shared::gated("mlp.shared_expert", size("shared_expert_intermediate_size")?);
     let experts = Experts {
-        count,
-        chosen,
-        inner: size("moe_intermediate_size")?,
-        stack: "mlp.experts",
-        bias: false,
-        router: Router::parameter("mlp.gate"),
         shared: Some(shared.weighed("mlp.shared_expert_gate")),
+        ..Experts::gated((count, chosen), size("moe_intermediate_size")?, "mlp.experts", Router::parameter("mlp.gate"))
     };
     Ok(vec![Inner::Dense(FeedForward::gated(dense()?.unwrap_or(5632))), Inner::Experts(experts)])
 }

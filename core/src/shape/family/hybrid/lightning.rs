@@ -19,16 +19,13 @@ pub(super) fn read(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePro
     let lightning = LightningAttention { heads: count, head_size: size, chunk };
     let (count, chosen) =
         counts(config, Key::new(&["num_local_experts", "num_experts"], 8), Key::new(&["num_experts_per_tok"], 2))?;
-    let experts = Experts {
-        count,
-        chosen,
-        inner: config.required_size("intermediate_size", most::WIDTH)?,
-        stack: "mlp.experts",
-        bias: false,
-        router: Router::parameter("mlp.gate"),
-        shared: None,
-    };
-    let given = layer_kinds(config, &["layer_types"], sizes.layers, &["full_attention", "linear_attention"])?;
+    let experts = Experts::gated(
+        (count, chosen),
+        config.required_size("intermediate_size", most::WIDTH)?,
+        "mlp.experts",
+        Router::parameter("mlp.gate"),
+    );
+    let given = layer_kinds(config, &["layer_types"], Some(sizes.layers), &["full_attention", "linear_attention"])?;
     let kinds = given.unwrap_or_else(|| (0..sizes.layers).map(|layer| usize::from(layer % 2 == 1)).collect());
     let norms = Norms::Carried("input_layernorm", "post_attention_layernorm");
     let layers = Layers {

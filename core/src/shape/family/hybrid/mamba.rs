@@ -15,15 +15,19 @@ use crate::flops::Part;
 pub(super) fn granite(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapeProblem> {
     let attention = attention(config, sizes, None)?;
     let states = Mixer::Mamba2(mamba2(config, sizes, None)?);
-    let known = ["linear_attention", "mamba", "full_attention", "attention"];
-    let kinds = layer_kinds(config, &["layer_types", "layers_block_type"], sizes.layers, &known)?;
+    let kinds = layer_kinds(
+        config,
+        &["layer_types", "layers_block_type"],
+        Some(sizes.layers),
+        &["linear_attention", "full_attention"],
+    )?;
     let layers = Layers {
         hidden: sizes.hidden,
         mixers: vec![(states, Norms::USUAL), (Mixer::Attention(attention), Norms::USUAL)],
         inners: vec![granite_inner(config)?],
         kinds: kinds.map_or_else(
             || (0..sizes.layers).map(|_| (0, 0)).collect(),
-            |kinds| kinds.into_iter().map(|kind| (kind / 2, 0)).collect(),
+            |kinds| kinds.into_iter().map(|kind| (kind, 0)).collect(),
         ),
     };
     Ok(layers.program(sizes.frame("norm", false)))
@@ -36,15 +40,10 @@ fn granite_inner(config: Config<'_>) -> Result<Inner, ShapeProblem> {
         return Ok(Inner::Dense(FeedForward { part: Part::FeedForward, ..shared.feed_forward }));
     }
     let (count, chosen) = counts(config, Key::new(&["num_local_experts"], 8), Key::new(&["num_experts_per_tok"], 2))?;
-    Ok(Inner::Experts(Experts {
-        count,
-        chosen,
-        inner: config.size("intermediate_size", most::WIDTH)?.unwrap_or(11008),
-        stack: "block_sparse_moe.experts",
-        bias: false,
-        router: Router::parameter("block_sparse_moe.router"),
-        shared: Some(shared),
-    }))
+    let inner = config.size("intermediate_size", most::WIDTH)?.unwrap_or(11008);
+    let router = Router::parameter("block_sparse_moe.router");
+    let experts = Experts::gated((count, chosen), inner, "block_sparse_moe.experts", router);
+    Ok(Inner::Experts(Experts { shared: Some(shared), ..experts }))
 }
 
 /// Falcon-H1: both side by side in every block.
@@ -87,15 +86,8 @@ pub(super) fn jamba(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePr
     let (count, chosen) =
         counts(config, Key::new(&["num_experts", "num_local_experts"], 16), Key::new(&["num_experts_per_tok"], 2))?;
     let inner = config.required_size("intermediate_size", most::WIDTH)?;
-    let experts = Experts {
-        count,
-        chosen,
-        inner,
-        stack: "feed_forward.experts",
-        bias: false,
-        router: Router::parameter("feed_forward.router"),
-        shared: None,
-    };
+    let router = Router::parameter("feed_forward.router");
+    let experts = Experts::gated((count, chosen), inner, "feed_forward.experts", router);
     let every = |period: &str, default: u64, offset: &str, first: u64| -> Result<_, ShapeProblem> {
         let period = config.size(period, most::LAYERS)?.unwrap_or(default);
         let offset = config.count(offset)?.unwrap_or(first);
@@ -132,6 +124,7 @@ fn mamba(config: Config<'_>, sizes: Sizes) -> Result<Mamba, ShapeProblem> {
         inner: size("mamba_expand", 2)?.saturating_mul(sizes.hidden),
         state: size("mamba_d_state", 16)?,
         time_step_rank: time_step_rank(config, "mamba_dt_rank", sizes.hidden)?,
+        heads: None,
         kernel: size("mamba_d_conv", 4)?,
         bias: config.flag("mamba_proj_bias")?.unwrap_or(false),
         convolution_bias: config.flag("mamba_conv_bias")?.unwrap_or(true),
