@@ -41,6 +41,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let frame = Decoder { norm_bias: Some(shifted), head_bias, ..Decoder::usual(vocabulary, hidden, tied_head) };
     let mut program = frame.program(&kinds, build);
     program.expert_targets = family.targets;
+    program.prefix_width = attention.prefix_width();
     Ok(program)
 }
 
@@ -48,6 +49,16 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
 enum AnyAttention {
     Usual { attention: Attention, sinks: bool },
     Latent(LatentAttention),
+}
+
+impl AnyAttention {
+    /// Compressed keys have no place where `peft` 0.21 could put a trained prefix.
+    const fn prefix_width(&self) -> Option<u64> {
+        match self {
+            Self::Usual { attention, .. } => Some(attention.key_value_heads.saturating_mul(attention.head_size)),
+            Self::Latent(_) => None,
+        }
+    }
 }
 
 /// The feed-forward part of a block.

@@ -12,6 +12,7 @@ use super::dense::check_head;
 mod block;
 mod convolution;
 mod delta;
+mod kimi;
 mod lightning;
 mod mamba;
 mod nemotron;
@@ -19,7 +20,7 @@ mod recurrent;
 mod zamba;
 
 /// Every `model_type` below.
-pub(super) const MODEL_TYPES: [&str; 15] = [
+pub(super) const MODEL_TYPES: [&str; 16] = [
     "qwen3_next",
     "qwen3_5_text",
     "qwen3_5_moe_text",
@@ -29,6 +30,7 @@ pub(super) const MODEL_TYPES: [&str; 15] = [
     "bamba",
     "jamba",
     "minimax",
+    "kimi_linear",
     "nemotron_h",
     "recurrent_gemma",
     "zamba",
@@ -53,6 +55,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         "recurrent_gemma" => recurrent::read(config, sizes),
         "zamba" => zamba::first(config, sizes),
         "zamba2" => zamba::second(config, sizes),
+        "kimi_linear" => kimi::read(config, sizes),
         "minimax" => lightning::read(config, sizes),
         family @ ("lfm2" | "lfm2_moe") => convolution::read(family, config, sizes),
         family => delta::read(family, config, sizes),

@@ -13,7 +13,7 @@ use super::state_space::{depthwise, parameter};
 use crate::flops::Part;
 
 /// Positions of a chunk, which no configuration changes.
-const CHUNK: u64 = 64;
+pub(crate) const CHUNK: u64 = 64;
 
 /// A layer whose state is corrected, not only added to, at each position.
 #[derive(Clone, Copy, Debug)]
@@ -114,14 +114,12 @@ impl DeltaNet {
         }
     }
 
-    /// The rule, chunk by chunk: within each, then along them.
+    /// The rule: within each chunk, then along them.
     fn rule(&self, block: &mut Builder, Entering { mixed, rate, decay }: Entering) -> Slot {
         let part = Part::StateSpace;
         let chunks = Quantity::Chunks(CHUNK);
-        let wide = |factors: &[u64]| factors.iter().fold(2_u128, |all, it| all.saturating_mul(u128::from(*it)));
         let keys_within = wide(&[self.value_heads, CHUNK, CHUNK, self.key_size]);
         let values_within = wide(&[self.value_heads, CHUNK, CHUNK, self.value_size]);
-        let through_state = wide(&[self.value_heads, CHUNK, self.key_size, self.value_size]);
         block.keep(mixed); // queries and keys are brought to length 1
         let rated = block.multiply(mixed, rate);
         let system = block.product(rated, mixed, keys_within, chunks, part);
@@ -132,22 +130,52 @@ impl DeltaNet {
         let values = solved(block, system, rated, values_within);
         let reading = solved(block, system, rated_keys, keys_within);
         let decayed = block.multiply(mixed, decay);
+        let along = Along { values, reading, scores, decayed, decay };
+        along.build(block, (self.value_heads, self.key_size, self.value_size))
+    }
+}
+
+/// What is led from chunk to chunk.
+pub(crate) struct Along {
+    /// New values, before what the state predicts of them is taken off.
+    pub(crate) values: Slot,
+    /// What reads the prediction.
+    pub(crate) reading: Slot,
+    /// Of the positions of a chunk among each other.
+    pub(crate) scores: Slot,
+    /// Queries and keys.
+    pub(crate) decayed: Slot,
+    pub(crate) decay: Slot,
+}
+
+impl Along {
+    /// Leads the state along the chunks: heads, channels of a key and of a value.
+    pub(crate) fn build(&self, block: &mut Builder, (heads, key_size, value_size): (u64, u64, u64)) -> Slot {
+        let part = Part::StateSpace;
+        let within = wide(&[heads, CHUNK, CHUNK, value_size]);
+        let through = wide(&[heads, CHUNK, key_size, value_size]);
         // The first chunk reads an empty state, and what the last one writes nobody reads: no gradient is formed of either.
         let nothing = block.slot();
-        let (later, state) = (Quantity::LaterChunks(CHUNK), block.add(decayed, values));
-        let predicted = block.product(reading, nothing, through_state, chunks, part);
-        block.gradient(state, through_state, later, part);
-        let corrected = block.add(values, predicted);
-        let earlier = block.product(decayed, nothing, through_state, chunks, part);
-        block.gradient(state, through_state, later, part);
-        let own = block.product(scores, corrected, values_within, chunks, part);
+        let (all, later) = (Quantity::Chunks(CHUNK), Quantity::LaterChunks(CHUNK));
+        let state = block.add(self.decayed, self.values);
+        let predicted = block.product(self.reading, nothing, through, all, part);
+        block.gradient(state, through, later, part);
+        let corrected = block.add(self.values, predicted);
+        let earlier = block.product(self.decayed, nothing, through, all, part);
+        block.gradient(state, through, later, part);
+        let own = block.product(self.scores, corrected, within, all, part);
         let output = block.add(earlier, own);
-        block.multiply(state, decay);
-        block.product(nothing, nothing, through_state, chunks, part);
-        block.gradient(decayed, through_state, later, part);
-        block.gradient(corrected, through_state, later, part);
+        block.multiply(state, self.decay);
+        block.product(nothing, nothing, through, all, part);
+        block.gradient(self.decayed, through, later, part);
+        block.gradient(corrected, through, later, part);
         output
     }
+}
+
+/// Twice a product of sizes.
+pub(crate) fn wide(factors: &[u64]) -> u128 {
+    factors.iter().fold(2, |all, it| all.saturating_mul(u128::from(*it)))
 }
 
 /// What a triangular system gives for a right side.

@@ -2,8 +2,8 @@
 
 use super::super::super::build::Builder;
 use super::super::super::parts::{
-    Attention, Decoder, DeltaNet, Experts, FeedForward, GatedAttention, LightningAttention, Mamba, Mamba2, Recurrent,
-    ShortConvolution,
+    Attention, Decoder, DeltaNet, Experts, FeedForward, GatedAttention, KimiDelta, LatentAttention, LightningAttention,
+    Mamba, Mamba2, Recurrent, ShortConvolution,
 };
 use super::super::super::program::{Block, Program, Slot};
 use super::super::super::quantity::Stream;
@@ -14,7 +14,9 @@ pub(super) enum Mixer {
     Attention(Attention),
     Gated(GatedAttention),
     Lightning(LightningAttention),
+    Latent(LatentAttention),
     Delta(DeltaNet),
+    Kimi(KimiDelta),
     Mamba(Mamba),
     Mamba2(Mamba2),
     /// Both read the same, and their results are added.
@@ -113,7 +115,9 @@ impl Mixer {
             Self::Attention(part) => part.build(block, hidden, input),
             Self::Gated(part) => part.build(block, hidden, input),
             Self::Lightning(part) => part.build(block, hidden, input),
+            Self::Latent(part) => part.build(block, hidden, input),
             Self::Delta(part) => part.build(block, hidden, input),
+            Self::Kimi(part) => part.build(block, hidden, input),
             Self::Mamba(part) => part.build(block, hidden, input),
             Self::Mamba2(part) => part.build(block, hidden, input),
             Self::Convolution(part) => part.build(block, hidden, input),
