@@ -3,7 +3,8 @@
 import torch
 from torch.utils import checkpoint as checkpointing
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry, shape_wrapper
+from torch.utils.module_tracker import ModuleTracker
 
 aten = torch.ops.aten
 # Products the counter has no formula for, or a wrong one. Where one of them runs, the case says so under `uncounted`.
@@ -79,10 +80,29 @@ def uncounted(run):
     return sorted(witness.seen)
 
 
+class Listing(TorchDispatchMode):
+    """Every product in the order it runs: phase, operation, shapes of its tensors, operations, innermost module."""
+
+    def __init__(self, modules):
+        super().__init__()
+        self.modules = modules
+        self.phase = "forward"
+        self.lines = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        formula = {**flop_registry, aten.convolution_backward: shape_wrapper(convolution_backward)}.get(func._overloadpacket)
+        if formula:
+            shapes = " ".join("x".join(map(str, it.shape)) for it in args if isinstance(it, torch.Tensor))
+            flop = formula(*args, **(kwargs or {}), out_val=result)
+            self.lines.append(f"{self.phase} {func._overloadpacket} {shapes} {flop} {max(self.modules.parents, key=len)}")
+        return result
+
+
 def products(run):
-    """Operations of each module of its own, its children's left out: what `--products` prints."""
-    with Counter() as counter:
+    """What `--products` prints. A module is not known in the backward pass: autograd runs its products late."""
+    with ModuleTracker() as modules, Listing(modules) as listing:
         loss = run()
-        if loss.requires_grad:
-            loss.backward()
-    return {name: {str(op): flop for op, flop in ops.items()} for name, ops in counter.get_flop_counts().items()}
+        listing.phase = "backward"
+        loss.backward()
+    return listing.lines

@@ -2,7 +2,7 @@
 
 Run with torch, transformers and peft installed:  python trace.py dense experts …
 One file per group; `--again GROUP NAME…` traces some cases of it anew.
-`python trace.py --products NAME` prints the operations of every module of one case instead.
+`python trace.py --products NAME` prints every product of one case in order instead.
 Nothing is downloaded. Attention is eager (the fused CPU kernel repeats a product in its backward pass) and experts are
 `batched_mm` or a plain loop (grouped products count as zero): both compute what the routing asks for, no more.
 """
@@ -162,7 +162,7 @@ def print_products(name):
             if case.name == name:
                 row = {"method": "full", "gradient_checkpointing": None}
                 wrapped, base = prepared(case, row)
-                print(json.dumps(counting.products(runner(case, wrapped, base, case.sizes[0])), indent=1))
+                print("\n".join(counting.products(runner(case, wrapped, base, case.sizes[0]))))
 
 
 def main(arguments):
