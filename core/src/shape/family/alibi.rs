@@ -63,7 +63,9 @@ fn mpt(config: Config<'_>) -> Result<Program, ShapeProblem> {
         dropout,
     };
     let decoder = Decoder { blocks: "blocks", final_norm: "norm_f", norm_bias: Some(false), ..decoder(config, sizes)? };
-    finish(config, decoder, HEADS, &layer, &causal(sizes))
+    let program = finish(config, decoder, HEADS, &layer, &causal(sizes))?;
+    // peft does not know these keys and refuses a prefix.
+    Ok(Program { prefix_width: None, ..program })
 }
 
 const HEADS: ClassHeads = ClassHeads { token: Some("classifier"), ..ClassHeads::ALL };

@@ -70,11 +70,9 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let model_type = config.text("model_type")?.unwrap_or_default();
     let family = FAMILIES.iter().find(|family| family.model_type == model_type).unwrap_or(&LLAMA);
     let sizes = Keys::USUAL.read(config)?;
-    let attention = attention(family, config, sizes.hidden)?;
-    let prefix_width = attention.key_value_heads.saturating_mul(attention.head_size);
     let layer = Layer {
         hidden: sizes.hidden,
-        attention,
+        attention: attention(family, config, sizes.hidden)?,
         feed_forward: feed_forward(family, config)?,
         norm: family.norm,
         order: family.order,
@@ -84,8 +82,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let tied_head = config.flag("tie_word_embeddings")?.unwrap_or(family.tied_head);
     let usual = Decoder::usual(sizes.vocabulary, sizes.hidden, tied_head);
     let decoder = Decoder { norm_bias: family.norm.bias(), ..usual };
-    let program = finish(config, decoder, family.classes, &layer, &masks)?;
-    Ok(Program { prefix_width: Some(prefix_width), ..program })
+    finish(config, decoder, family.classes, &layer, &masks)
 }
 
 fn attention(family: &Family, config: Config<'_>, hidden: u64) -> Result<Attention, ShapeProblem> {

@@ -17,7 +17,9 @@ pub(super) fn finish(
     masks: &[Mask],
 ) -> Result<Program, ShapeProblem> {
     let decoder = decoder.ending_in(head::read(config)?, heads).ok_or_else(|| head::unknown(config))?;
-    Ok(decoder.program(masks, |mask| layer.masked(*mask)))
+    let Layer { attention, .. } = layer;
+    let prefix_width = Some(attention.key_value_heads.saturating_mul(attention.head_size));
+    Ok(Program { prefix_width, ..decoder.program(masks, |mask| layer.masked(*mask)) })
 }
 
 /// A classification head costs far less than a language model's, so counting the one for the other would be wrong by much.

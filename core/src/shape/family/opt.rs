@@ -105,7 +105,9 @@ fn xglm(config: Config<'_>) -> Result<Program, ShapeProblem> {
         dropout: config.is_positive_or("dropout", true)?,
         ..layer(sizes, head_size, config.required_size("ffn_dim", most::WIDTH)?, true)
     };
-    finish(config, decoder(config, sizes)?, ClassHeads::NONE, &layer, &causal(sizes))
+    let program = finish(config, decoder(config, sizes)?, ClassHeads::NONE, &layer, &causal(sizes))?;
+    // peft does not know these keys and refuses a prefix.
+    Ok(Program { prefix_width: None, ..program })
 }
 
 fn layer(sizes: Sizes, head_size: u64, inner: u64, bias: bool) -> Layer {

@@ -83,7 +83,9 @@ fn falcon(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let decoder = Decoder { embedding: "word_embeddings", ..Decoder::gpt(sizes.vocabulary, sizes.hidden, true) };
     let tied_head = flag("tie_word_embeddings", true)?;
     let heads = ClassHeads { token: Some("classifier"), ..ClassHeads::ALL };
-    finish(config, Decoder { tied_head, ..decoder }, heads, &layer, &causal(sizes))
+    let program = finish(config, Decoder { tied_head, ..decoder }, heads, &layer, &causal(sizes))?;
+    // peft builds keys for every head, which fits where they are repeated before they are kept.
+    Ok(Program { prefix_width: (new || groups == sizes.heads).then_some(sizes.hidden), ..program })
 }
 
 /// Combinations for which the class builds no norm that it then calls are refused.

@@ -206,7 +206,8 @@ impl Attention {
                 let outputs = queries.saturating_add(keys.saturating_mul(2));
                 let kind = ModuleKind::Linear { inputs: hidden, outputs, bias: self.input_bias };
                 let all = block.apply(name.clone(), kind, part, input);
-                (all, all, all)
+                // Apart from here on: a trained prefix stands beside keys and values alone.
+                (all, block.add(all, all), block.add(all, all))
             }
         };
         (query, key) = self.normed(block, query, key);
