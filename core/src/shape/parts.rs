@@ -31,5 +31,5 @@ pub(super) use layer::{Layer, Norm, Norms, Order};
 pub(super) use lightning_attention::LightningAttention;
 pub(super) use recurrent::Recurrent;
 pub(super) use short_convolution::ShortConvolution;
-pub(super) use state_space::{Mamba, Mamba2, MambaNorms};
+pub(super) use state_space::{Gating, Mamba, Mamba2, MambaNorms};
 pub(super) use tower::{Patches, Tower, TowerBlock};

@@ -11,7 +11,9 @@ use super::dense::check_head;
 use super::sizes::{Key, heads, layer_kinds};
 use facts::{Attends, Family, HeadNorm, LatentSizes, Norms, SharedExpert, Sparse};
 
+mod dbrx;
 mod facts;
+mod jetmoe;
 mod table;
 
 pub(super) use table::MODEL_TYPES;
@@ -20,6 +22,11 @@ pub(super) use table::MODEL_TYPES;
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     check_head(config)?;
     let model_type = config.text("model_type")?.unwrap_or_default();
+    match model_type {
+        "dbrx" => return dbrx::read(config),
+        "jetmoe" => return jetmoe::read(config),
+        _ => {}
+    }
     let family = table::family(model_type);
     let hidden = config.required_size("hidden_size", most::WIDTH)?;
     let layers = config.required_size("num_hidden_layers", most::LAYERS)?;

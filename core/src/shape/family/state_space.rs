@@ -5,7 +5,7 @@
 use super::super::ShapeProblem;
 use super::super::build::Builder;
 use super::super::config::{Config, most};
-use super::super::parts::{Decoder, Mamba, Mamba2, MambaNorms};
+use super::super::parts::{Decoder, Gating, Mamba, Mamba2, MambaNorms};
 use super::super::program::{Block, Program, Slot};
 use super::super::quantity::Stream;
 use super::dense::check_head;
@@ -101,6 +101,6 @@ fn mamba2(config: Config<'_>, hidden: u64) -> Result<Mamba2, ShapeProblem> {
         bias,
         output_bias: bias,
         convolution_bias: config.flag("use_conv_bias")?.unwrap_or(true),
-        norm: true,
+        gating: Gating::Normed,
     })
 }

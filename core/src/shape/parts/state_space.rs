@@ -116,8 +116,16 @@ pub(crate) struct Mamba2 {
     /// The output projection has one.
     pub(crate) output_bias: bool,
     pub(crate) convolution_bias: bool,
-    /// The result is normed as well as gated.
-    pub(crate) norm: bool,
+    pub(crate) gating: Gating,
+}
+
+/// What happens to the result ahead of the output projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gating {
+    /// It is gated.
+    Alone,
+    /// It is gated and normed, in either order.
+    Normed,
 }
 
 impl Mamba2 {
@@ -154,7 +162,10 @@ impl Mamba2 {
         let skipped = block.multiply(skip, mixed);
         let output = block.add(output, skipped);
         let gated = block.multiply(output, projected);
-        let gated = if self.norm { block.norm(name("norm"), self.inner, gated) } else { gated };
+        let gated = match self.gating {
+            Gating::Alone => gated,
+            Gating::Normed => block.norm(name("norm"), self.inner, gated),
+        };
         block.linear(name("out_proj"), (self.inner, hidden), self.output_bias, part, gated)
     }
 }

@@ -9,8 +9,8 @@ use super::super::super::program::ExpertTargets;
 use super::super::sizes::{Heads, Key};
 use super::facts::{Attends, Family, HeadNorm, LatentSizes, Norms, SharedExpert, Sparse};
 
-/// Every `model_type` that [`family`] knows.
-pub(in crate::shape::family) const MODEL_TYPES: [&str; 20] = [
+/// Every `model_type` that [`family`] knows, and two that are read apart.
+pub(in crate::shape::family) const MODEL_TYPES: [&str; 22] = [
     "mixtral",
     "qwen2_moe",
     "qwen3_moe",
@@ -31,6 +31,8 @@ pub(in crate::shape::family) const MODEL_TYPES: [&str; 20] = [
     "flex_olmo",
     "phimoe",
     "llama4_text",
+    "dbrx",
+    "jetmoe",
 ];
 
 const GATE: Router = Router::parameter("mlp.gate");

@@ -2,7 +2,7 @@
 
 use super::super::super::ShapeProblem;
 use super::super::super::config::{Config, most};
-use super::super::super::parts::{Attention, Experts, FeedForward, Mamba, Mamba2, MambaNorms, Router, Shared};
+use super::super::super::parts::{Attention, Experts, FeedForward, Gating, Mamba, Mamba2, MambaNorms, Router, Shared};
 use super::super::super::program::Program;
 use super::super::experts::counts;
 use super::super::sizes::{Heads, Key, heads, layer_kinds};
@@ -52,7 +52,7 @@ pub(super) fn falcon(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapeP
     let inner = if config.has("mamba_d_ssm") { config.size("mamba_d_ssm", most::WIDTH)? } else { Some(1024) };
     let states = Mamba2 {
         output_bias: config.flag("projectors_bias")?.unwrap_or(false),
-        norm: config.flag("mamba_rms_norm")?.unwrap_or(false),
+        gating: if config.flag("mamba_rms_norm")?.unwrap_or(false) { Gating::Normed } else { Gating::Alone },
         ..mamba2(config, sizes, inner)?
     };
     let layers = Layers {
@@ -159,6 +159,6 @@ fn mamba2(config: Config<'_>, sizes: Sizes, inner: Option<u64>) -> Result<Mamba2
         bias,
         output_bias: bias,
         convolution_bias: config.flag("mamba_conv_bias")?.unwrap_or(true),
-        norm: true,
+        gating: Gating::Normed,
     })
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::super::ShapeProblem;
 use super::super::super::config::{Config, most, shortened_text};
 use super::super::super::parts::{
-    Attention, Decoder, Experts, FeedForward, Latent, Mamba2, Projections, Router, Shared,
+    Attention, Decoder, Experts, FeedForward, Gating, Latent, Mamba2, Projections, Router, Shared,
 };
 use super::super::super::program::Program;
 use super::super::experts::counts;
@@ -86,7 +86,7 @@ fn mamba2(config: Config<'_>) -> Result<Mamba2, ShapeProblem> {
         bias,
         output_bias: bias,
         convolution_bias: convolution_bias.unwrap_or(true),
-        norm: true,
+        gating: Gating::Normed,
     })
 }
 

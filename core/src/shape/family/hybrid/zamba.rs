@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::super::ShapeProblem;
 use super::super::super::build::Builder;
 use super::super::super::config::{Config, most};
-use super::super::super::parts::{Mamba, Mamba2, MambaNorms, scores_and_values};
+use super::super::super::parts::{Gating, Mamba, Mamba2, MambaNorms, scores_and_values};
 use super::super::super::program::{Block, ModuleKind, Program, Slot, Step};
 use super::super::super::quantity::{Mask, Stream};
 use super::super::sizes::{Heads, heads, layer_kinds};
@@ -306,7 +306,7 @@ fn mamba2(config: Config<'_>, sizes: Sizes) -> Result<Mamba2, ShapeProblem> {
         bias: false,
         output_bias: false,
         convolution_bias: true,
-        norm: true,
+        gating: Gating::Normed,
     })
 }
 
