@@ -60,6 +60,11 @@ struct Row {
     #[serde(default)]
     images: u64,
     image_grid: Option<[u64; 3]>,
+    /// Tiles that the images of a sequence are cut into; each goes through the tower as an image does.
+    tiles: Option<u64>,
+    /// Those of `seq_len` that stand for images.
+    #[serde(rename = "image_tokens")]
+    _image_tokens: Option<u64>,
     parameters_total: u64,
     trainable: u64,
     forward: u128,
@@ -115,8 +120,9 @@ impl Row {
         TrainingFacts {
             trained: config.marked(self.trained.as_deref().unwrap()),
             gradient_checkpointing: self.gradient_checkpointing,
-            // transformers 5 switches both on together.
-            input_require_grads: self.input_require_grads || self.gradient_checkpointing.is_some(),
+            // transformers 5 switches both on together, for models that read tokens.
+            input_require_grads: self.input_require_grads
+                || (self.gradient_checkpointing.is_some() && config.reads_tokens()),
             ..TrainingFacts::default()
         }
     }
@@ -131,7 +137,7 @@ impl Row {
         };
         let batch = Batch {
             decoder_length: self.dec_len,
-            images: self.images * self.sequences,
+            images: self.tiles.unwrap_or(self.images) * self.sequences,
             image_grid: self.image_grid,
             ..Batch::text(self.sequences, self.seq_len)
         };
@@ -161,6 +167,12 @@ impl Row {
 }
 
 impl Config {
+    /// Neither pictures alone nor sound come first.
+    fn reads_tokens(&self) -> bool {
+        let has = |key: &str| self.config.get(key).is_some();
+        (has("vocab_size") || has("text_config")) && !has("num_mel_bins")
+    }
+
     fn marked(&self, marks: &str) -> Vec<String> {
         assert_eq!(self.parameters.len(), marks.len());
         let marked = self.parameters.iter().zip(marks.bytes()).filter(|(_, mark)| *mark == b'1');

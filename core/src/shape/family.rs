@@ -7,6 +7,7 @@ use super::program::Program;
 use super::{Shape, ShapeProblem};
 
 mod alibi;
+mod bart;
 mod clip;
 mod dense;
 mod encoders;
@@ -23,6 +24,7 @@ mod state_space;
 mod t5;
 mod vision;
 mod vision_language;
+mod whisper;
 
 /// Reads a family's configuration.
 type Read = fn(Config<'_>) -> Result<Program, ShapeProblem>;
@@ -40,6 +42,8 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&encoders::MODEL_TYPES, encoders::read),
     (&llava::MODEL_TYPES, llava::read),
     (&t5::MODEL_TYPES, t5::read),
+    (&bart::MODEL_TYPES, bart::read),
+    (&whisper::MODEL_TYPES, whisper::read),
     (&vision::MODEL_TYPES, vision::read),
 ];
 

@@ -30,6 +30,8 @@ struct Sizes {
     dropout: bool,
     /// Each block has a table of distances, not the first alone.
     own_tables: bool,
+    /// What the decoder reads: where the class classifies, the encoder's own text.
+    decoded: Stream,
 }
 
 /// What the class adds around the stacks.
@@ -44,7 +46,7 @@ enum Class {
 /// Reads a configuration of any family above.
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let class = class(config)?;
-    let sizes = sizes(config)?;
+    let sizes = sizes(config, class)?;
     let layers = config.required_size_of(&["num_layers", "num_hidden_layers"], most::LAYERS)?;
     let decoder_layers = config.size("num_decoder_layers", most::LAYERS)?.unwrap_or(layers);
     let prefix = if matches!(class, Class::Sequence(_)) { "transformer." } else { "" };
@@ -61,13 +63,13 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     program.pieces.push(Piece::once(sizes.turn(name("encoder.final_layer_norm"))));
     if class != Class::Encoder {
         tie.push(name("decoder.embed_tokens"));
-        program.pieces.push(Piece::once(sizes.stem(Stream::Decoder, name("decoder.embed_tokens"), None)));
+        program.pieces.push(Piece::once(sizes.stem(sizes.decoded, name("decoder.embed_tokens"), None)));
         program.last_layers = Some(program.pieces.len());
         program.pieces.push(stack("decoder.block", decoder_layers, true));
         program.pieces.push(Piece::once(sizes.tail(class, name("decoder.final_layer_norm"), &mut tie)));
         program.output_head = match class {
             Class::Language => Some(Cow::Borrowed("lm_head")),
-            Class::Sequence(_) => Some(Cow::Borrowed("classification_head.out_proj")),
+            Class::Sequence(_) => Some(Cow::Borrowed("classification_head")),
             Class::Encoder | Class::Bare => None,
         };
         program.classifies = matches!(class, Class::Sequence(_));
@@ -90,7 +92,7 @@ fn class(config: Config<'_>) -> Result<Class, ShapeProblem> {
     }
 }
 
-fn sizes(config: Config<'_>) -> Result<Sizes, ShapeProblem> {
+fn sizes(config: Config<'_>, class: Class) -> Result<Sizes, ShapeProblem> {
     let plain = config.text("model_type")? == Some("t5");
     let activation = config.text("feed_forward_proj")?.unwrap_or(if plain { "relu" } else { "gated-gelu" });
     let gated = activation.split_once('-').map(|(how, _)| how);
@@ -111,6 +113,7 @@ fn sizes(config: Config<'_>) -> Result<Sizes, ShapeProblem> {
         gated: gated.is_some(),
         dropout: config.is_positive_or("dropout_rate", true)?,
         own_tables: config.text("model_type")? == Some("umt5"),
+        decoded: if matches!(class, Class::Sequence(_)) { Stream::Text } else { Stream::Decoder },
     })
 }
 
@@ -135,7 +138,7 @@ impl Sizes {
     }
 
     fn block(&self, decodes: bool, table: bool) -> Block {
-        let mut block = Builder::new(if decodes { Stream::Decoder } else { Stream::Text });
+        let mut block = Builder::new(if decodes { self.decoded } else { Stream::Text });
         let branch = Branch { shift: false, dropout: self.dropout, ..Branch::before(self.hidden) };
         let mask = if decodes { Mask::Causal } else { Mask::Bidirectional };
         branch.build(&mut block, "layer.0.layer_norm", |block, input| {
@@ -191,7 +194,7 @@ impl Sizes {
     }
 
     fn tail(&self, class: Class, norm: Cow<'static, str>, tie: &mut Vec<Cow<'static, str>>) -> Block {
-        let mut block = Builder::new(Stream::Decoder);
+        let mut block = Builder::new(self.decoded);
         let normed = block.norm(norm, self.hidden, Slot::RESIDUAL);
         match class {
             Class::Language => {

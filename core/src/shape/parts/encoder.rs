@@ -80,12 +80,15 @@ impl Encoder {
             decoder.tied = tied;
             decoder.outside_all_linear = true;
         }
-        program.pieces.push(Piece::once(block.finish()));
-        program.output_head = Some(Cow::Borrowed(head.decoder));
         if tied {
             program.ties.push(vec![self.name(self.words), Cow::Borrowed(head.decoder)]);
+            program.bias_names.extend(head.bias.map(|bias| (Cow::Borrowed(bias), Cow::Borrowed(head.decoder))));
+        } else if let Some(bias) = head.bias {
+            // The second bias is then a parameter of its own that nothing reads.
+            block.module(bias, ModuleKind::Scale { weight: self.vocabulary, bias: 0 }, Part::OutputHead);
         }
-        program.bias_names.extend(head.bias.map(|bias| (Cow::Borrowed(bias), Cow::Borrowed(head.decoder))));
+        program.pieces.push(Piece::once(block.finish()));
+        program.output_head = Some(Cow::Borrowed(head.decoder));
     }
 
     /// Adds a head of linear maps with biases; each but the last keeps its width and has an activation function behind it.
@@ -98,7 +101,7 @@ impl Encoder {
             block.keep(last);
         }
         program.pieces.push(Piece::once(block.finish()));
-        program.output_head = names.last().cloned();
+        program.output_head = names.last().map(|name| classifier(name));
         program.classifies = true;
     }
 
@@ -108,4 +111,9 @@ impl Encoder {
         block.linear(name, (self.hidden, self.hidden), true, Part::OutputHead, Slot::RESIDUAL);
         program.pieces.push(Piece::once(block.finish_unread()));
     }
+}
+
+/// The name of a head as a whole, which may consist of several maps.
+fn classifier(last: &str) -> Cow<'static, str> {
+    Cow::Owned(last.split('.').next().unwrap_or_default().to_owned())
 }

@@ -94,7 +94,7 @@ impl Tower {
     /// A bare parameter that is joined to an activation, or added to it.
     pub(crate) fn parameter(&self, block: &mut Builder, name: &str, elements: u64, with: Slot) -> Slot {
         let nothing = block.slot();
-        let kind = ModuleKind::Scale { weight: elements, bias: 0 };
+        let kind = ModuleKind::Parameter { elements };
         let trained = block.apply(self.name(name), kind, Part::InputEmbeddings, nothing);
         block.add(with, trained)
     }
