@@ -47,6 +47,7 @@ impl Batch {
             Stream::Resampled { to, from } => {
                 (wide(self.sequences), wide(self.length).saturating_mul(wide(to)) / wide(from).max(1))
             }
+            Stream::Distances(most) => (wide(self.sequences), wide(self.length.min(most)).saturating_mul(2)),
             Stream::Image(length) => (wide(self.images), wide(length)),
             Stream::Grid(merged) => {
                 let [time, height, width] = self.image_grid.unwrap_or_default().map(wide);

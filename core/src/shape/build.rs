@@ -77,6 +77,11 @@ impl Builder {
         self.block.modules.len() - 1
     }
 
+    /// The module of a name, for a step that uses it once more.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.block.modules.iter().position(|module| module.name == name)
+    }
+
     /// The module that was added last.
     pub(crate) fn last(&mut self) -> Option<&mut Module> {
         self.block.modules.last_mut()

@@ -9,6 +9,7 @@ use super::{Shape, ShapeProblem};
 mod alibi;
 mod bart;
 mod clip;
+mod deberta;
 mod dense;
 mod encoders;
 mod experts;
@@ -17,6 +18,7 @@ mod gpt;
 mod hybrid;
 mod keys;
 mod llava;
+mod modernbert;
 mod opt;
 mod parallel;
 mod sizes;
@@ -40,6 +42,8 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&hybrid::MODEL_TYPES, hybrid::read),
     (&state_space::MODEL_TYPES, state_space::read),
     (&encoders::MODEL_TYPES, encoders::read),
+    (&deberta::MODEL_TYPES, deberta::read),
+    (&modernbert::MODEL_TYPES, modernbert::read),
     (&llava::MODEL_TYPES, llava::read),
     (&t5::MODEL_TYPES, t5::read),
     (&bart::MODEL_TYPES, bart::read),

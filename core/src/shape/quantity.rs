@@ -19,6 +19,8 @@ pub enum Stream {
         /// Of how many.
         from: u64,
     },
+    /// Distances between the positions that are fed, in both directions, to each side no more than this many.
+    Distances(u64),
     /// So many positions for each image.
     Image(u64),
     /// As many positions for each image as its grid has patches, divided by this number (1 before patches are merged).

@@ -1,0 +1,264 @@
+//! DeBERTa: encoders whose scores add what content and distance have to do with each other.
+//!
+//! Sources: `configuration_<family>.py` for defaults, `modeling_<family>.py` for names and order, of `transformers` 5.23.
+
+use std::borrow::Cow;
+
+use super::super::ShapeProblem;
+use super::super::build::Builder;
+use super::super::config::{Config, most};
+use super::super::head;
+use super::super::parts::{Attention, Branch, Encoder, FeedForward, MaskedHead};
+use super::super::program::{Block, ModuleKind, Piece, Program, Slot, Step};
+use super::super::quantity::{Mask, Quantity, Stream};
+use crate::flops::Part;
+
+/// Every `model_type` of the family.
+pub(super) const MODEL_TYPES: [&str; 2] = ["deberta", "deberta-v2"];
+
+const MASKED: MaskedHead = MaskedHead {
+    dense: "cls.predictions.transform.dense",
+    norm: "cls.predictions.transform.LayerNorm",
+    decoder: "cls.predictions.decoder",
+    bias: Some("cls.predictions.bias"),
+};
+
+/// Attention with distances.
+struct Disentangled {
+    hidden: u64,
+    /// Query, key and value in one module, without a bias but two of their own: the first version.
+    fused: bool,
+    distances: Option<Distances>,
+}
+
+/// What is known of distances.
+#[derive(Clone, Copy)]
+struct Distances {
+    /// Distances that are told apart.
+    stream: Stream,
+    /// Rows of their table.
+    rows: u64,
+    /// The table goes through a norm.
+    normed: bool,
+    /// Distances go through the projections that queries and keys go through.
+    shares: bool,
+    content_to_position: bool,
+    position_to_content: bool,
+}
+
+/// Reads a configuration of the family.
+pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
+    refuse(config)?;
+    let first = config.text("model_type")? == Some("deberta");
+    let hidden = config.required_size("hidden_size", most::WIDTH)?;
+    let layers = config.required_size("num_hidden_layers", most::LAYERS)?;
+    let distances = distances(config, first)?;
+    let encoder = encoder(config, hidden)?;
+    let heads = config.required_size("num_attention_heads", most::HEADS)?;
+    Attention::head_size(hidden, heads, &["num_attention_heads"])?;
+    let inner = config.required_size("intermediate_size", most::WIDTH)?;
+    let branch = Branch::of_sum(hidden, config.is_positive_or("hidden_dropout_prob", true)?);
+    let attention = Disentangled { hidden, fused: first, distances };
+    let block = block(&attention, branch, &FeedForward::plain(inner, "intermediate.dense", "output.dense"));
+    let kinds = vec![(); usize::try_from(layers).unwrap_or_default()];
+    let mut program = encoder.program(Piece::stack(encoder.name(encoder.blocks), &kinds, &mut |()| block.clone()));
+    if let Some(distances) = distances {
+        program.pieces.insert(1, Piece::once(distances.table(&encoder)));
+        program.last_layers = Some(2);
+    }
+    let pooled = [Cow::Borrowed("pooler.dense"), Cow::Borrowed("classifier")];
+    match head::ending(config)? {
+        None | Some("MaskedLM") => {
+            encoder.mask_words(&mut program, MASKED, config.flag("tie_word_embeddings")?.unwrap_or(true));
+        }
+        Some("SequenceClassification") => {
+            encoder.classify(&mut program, Stream::Pooled, &pooled, head::labels(config)?);
+        }
+        Some("TokenClassification") => {
+            let [_, classifier] = pooled;
+            encoder.classify(&mut program, Stream::Text, &[classifier], head::labels(config)?);
+        }
+        Some("QuestionAnswering") => {
+            encoder.classify(&mut program, Stream::Text, &[Cow::Borrowed("qa_outputs")], head::labels(config)?);
+        }
+        Some("Model") => {}
+        Some(_) => return Err(head::unknown(config)),
+    }
+    Ok(program)
+}
+
+/// Settings that change what is computed and that nobody has described.
+fn refuse(config: Config<'_>) -> Result<(), ShapeProblem> {
+    let not_counted = |key: &str, found: String| Err(ShapeProblem::NotCounted { key: key.to_owned(), found });
+    let hidden = config.size("hidden_size", most::WIDTH)?;
+    for key in ["embedding_size", "attention_head_size", "pooler_hidden_size"] {
+        if let Some(size) = config.size(key, most::WIDTH)?
+            && Some(size) != hidden
+        {
+            return not_counted(key, size.to_string());
+        }
+    }
+    if config.count("conv_kernel_size")?.unwrap_or(0) > 0 {
+        return not_counted("conv_kernel_size", "above 0".to_owned());
+    }
+    if config.flag("talking_head")?.unwrap_or(false) {
+        return not_counted("talking_head", "true".to_owned());
+    }
+    if !config.flag("legacy")?.unwrap_or(true) {
+        return not_counted("legacy", "false".to_owned());
+    }
+    Ok(())
+}
+
+fn encoder(config: Config<'_>, hidden: u64) -> Result<Encoder, ShapeProblem> {
+    let biased = config.flag("position_biased_input")?.unwrap_or(true);
+    let kinds = if config.count("type_vocab_size")? == Some(0) {
+        0
+    } else {
+        config.size("type_vocab_size", most::VOCABULARY)?.unwrap_or(0)
+    };
+    Ok(Encoder {
+        inside: if head::ending(config)? == Some("Model") { "" } else { "deberta" },
+        words: "embeddings.word_embeddings",
+        tables: [
+            ("embeddings.position_embeddings", if biased { positions(config)? } else { 0 }),
+            ("embeddings.token_type_embeddings", kinds),
+        ],
+        norm: "embeddings.LayerNorm",
+        blocks: "encoder.layer",
+        vocabulary: config.required_size("vocab_size", most::VOCABULARY)?,
+        embedded: hidden,
+        hidden,
+        widening: None,
+    })
+}
+
+fn positions(config: Config<'_>) -> Result<u64, ShapeProblem> {
+    Ok(config.size("max_position_embeddings", most::VOCABULARY)?.unwrap_or(512))
+}
+
+fn distances(config: Config<'_>, first: bool) -> Result<Option<Distances>, ShapeProblem> {
+    if !config.flag("relative_attention")?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let above_zero = |key: &str| {
+        let given = config.integers(key)?.and_then(|found| found.first().copied());
+        Ok::<Option<u64>, ShapeProblem>(given.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0))
+    };
+    let most_far = above_zero("max_relative_positions")?.map_or_else(|| positions(config), Ok)?.min(most::WIDTH);
+    let buckets = if first { None } else { above_zero("position_buckets")? };
+    let span = buckets.unwrap_or(most_far).min(most::WIDTH);
+    let joined = match config.texts("pos_att_type") {
+        Ok(kinds) => kinds.unwrap_or_default().join("|"),
+        Err(_) => config.text("pos_att_type")?.unwrap_or_default().to_owned(),
+    };
+    let has = |kind: &str| joined.split('|').any(|it| it.trim().eq_ignore_ascii_case(kind));
+    let norms = config.text("norm_rel_ebd")?.unwrap_or("none");
+    let rows = span.saturating_mul(2);
+    Ok(Some(Distances {
+        stream: if first { Stream::Distances(most_far) } else { Stream::Fixed(rows) },
+        rows,
+        normed: !first && norms.split('|').any(|it| it.trim().eq_ignore_ascii_case("layer_norm")),
+        shares: !first && config.flag("share_att_key")?.unwrap_or(false),
+        content_to_position: has("c2p"),
+        position_to_content: has("p2c"),
+    }))
+}
+
+impl Distances {
+    /// The table of distances, left in `SIDE`.
+    fn table(self, encoder: &Encoder) -> Block {
+        let mut block = Builder::new(self.stream);
+        let none = block.slot();
+        let kind = ModuleKind::Embedding { rows: self.rows, width: encoder.hidden };
+        let mut table = block.apply(encoder.name("encoder.rel_embeddings"), kind, Part::InputEmbeddings, none);
+        if self.normed {
+            table = block.layer_norm(encoder.name("encoder.LayerNorm"), encoder.hidden, table);
+        }
+        block.rename(table, Slot::SIDE);
+        block.finish()
+    }
+}
+
+fn block(attention: &Disentangled, branch: Branch, feed_forward: &FeedForward) -> Block {
+    let mut block = Builder::new(Stream::Text);
+    branch.build(&mut block, "attention.output.LayerNorm", |block, input| attention.build(block, input));
+    branch.build(&mut block, "output.LayerNorm", |block, input| feed_forward.build(block, branch.hidden, input));
+    block.finish()
+}
+
+impl Disentangled {
+    fn build(&self, block: &mut Builder, input: Slot) -> Slot {
+        let part = Part::AttentionProjections;
+        let square = |bias| ModuleKind::Linear { inputs: self.hidden, outputs: self.hidden, bias };
+        let [query, key, value] = if self.fused {
+            self.fused_projections(block, input)
+        } else {
+            ["query_proj", "key_proj", "value_proj"]
+                .map(|name| block.apply(format!("attention.self.{name}"), square(true), part, input))
+        };
+        let factor = u128::from(self.hidden).saturating_mul(2);
+        let pairs = block.pairs(Stream::Text, Mask::Bidirectional);
+        let mut scores = block.product(query, key, factor, pairs, Part::AttentionScores);
+        if let Some(distances) = self.distances {
+            scores = self.with_distances(block, distances, (query, key), scores);
+        }
+        block.keep(scores); // the softmax, and a dropout that is on
+        let mixed = block.product(scores, value, factor, pairs, Part::AttentionScores);
+        block.apply("attention.output.dense", square(true), part, mixed)
+    }
+
+    fn fused_projections(&self, block: &mut Builder, input: Slot) -> [Slot; 3] {
+        let outputs = self.hidden.saturating_mul(3);
+        let kind = ModuleKind::Linear { inputs: self.hidden, outputs, bias: false };
+        let all = block.apply("attention.self.in_proj", kind, Part::AttentionProjections, input);
+        let mut biased = |name: &'static str| {
+            let none = block.slot();
+            let bias = block.apply(name, ModuleKind::Parameter { elements: self.hidden }, Part::Norms, none);
+            block.add(all, bias)
+        };
+        [biased("attention.self.q_bias"), all, biased("attention.self.v_bias")]
+    }
+
+    /// What is added to the scores: content by distance, and distance by content.
+    fn with_distances(
+        &self,
+        block: &mut Builder,
+        distances: Distances,
+        (query, key): (Slot, Slot),
+        mut scores: Slot,
+    ) -> Slot {
+        let names = if self.fused { ["pos_proj", "pos_q_proj"] } else { ["pos_key_proj", "pos_query_proj"] };
+        let factor = u128::from(self.hidden).saturating_mul(2);
+        let pairs = block.pairs(distances.stream, Mask::Bidirectional);
+        // The shared projections are computed both, whichever is used.
+        let shared = distances.shares.then(|| {
+            let query = self.project(block, distances, "query_proj", true);
+            (self.project(block, distances, "key_proj", true), query)
+        });
+        let wanted = [
+            (distances.content_to_position, query, names[0], !self.fused, shared.map(|(key, _)| key)),
+            (distances.position_to_content, key, names[1], true, shared.map(|(_, query)| query)),
+        ];
+        for (_, content, name, bias, shared) in wanted.into_iter().filter(|(wanted, ..)| *wanted) {
+            let position = shared.unwrap_or_else(|| self.project(block, distances, name, bias));
+            let added = block.product(content, position, factor, pairs, Part::AttentionScores);
+            scores = block.add(scores, added);
+        }
+        scores
+    }
+
+    /// Distances through a projection, once for each pass: all sequences share them.
+    fn project(&self, block: &mut Builder, distances: Distances, name: &str, bias: bool) -> Slot {
+        let name = format!("attention.self.{name}");
+        let kind = ModuleKind::Linear { inputs: self.hidden, outputs: self.hidden, bias };
+        let module = match block.find(&name) {
+            Some(module) => module,
+            None => block.module(name, kind, Part::AttentionProjections),
+        };
+        let to = block.slot();
+        let rows = Quantity::Shared(distances.stream);
+        block.step(Step::Apply { module, from: Slot::SIDE, to, rows });
+        to
+    }
+}
