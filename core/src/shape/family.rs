@@ -19,6 +19,7 @@ mod hybrid;
 mod keys;
 mod llava;
 mod modernbert;
+mod minicpm;
 mod opt;
 mod parallel;
 mod sizes;
@@ -38,6 +39,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&parallel::MODEL_TYPES, parallel::read),
     (&opt::MODEL_TYPES, opt::read),
     (&alibi::MODEL_TYPES, alibi::read),
+    (&minicpm::MODEL_TYPES, minicpm::read),
     (&experts::MODEL_TYPES, experts::read),
     (&hybrid::MODEL_TYPES, hybrid::read),
     (&state_space::MODEL_TYPES, state_space::read),

@@ -3,13 +3,13 @@
 use super::super::build::Builder;
 use super::super::program::{Block, Slot};
 use super::super::quantity::{Mask, Stream};
-use super::{Attention, FeedForward};
+use super::{Attention, FeedForward, LatentAttention};
 
 /// One block.
 #[derive(Clone, Debug)]
-pub(crate) struct Layer {
+pub(crate) struct Layer<A = Attention> {
     pub(crate) hidden: u64,
-    pub(crate) attention: Attention,
+    pub(crate) attention: A,
     pub(crate) feed_forward: FeedForward,
     pub(crate) norm: Norm,
     pub(crate) order: Order,
@@ -98,18 +98,38 @@ impl Norm {
     }
 }
 
+/// A kind of attention.
+pub(crate) trait Attend {
+    /// Leads an activation of this width through it.
+    fn attend(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot;
+}
+
+impl Attend for Attention {
+    fn attend(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
+        self.build(block, hidden, input)
+    }
+}
+
+impl Attend for LatentAttention {
+    fn attend(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
+        self.build(block, hidden, input)
+    }
+}
+
 impl Layer {
     /// The block with another mask.
     pub(crate) fn masked(&self, mask: Mask) -> Block {
         Self { attention: Attention { mask, ..self.attention.clone() }, ..self.clone() }.build()
     }
+}
 
+impl<A: Attend> Layer<A> {
     /// Modules and steps of the block.
     pub(crate) fn build(&self) -> Block {
         let mut block = Builder::new(Stream::Text);
         match self.order {
             Order::Sequential { attention, feed_forward } => {
-                self.branch(&mut block, attention, |block, input| self.attention.build(block, self.hidden, input));
+                self.branch(&mut block, attention, |block, input| self.attention.attend(block, self.hidden, input));
                 self.branch(&mut block, feed_forward, |block, input| {
                     self.feed_forward.build(block, self.hidden, input)
                 });
@@ -139,7 +159,7 @@ impl Layer {
     fn both(&self, block: &mut Builder, first: &'static str, second: Option<&'static str>) {
         let input = self.norm.build(block, first, self.hidden, Slot::RESIDUAL);
         let second = second.map_or(input, |name| self.norm.build(block, name, self.hidden, Slot::RESIDUAL));
-        let attended = self.attention.build(block, self.hidden, input);
+        let attended = self.attention.attend(block, self.hidden, input);
         let widened = self.feed_forward.build(block, self.hidden, second);
         let both = block.add(attended, widened);
         self.join(block, both);
