@@ -241,10 +241,14 @@ impl Attention {
                 (block.norm(query_norm, self.width(), query), block.norm(key_norm, keys, key))
             }
             HeadNorms::Each { query: query_norm, key: key_norm } => {
+                let kind = ModuleKind::Scale { weight: size, bias: 0 };
                 let mut numbered = |name: &str, heads: u64, from: Slot| {
-                    let each = (0..heads).map(|head| block.norm(format!("{name}.{head}"), size, from));
-                    let normed: Vec<Slot> = each.collect();
-                    normed.into_iter().reduce(|all, one| block.add(all, one)).unwrap_or(from)
+                    let (one, all) = (block.slot(), block.slot());
+                    for head in 0..heads {
+                        block.apply_to(format!("{name}.{head}"), kind, Part::Norms, from, one);
+                        block.step(Step::Add { from: if head == 0 { one } else { all }, with: one, to: all });
+                    }
+                    all
                 };
                 (numbered(query_norm, self.heads, query), numbered(key_norm, self.key_value_heads, key))
             }
