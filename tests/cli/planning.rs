@@ -38,7 +38,46 @@ fn the_whole_answer_reads_so() {
     let place = place();
     write_base(&place, "base", 3_000_000_000_000_000);
     let answer = plan(&place, "--seq-len 64 --sequences 2 --tokens 1e9 --gpu 2xL4 --utilisation 30% --compare");
-    insta::assert_snapshot!(answer.data(), @"");
+    insta::assert_snapshot!(answer.data(), @r"
+    job        1000000000 tokens: 7812500 micro-batches of 2 x 64 positions in 1 epoch
+    method     full: 115008 of 115008 parameters trained
+    FLOP                           forward         backward  recompute
+    attention-projections   49152000000000   98304000000000          0
+    attention-scores        32768000000000   65536000000000          0
+    mlp                     98304000000000  196608000000000          0
+    output-head             40960000000000   81920000000000          0
+    sum                    221184000000000  442368000000000          0
+    training   663552000000000 (forward + backward; attention full)
+    range      4.44e14 FLOP to 6.64e14 FLOP
+               attention-convention (down to 6.15e14): the whole score matrix is counted, as eager and sdpa compute it; other kernels skip what the mask hides
+               sequence-lengths (down to 5.67e14): each sequence is taken as long as --seq-len, without padding; --lengths counts them as they are
+               output-head (down to 5.41e14): counted at every position; a trainer may leave out those without a label, as trl does on a GPU
+               at the low end the verdict is below
+    verdict    near the line at 66.36 % of it: inside the permitted margin of estimation
+    status     open: compute alone does not decide it
+    line       1.00e15 FLOP: a third of the base model's training compute
+               Guidelines C(2025) 7719 final, paragraph 60 (63 as printed in C(2025) 5045)
+    spent      6.64e14 FLOP
+    ratio      0.221184 of the base model's compute
+    rules      eu-gpai-2026-07-27 as of 2026-11-21
+    questions  acts-for-original-provider, non-professional-or-research, placed-on-union-market, changed-significantly: `flopsmeter modifications answer` records answers
+    head-room  near from 5.38e14 FLOP, after 8.11e8 tokens of such a job; nothing left
+               exceeds from 1.00e15 FLOP, after 1.51e9 tokens of such a job; 3.36e14 FLOP and 5.07e8 tokens left
+    expected   2 x L4: about 9.1 s, about 1300 J at the boards' rated power (30 % of 1.21e14 FLOP/s each; hosts, network and cooling not included)
+    method       asked for              checkpointing  trained  training  executed  % of line  verdict  tokens until exceeds
+    full                                none            115008   6.64e14   6.64e14      66.36  near                   1.51e9
+    full                                non-reentrant   115008   6.64e14   8.11e14      66.36  near                   1.51e9
+    lora         rank 16 on all-linear  none             32768   6.49e14   6.49e14      64.92  near                   1.54e9
+    lora         rank 16 on all-linear  non-reentrant    32768   6.72e14   9.13e14      67.17  near                   1.49e9
+    qlora        rank 16 on all-linear  none             32768   6.49e14   6.49e14      64.92  near                   1.54e9
+    qlora        rank 16 on all-linear  non-reentrant    32768   6.72e14   9.13e14      67.17  near                   1.49e9
+    dora         rank 16 on all-linear  none             33792   6.88e14   6.88e14      68.81  near                   1.45e9
+    dora         rank 16 on all-linear  non-reentrant    33792   7.11e14   9.95e14      71.07  near                   1.41e9
+    last-layers  2 blocks               none             73984   6.23e14   6.23e14      62.26  near                   1.61e9
+    last-layers  2 blocks               non-reentrant    73984   6.23e14   7.70e14      62.26  near                   1.61e9
+    head-only                           none             20480   2.62e14   2.62e14      26.21  below                  3.81e9
+    head-only                           non-reentrant    20480   5.16e14   6.64e14      51.61  below                  1.94e9
+    ");
 }
 
 #[test]
@@ -273,4 +312,44 @@ fn bad_words_are_refused_by_name() {
     assert!(named.stderr.contains("because: line 2: `-3` is no whole number of positions"), "{}", named.stderr);
     let compare = place.flopsmeter("plan --base meta-llama/Llama-3.1-8B --compare");
     assert!(compare.refusal(2).contains("--compare counts products"));
+}
+
+/// A small vision transformer: four patches and the position of the class.
+fn tiny_vit() -> Value {
+    json!({
+        "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 8, "patch_size": 4, "num_channels": 3
+    })
+}
+
+#[test]
+fn a_length_that_the_configuration_settles_is_not_asked_for() {
+    let place = place();
+    place.write_json("vit.json", &tiny_vit());
+    let plan = |options: &str| place.flopsmeter(&format!("plan --json --config vit.json {options}"));
+    let derived = plan("--sequences 3").json();
+    assert_eq!((&derived["job"]["seq_len"], &derived["tokens"]), (&json!(5), &json!("15")));
+    assert_eq!(derived["flops"], plan("--sequences 3 --seq-len 5").json()["flops"]);
+    assert!(derived["uncertainty"].as_array().unwrap().is_empty(), "{}", derived["uncertainty"]);
+    assert!(plan("--seq-len 6").refusal(2).contains("--seq-len 6 contradicts the configuration"));
+}
+
+#[test]
+fn a_decoder_and_images_are_counted_or_refused() {
+    let place = place();
+    let t5 = json!({
+        "model_type": "t5", "vocab_size": 96, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
+        "architectures": ["T5ForConditionalGeneration"]
+    });
+    place.write_json("t5.json", &t5);
+    let plan = |options: &str| place.flopsmeter(&format!("plan --json --config t5.json --seq-len 12 {options}"));
+    let alike = plan("").json();
+    assert_eq!(alike["flops"], plan("--decoder-len 12").json()["flops"], "a default that is said");
+    assert!(alike["defaults"].to_string().contains("--decoder-len 12"));
+    let shorter = plan("--decoder-len 3").json();
+    assert!(flop(&shorter["flops"]["training"]) < flop(&alike["flops"]["training"]));
+    let refused =
+        |options: &str| place.flopsmeter(&format!("plan --config config.json {options}")).refusal(2).to_owned();
+    assert!(refused("--decoder-len 3").contains("this model has no decoder"));
+    assert!(refused("--images 1").contains("this model looks at no images"));
 }

@@ -9,6 +9,7 @@ use super::job::{Beside, Job, Passes};
 use super::lengths::Lengths;
 use crate::flops::{Attention, Cost, Count, Part};
 use crate::rules::Fraction;
+use crate::shape::{Quantity, Stream};
 use crate::unit::Flops;
 
 /// Model operations between bounds.
@@ -92,12 +93,13 @@ impl Range {
         }
         let fewer_passes = if known.micro_batch { Flops::ZERO } else { beyond_one_pass(job, passes) };
         reasons.extend(larger_micro_batch(best, fewer_passes));
+        let skipped = |count: &Count| if predicts_each_position(cost) { head(count) } else { Flops::ZERO };
         let all = || others.iter().chain([job]);
         let least = |job: &Job| {
             let count = count_of(job, &visible);
-            Flops((count.training().0 - head(&count).0).saturating_sub(fewer_passes.0))
+            Flops((count.training().0 - skipped(&count).0).saturating_sub(fewer_passes.0))
         };
-        reasons.extend(skipped_head(best, head(count)));
+        reasons.extend(skipped_head(best, skipped(count)));
         reasons.extend(routing(count));
         Self {
             low: all().map(least).fold(best, Ord::min),
@@ -131,6 +133,14 @@ impl Range {
         });
         Self { low, best, high, reasons: [Some(own), frozen].into_iter().flatten().collect() }
     }
+}
+
+/// Whether the output head works at every position, as that of a language model does and that of a classifier may not.
+fn predicts_each_position(cost: &Cost) -> bool {
+    let each = Quantity::Positions;
+    cost.terms().iter().any(|term| {
+        term.part == Part::OutputHead && [each(Stream::Text), each(Stream::Decoder)].contains(&term.quantity)
+    })
 }
 
 /// Operations of the output head.

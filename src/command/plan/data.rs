@@ -67,7 +67,8 @@ impl Data {
         refuse_nothing(arguments)?;
         let mut defaults = Vec::new();
         let packs = arguments.batching == BatchingChoice::Packed;
-        let seq_len = match arguments.seq_len {
+        let settled = settled_length(arguments, model)?;
+        let seq_len = match arguments.seq_len.or(settled) {
             None if arguments.lengths.is_none() || packs => {
                 defaults.push(format!("--seq-len {USUAL_LENGTH}"));
                 Some(USUAL_LENGTH)
@@ -84,7 +85,8 @@ impl Data {
                 let length = seq_len.unwrap_or(USUAL_LENGTH);
                 let count = tokens.map_or(sequences, |tokens| tokens.0.div_ceil(length));
                 let lengths = Lengths::uniform(length, count).context("a job of no tokens trains on nothing")?;
-                (lengths, knowledge(arguments, model))
+                let knowledge = if settled.is_some() { Knowledge::Each } else { knowledge(arguments, model) };
+                (lengths, knowledge)
             }
         };
         let batching = match arguments.batching {
@@ -94,13 +96,72 @@ impl Data {
         };
         let job = Job { lengths, batching, sequences, seq_len, epochs: arguments.epochs };
         let known = Known { lengths: knowledge, micro_batch: arguments.sequences.is_some() };
-        let beside = Beside {
-            decoder_length: arguments.decoder_len.unwrap_or(0),
-            images: arguments.images.unwrap_or(0),
-            image_grid: arguments.image_grid,
-        };
-        Ok(Self { size: size(&job, arguments), job, beside, known, defaults })
+        let beside = beside(arguments, model, settled, seq_len, &mut defaults)?;
+        Ok(Self { size: size(&job, &beside, arguments), job, beside, known, defaults })
     }
+}
+
+/// Some configurations settle how long a sequence is: the patches of an image, a stretch of sound.
+fn settled_length(arguments: &PlanArguments, model: Option<&Model>) -> Result<Option<u64>, UsageProblem> {
+    let Some(length) = model.and_then(|model| model.shape.sequence_length()) else { return Ok(None) };
+    if let Some(given) = arguments.seq_len.filter(|given| *given != length) {
+        return Err(UsageProblem(format!(
+            "--seq-len {given} contradicts the configuration, by which each sequence has {length} positions; leave it out"
+        )));
+    }
+    if arguments.lengths.is_some() {
+        return Err(UsageProblem(format!(
+            "--lengths contradicts the configuration, by which each sequence has {length} positions; leave it out"
+        )));
+    }
+    Ok(Some(length))
+}
+
+/// What each sequence brings besides; what the model does not read, or cannot do without, is a contradiction.
+fn beside(
+    arguments: &PlanArguments,
+    model: Option<&Model>,
+    settled: Option<u64>,
+    seq_len: Option<u64>,
+    defaults: &mut Vec<String>,
+) -> Result<Beside, UsageProblem> {
+    let refuse = |text: &str| Err(UsageProblem(text.to_owned()));
+    let Some(model) = model else {
+        let given = arguments.decoder_len.is_some() || arguments.images.is_some();
+        return if given {
+            refuse("--decoder-len and --images are counted from the model's shape; give it with --config")
+        } else {
+            Ok(Beside::default())
+        };
+    };
+    let decoder_length = match arguments.decoder_len {
+        Some(_) if !model.decodes() => {
+            return refuse("--decoder-len: this model has no decoder beside an encoder; leave it out");
+        }
+        Some(given) => given,
+        None if !model.decodes() => 0,
+        None => match seq_len.filter(|_| settled.is_none()) {
+            Some(length) => {
+                defaults.push(format!("--decoder-len {length}"));
+                length
+            }
+            None => return refuse("this model has a decoder; give the positions that it reads with --decoder-len"),
+        },
+    };
+    let images = arguments.images.unwrap_or(0);
+    if images > 0 && !model.sees() {
+        return refuse("--images: this model looks at no images beside its text; leave it out");
+    }
+    if images > 0 && model.sees_any_size() && arguments.image_grid.is_none() {
+        return refuse("--images: this model takes images of any size; give their patches with --image-grid");
+    }
+    if arguments.image_grid.is_some() && !model.sees_any_size() {
+        return refuse("--image-grid: the configuration settles the size of this model's images; leave it out");
+    }
+    if model.sees() && arguments.images.is_none() {
+        defaults.push("--images 0".to_owned());
+    }
+    Ok(Beside { decoder_length, images, image_grid: arguments.image_grid })
 }
 
 /// A size of zero is a slip of the hand.
@@ -133,7 +194,7 @@ fn read_lengths(arguments: &PlanArguments) -> anyhow::Result<Lengths> {
     Lengths::parse(&text).with_context(|| format!("{} is no length file", path.display()))
 }
 
-fn size(job: &Job, arguments: &PlanArguments) -> JobSize {
+fn size(job: &Job, beside: &Beside, arguments: &PlanArguments) -> JobSize {
     let micro_batches = job.micro_batches();
     let rows = match job.batching {
         Batching::Packed => job.lengths.tokens().div_ceil(u128::from(job.seq_len.unwrap_or(1).max(1))),
@@ -156,9 +217,9 @@ fn size(job: &Job, arguments: &PlanArguments) -> JobSize {
         micro_batches,
         last_sequences,
         epochs: job.epochs,
-        decoder_len: arguments.decoder_len,
-        images: arguments.images,
-        image_grid: arguments.image_grid,
+        decoder_len: Some(beside.decoder_length).filter(|length| *length > 0),
+        images: Some(beside.images).filter(|images| *images > 0),
+        image_grid: beside.image_grid,
         lengths,
     }
 }

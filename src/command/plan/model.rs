@@ -1,9 +1,12 @@
 //! The model's shape, from wherever it is given.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use flopsmeter_core::shape::Shape;
+use flopsmeter_core::flops::Network;
+use flopsmeter_core::method::{Method, MethodProblem, TrainingOptions};
+use flopsmeter_core::shape::{Quantity, Shape, Stream};
 use serde_json::Value;
 
 use crate::args::PlanArguments;
@@ -14,6 +17,25 @@ pub(super) struct Model {
     pub(super) shape: Shape,
     /// The most positions of a sequence, where the configuration says.
     pub(super) positions: Option<u64>,
+    /// The lines of positions that the network reads.
+    pub(super) streams: BTreeSet<Stream>,
+}
+
+impl Model {
+    /// It has a decoder beside its encoder.
+    pub(super) fn decodes(&self) -> bool {
+        self.streams.contains(&Stream::Decoder)
+    }
+
+    /// It looks at images beside its text.
+    pub(super) fn sees(&self) -> bool {
+        self.streams.iter().any(|stream| matches!(stream, Stream::Image(_) | Stream::Grid(_)))
+    }
+
+    /// Its images have any size.
+    pub(super) fn sees_any_size(&self) -> bool {
+        self.streams.iter().any(|stream| matches!(stream, Stream::Grid(_)))
+    }
 }
 
 /// Reads `--config`, else the folder that `--base` names; `None` where neither holds a configuration.
@@ -30,7 +52,21 @@ fn read_config(path: &Path) -> anyhow::Result<Model> {
     let not_json = || format!("{} is no JSON; name a config.json of the Hugging Face form", file.display());
     let config: Value = serde_json::from_str(&text).with_context(not_json)?;
     let shape = Shape::from_config(&config).with_context(|| format!("{} cannot be counted", file.display()))?;
-    Ok(Model { shape, positions: positions(&config) })
+    let streams = streams(&shape).with_context(|| format!("{} cannot be counted", file.display()))?;
+    Ok(Model { shape, positions: positions(&config), streams })
+}
+
+fn streams(shape: &Shape) -> Result<BTreeSet<Stream>, MethodProblem> {
+    let network = Network::from_method(shape, &Method::full(), &TrainingOptions::default())?;
+    let mut streams = BTreeSet::new();
+    for term in network.cost().terms() {
+        match term.quantity {
+            Quantity::Positions(stream) => streams.extend([stream]),
+            Quantity::Pairs { query, key, .. } => streams.extend([query, key]),
+            _ => {}
+        }
+    }
+    Ok(streams)
 }
 
 /// `max_position_embeddings`, or what a family calls it.
