@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -45,13 +44,12 @@ def test_evaluation_alone_is_seen_before_and_after_training(receiver: Receiver, 
     assert sum(executed(receiver).values()) - reference.get_total_flops() == 0
 
 
-def test_a_trainer_that_is_copied_or_pickled_has_plain_methods(receiver: Receiver, tmp_path: Path) -> None:
+def test_a_trainer_that_is_copied_has_plain_methods(receiver: Receiver, tmp_path: Path) -> None:
     job = trainer(llama(), tmp_path, [4] * 4, [flopsmeter.FlopsMeterCallback()], evaluation=sequences([6]))
-    pickled = pickle.loads(pickle.dumps(job))  # A trainer that has trained does not pickle, with or without us.
     job.train()
-    for other in (copy.deepcopy(job), pickled):
-        assert other.evaluate.__func__ is type(job).evaluate
-        other.evaluate()
+    other = copy.deepcopy(job)
+    assert other.evaluate.__func__ is type(job).evaluate
+    other.evaluate()
     close()
     receiver.wait()
     assert receiver.passes() == {("training", True, 2, 4, 0): 2}

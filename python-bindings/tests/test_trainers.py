@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models import llama, sequences, trainer
 from oracle import counter, executed, findings
 from receiver import Receiver
 
@@ -37,6 +38,25 @@ def run(job: Any, receiver: Receiver) -> dict[str, int]:
     return counted
 
 
+def test_a_plain_trainer_that_accumulates_evaluates_and_resumes(receiver: Receiver, tmp_path: Path) -> None:
+    settings = {
+        "gradient_accumulation_steps": 2,
+        "eval_strategy": "epoch",
+        "evaluation": sequences([6, 4]),
+        "save_strategy": "steps",
+        "save_steps": 1,
+    }
+    with counter() as reference:
+        for steps, resume in ((2, False), (4, True)):
+            job = trainer(llama(), tmp_path, [5, 9, 4, 4, 7, 3, 6], callbacks(), max_steps=steps, **settings)
+            job.train(resume_from_checkpoint=resume)
+    receiver.wait(processes=2)
+    counted = executed(receiver)
+    assert counted.keys() == {"training", "evaluation"}
+    assert sum(counted.values()) - reference.get_total_flops() == 0
+    assert {(row["step"], row["first_step"]) for row in receiver.messages("progress")} >= {(2, 0), (4, 2)}
+
+
 def sft(folder: Path, **changes: Any) -> Any:
     return trl.SFTTrainer(
         model=trl_jobs.policy(),
@@ -63,9 +83,9 @@ def test_sft(receiver: Receiver, tmp_path: Path, changes: dict[str, Any]) -> Non
     assert counted.keys() == {"training"}
 
 
-def preference(folder: Path, trainer: Any, config: Any, model: Any = None, **changes: Any) -> Any:
+def preference(folder: Path, kind: Any, config: Any, model: Any = None, **changes: Any) -> Any:
     peft_config = changes.pop("peft_config", None)
-    return trainer(
+    return kind(
         model=trl_jobs.policy() if model is None else model,
         args=config(**settings(folder, **changes)),
         train_dataset=trl_jobs.preferences(),
@@ -73,7 +93,7 @@ def preference(folder: Path, trainer: Any, config: Any, model: Any = None, **cha
         processing_class=trl_jobs.tokenizer(),
         callbacks=callbacks(),
         **({} if peft_config is None else {"peft_config": peft_config}),
-        **({"ref_model": trl_jobs.policy()} if trainer in (trl.DPOTrainer, trl.KTOTrainer) and peft_config is None else {}),
+        **({"ref_model": trl_jobs.policy()} if kind is trl.DPOTrainer and peft_config is None else {}),
     )
 
 
@@ -130,9 +150,9 @@ def test_kto(receiver: Receiver, tmp_path: Path) -> None:
     assert counted.keys() == {"training", "policy-scoring", "reference-model"}
 
 
-def online(folder: Path, trainer: Any, config: Any, rewards: list[Any], **changes: Any) -> Any:
+def online(folder: Path, kind: Any, config: Any, rewards: list[Any], **changes: Any) -> Any:
     adapters = {"peft_config": changes.pop("peft_config")} if "peft_config" in changes else {}
-    return trainer(
+    return kind(
         model=trl_jobs.policy(),
         reward_funcs=[*rewards, lambda completions, **_: [float(len(text)) for text in completions]],
         reward_processing_classes=[*(trl_jobs.tokenizer() for _ in rewards), None],
