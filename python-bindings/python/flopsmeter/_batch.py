@@ -43,62 +43,46 @@ class Reader:
 
     def __init__(self, plain: Module) -> None:
         self._plain = plain
-        self._places = {name: index for index, name in enumerate(inspect.signature(plain.forward).parameters)}
+        self._names = tuple(inspect.signature(plain.forward).parameters)
         config: Any = getattr(plain, "config", None)
         self._config = config
         self._has_decoder = bool(getattr(config, "is_encoder_decoder", False))
 
-    def argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An argument, however it was passed."""
-        value = kwargs.get(name)
-        if value is None and args:
-            index = self._places.get(name, len(args))
-            if index < len(args):
-                value = args[index]
-        return value
-
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> Batch | None:
         """What the call works on; None if it has nothing that we know."""
-        size = self._size(args, kwargs)
+        call = {**dict(zip(self._names, args, strict=False)), **kwargs} if args else kwargs
+        size = self._size(call)
         if size is None:
             return None
         batch = Batch(*size)
-        cache = self.argument("past_key_values", args, kwargs)
+        cache = call.get("past_key_values")
         if self._has_decoder:
-            batch.extras["decoder_length"] = self._decoder_length(batch, args, kwargs)
+            batch.extras["decoder_length"] = _decoder_length(batch, call)
         if cache is not None:
             batch.cached = True
             batch.cached_length = _cached_length(cache, batch.extras.get("decoder_length", batch.length))
             # The first step after an encoder that ran by itself stands for it too.
-            if self._has_decoder and batch.cached_length and self.argument("encoder_outputs", args, kwargs) is not None:
+            if self._has_decoder and batch.cached_length and call.get("encoder_outputs") is not None:
                 batch.extras["encoder_skipped"] = True
-        mask = self.argument("attention_mask", args, kwargs)
-        self._read_real_tokens(batch, mask, args, kwargs)
+        mask = call.get("attention_mask")
+        self._read_real_tokens(batch, mask, call)
         if mask is None and cache is None:
-            self._read_packing(batch, args, kwargs)
-        self._read_head(batch, args, kwargs, gradient)
-        self._read_images(batch, args, kwargs)
+            _read_packing(batch, call)
+        _read_head(batch, call, gradient)
+        if "pixel_values" in call or "pixel_values_videos" in call:
+            _read_images(batch, call)
         return batch
 
-    def _size(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
-        tokens, dimensions = self.argument("input_ids", args, kwargs), 2
+    def _size(self, call: dict[str, Any]) -> tuple[int, int] | None:
+        tokens, dimensions = call.get("input_ids"), 2
         if tokens is None:
-            tokens, dimensions = self.argument("inputs_embeds", args, kwargs), 3
+            tokens, dimensions = call.get("inputs_embeds"), 3
         if tokens is not None:
-            shape = getattr(tokens, "shape", ())
+            shape: tuple[int, ...] = getattr(tokens, "shape", ())
             return (shape[0], shape[1]) if len(shape) == dimensions else None
         if self._has_decoder:
-            return self._encoder_size(args, kwargs)
-        return self._patches(self.argument("pixel_values", args, kwargs))
-
-    def _encoder_size(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
-        outputs = self.argument("encoder_outputs", args, kwargs)
-        if outputs is not None:
-            shape = outputs[0].shape
-            return shape[0], shape[1]
-        frames = self.argument("input_features", args, kwargs)
-        # The second convolution of a Whisper encoder halves the frames.
-        return None if frames is None or frames.dim() != 3 else (frames.shape[0], frames.shape[2] // 2)
+            return _encoder_size(call)
+        return self._patches(call.get("pixel_values"))
 
     def _patches(self, pixels: Any) -> tuple[int, int] | None:
         """Positions of a vision transformer: a patch each, and the tokens it adds."""
@@ -114,70 +98,39 @@ class Reader:
                 added += parameter.shape[1]
         return pixels.shape[0], (pixels.shape[2] // side) * (pixels.shape[3] // side) + added
 
-    def _decoder_length(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels"):
-            value = self.argument(name, args, kwargs)
-            if isinstance(value, torch.Tensor) and value.dim() >= 2:
-                return value.shape[1]
-        # Classification heads of encoder-decoders feed the decoder what the encoder read.
-        return batch.length
-
-    def _read_real_tokens(self, batch: Batch, mask: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _read_real_tokens(self, batch: Batch, mask: Any, call: dict[str, Any]) -> None:
         """Without a mask the model attends to every position."""
-        parts = [_real(mask, batch.sequences, batch.length)]
-        if self._has_decoder:
+        real = _real(mask, batch.sequences, batch.length)
+        if self._has_decoder and real is not None:
             length = batch.extras["decoder_length"]
-            own = self.argument("decoder_attention_mask", args, kwargs)
-            labels = self.argument("labels", args, kwargs)
+            own = call.get("decoder_attention_mask")
+            labels = call.get("labels")
             if own is None and isinstance(labels, torch.Tensor) and labels.shape == (batch.sequences, length):
                 own = labels != IGNORED_LABEL
-            parts.append(_real(own, batch.sequences, length))
-        if all(isinstance(part, int) for part in parts):
-            batch.real_tokens = sum(parts)
-        elif all(part is not None for part in parts):
-            batch.later.append(("real_tokens", sum(parts), int))
+            decoded = _real(own, batch.sequences, length)
+            real = None if decoded is None else real + decoded
+        if isinstance(real, torch.Tensor):
+            batch.later.append(("real_tokens", real, int))
+        else:
+            batch.real_tokens = real
 
-    def _read_packing(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        borders = kwargs.get("cu_seq_lens_q")
-        if isinstance(borders, torch.Tensor) and borders.dim() == 1:
-            _now_or_later(batch, "packed", borders, _between_borders)
-            return
-        positions = self.argument("position_ids", args, kwargs)
-        if isinstance(positions, torch.Tensor) and positions.dim() >= 2:
-            # Rotary positions of several kinds (time, height, width) stand in front of the rows.
-            while positions.dim() > 2:
-                positions = positions[0]
-            if positions.shape[-1] == batch.length:
-                _now_or_later(batch, "packed", positions == 0, _between_starts)
-            return
-        numbers = kwargs.get("seq_idx")
-        if isinstance(numbers, torch.Tensor) and numbers.shape == (batch.sequences, batch.length):
-            _now_or_later(batch, "packed", numbers, _between_changes)
+def _encoder_size(call: dict[str, Any]) -> tuple[int, int] | None:
+    outputs = call.get("encoder_outputs")
+    if outputs is not None:
+        shape = outputs[0].shape
+        return shape[0], shape[1]
+    frames = call.get("input_features")
+    # The second convolution of a Whisper encoder halves the frames.
+    return None if frames is None or frames.dim() != 3 else (frames.shape[0], frames.shape[2] // 2)
 
-    def _read_head(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> None:
-        if kwargs.get("fused_lm_head"):
-            _read_fused_head(batch, kwargs, gradient)
-            return
-        kept = self.argument("logits_to_keep", args, kwargs)
-        if isinstance(kept, torch.Tensor):
-            batch.extras["head_positions"] = batch.sequences * kept.numel()
-        elif kept:
-            batch.extras["head_positions"] = batch.sequences * min(int(kept), batch.length)
 
-    def _read_images(self, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        images = 0
-        for pixels, grids in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
-            values = self.argument(pixels, args, kwargs)
-            if not isinstance(values, torch.Tensor):
-                continue
-            grid = self.argument(grids, args, kwargs)
-            if isinstance(grid, torch.Tensor) and grid.dim() == 2:
-                images += grid.shape[0]
-                _now_or_later(batch, "image_grid", grid, _grids)
-            elif values.dim() >= 4:
-                images += values.shape[0] * (values.shape[1] if values.dim() == 5 else 1)
-        if images:
-            batch.extras["images"] = images
+def _decoder_length(batch: Batch, call: dict[str, Any]) -> int:
+    for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels"):
+        value = call.get(name)
+        if isinstance(value, torch.Tensor) and value.dim() >= 2:
+            return int(value.shape[1])
+    # Classification heads of encoder-decoders feed the decoder what the encoder read.
+    return batch.length
 
 
 def _real(mask: Any, sequences: int, length: int) -> Any:
@@ -188,13 +141,16 @@ def _real(mask: Any, sequences: int, length: int) -> Any:
         return None
     own = mask if mask.shape[1] == length else mask[:, -length:]
     if is_on_host(mask):
-        return int(torch.count_nonzero(own))
+        real = int(own.sum())
+        # Masks that number the documents of a row are no sums of ones.
+        return real if real <= sequences * length else int(torch.count_nonzero(own))
     return torch.count_nonzero(own) if can_arrive(mask) else None
 
 
 def is_on_host(tensor: torch.Tensor) -> bool:
     """Whether its values can be read without waiting."""
-    return tensor.is_cpu
+    on_host: bool = tensor.is_cpu
+    return on_host
 
 
 def can_arrive(tensor: torch.Tensor) -> bool:
@@ -243,13 +199,58 @@ def _grids(grids: torch.Tensor) -> list[tuple[int, list[int]]]:
     return list(zip(counts.tolist(), rows.tolist(), strict=True))
 
 
-def _read_fused_head(batch: Batch, kwargs: dict[str, Any], gradient: bool) -> None:
+def _read_packing(batch: Batch, call: dict[str, Any]) -> None:
+    borders = call.get("cu_seq_lens_q")
+    if isinstance(borders, torch.Tensor) and borders.dim() == 1:
+        _now_or_later(batch, "packed", borders, _between_borders)
+        return
+    positions = call.get("position_ids")
+    if isinstance(positions, torch.Tensor) and positions.dim() >= 2:
+        # Rotary positions of several kinds (time, height, width) stand in front of the rows.
+        while positions.dim() > 2:
+            positions = positions[0]
+        if positions.shape[-1] == batch.length:
+            _now_or_later(batch, "packed", positions == 0, _between_starts)
+        return
+    numbers = call.get("seq_idx")
+    if isinstance(numbers, torch.Tensor) and numbers.shape == (batch.sequences, batch.length):
+        _now_or_later(batch, "packed", numbers, _between_changes)
+
+
+def _read_head(batch: Batch, call: dict[str, Any], gradient: bool) -> None:
+    if call.get("fused_lm_head"):
+        _read_fused_head(batch, call, gradient)
+        return
+    kept = call.get("logits_to_keep")
+    if isinstance(kept, torch.Tensor):
+        batch.extras["head_positions"] = batch.sequences * kept.numel()
+    elif kept:
+        batch.extras["head_positions"] = batch.sequences * min(int(kept), batch.length)
+
+
+def _read_images(batch: Batch, call: dict[str, Any]) -> None:
+    images = 0
+    for pixels, grids in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
+        values = call.get(pixels)
+        if not isinstance(values, torch.Tensor):
+            continue
+        grid = call.get(grids)
+        if isinstance(grid, torch.Tensor) and grid.dim() == 2:
+            images += grid.shape[0]
+            _now_or_later(batch, "image_grid", grid, _grids)
+        elif values.dim() >= 4:
+            images += values.shape[0] * (values.shape[1] if values.dim() == 5 else 1)
+    if images:
+        batch.extras["images"] = images
+
+
+def _read_fused_head(batch: Batch, call: dict[str, Any], gradient: bool) -> None:
     """TRL's head (`add_fused_lm_head`): tiles of logits that the backward pass makes again, never all of them."""
     if gradient:
         batch.extras["head_recomputed"] = True
-    labels, shifted = kwargs.get("shift_labels"), True
+    labels, shifted = call.get("shift_labels"), True
     if labels is None:
-        labels, shifted = kwargs.get("labels"), False
+        labels, shifted = call.get("labels"), False
     scored = batch.length if shifted else batch.length - 1
     batch.extras["head_positions"] = batch.sequences * scored
     if isinstance(labels, torch.Tensor) and _leaves_out_ignored(labels.device) and can_arrive(labels):

@@ -117,7 +117,7 @@ class _Announced:
 
     def __init__(self, trainer: Any, name: str, link: Link) -> None:
         functools.update_wrapper(self, getattr(trainer, name))
-        del self.__wrapped__  # It would keep the trainer alive.
+        vars(self).pop("__wrapped__", None)  # It would keep the trainer alive.
         self._trainer = weakref.ref(trainer)
         self._name = name
         self._link = link
