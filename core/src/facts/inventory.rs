@@ -28,9 +28,9 @@ pub struct Inventory {
     /// Runs of steps that are or can be recomputed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<InventoryCheckpoint>,
-    /// The slot that `enable_input_require_grads()` makes require gradients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_embeddings: Option<u32>,
+    /// The slots that `enable_input_require_grads()` makes require gradients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_embeddings: Vec<u32>,
     /// Name of the module that turns vectors into logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_head: Option<String>,
@@ -175,6 +175,9 @@ pub enum InventoryStep {
         /// Which module's weight the second operand is, where several are tied: its place in [`Inventory::modules`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         module: Option<u32>,
+        /// Nothing leads from it to what the model gives, so it has no backward pass.
+        #[serde(default, skip_serializing_if = "is_false")]
+        dead: bool,
     },
     /// Rows of a table.
     LookUp {
@@ -232,6 +235,11 @@ pub struct InventoryAmount {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -279,7 +287,7 @@ mod tests {
                 {"op": "product", "operands": [null, 3], "output": 4, "forward": {"constant": 4}, "part": "mlp"}
             ],
             "checkpoints": [{"module": "head", "first": 3, "end": 4}, {"module": "", "always": "reentrant", "first": 0, "end": 2}],
-            "input_embeddings": 1
+            "input_embeddings": [1]
         }"#;
         let inventory: Inventory = serde_json::from_str(text).unwrap();
         assert_eq!((inventory.modules.len(), inventory.steps.len()), (2, 5));

@@ -39,7 +39,7 @@ impl Shape {
             ties,
             recomputable,
             output_head: inventory.output_head.clone().map(Cow::Owned),
-            reads_tokens: inventory.input_embeddings.is_some(),
+            reads_tokens: !inventory.input_embeddings.is_empty(),
             ..Program::default()
         };
         Ok(Self::new(class_name, program))

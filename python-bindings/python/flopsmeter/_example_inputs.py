@@ -25,9 +25,9 @@ _TEXT_ARGUMENTS = {
     "output_attentions", "output_hidden_states", "logits_to_keep", "encoder_outputs",
 }  # fmt: skip
 
-_BATCHES = (2, 3, 2, 5, 3, 2, 3, 5, 2)
-_LENGTHS = (17, 29, 41, 53, 23, 37, 61, 31, 47, 13, 11, 7, 5, 3, 2)
-_DECODER_LENGTHS = (19, 43, 13, 59, 47, 11, 67, 7, 73)
+_BATCHES = (2, 3, 2, 5, 3, 2, 3, 5, 7, 5, 2)
+_LENGTHS = (17, 29, 41, 53, 23, 37, 61, 31, 47, 43, 13, 11, 7, 5, 3, 2)
+_DECODER_LENGTHS = (19, 43, 13, 59, 47, 11, 67, 7, 31, 5, 73)
 #: Beyond the windows and chunks that models cut their sequences into.
 _LONG = 1021
 
@@ -90,7 +90,9 @@ def _text(plain: Any, example: Call | None) -> Inputs:
     names = _names(plain)
     has_decoder = bool(getattr(plain.config, "is_encoder_decoder", False)) and "decoder_input_ids" in names
     most = _most_positions(plain.config)
-    lengths = [length for length in _LENGTHS if length <= most][: len(_BATCHES) - 1]
+    # Some families begin their positions behind the padding's own.
+    most = most * 3 // 4
+    lengths = [length for length in _LENGTHS if length < most][: len(_BATCHES) - 1]
     lengths.append(min(_LONG, most))
     decoder = [min(length, most) if has_decoder else 0 for length in _DECODER_LENGTHS]
     sizes = [Size(*row) for row in zip(_BATCHES, lengths, decoder, strict=False)]
@@ -110,7 +112,7 @@ def _text(plain: Any, example: Call | None) -> Inputs:
 
 def _most_positions(config: Any) -> int:
     sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_source_positions")]
-    return min((size for size in sizes if isinstance(size, int) and size > 0), default=_LONG)
+    return min((size for size in sizes if isinstance(size, int) and size > 0), default=2 * _LONG)
 
 
 class _Scaled:

@@ -11,13 +11,15 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _adapters, _parallel
+from . import _adapters, _flopsmeter, _inventory, _parallel
 from ._adapters import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.nn import Module, Parameter
+
+    from ._example_inputs import Call
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")
 
@@ -33,12 +35,16 @@ class Facts:
 
     def to_json(self) -> str:
         """JSON has no infinities: where a configuration has one, its name stands instead."""
-        text = json.dumps(self.message, default=str)
-        try:
-            json.dumps(self.message, default=str, allow_nan=False)
-        except ValueError:
-            text = json.dumps(json.loads(text, parse_constant=str))
-        return text
+        return _without_infinities(self.message)
+
+
+def _without_infinities(value: dict[str, Any]) -> str:
+    text = json.dumps(value, default=str)
+    try:
+        json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        text = json.dumps(json.loads(text, parse_constant=str))
+    return text
 
 
 def unwrap(model: Module) -> tuple[list[Module], Module]:
@@ -63,8 +69,8 @@ def _inside(model: Module) -> Module | None:
     return None
 
 
-def read(model: Module, number: int) -> Facts:
-    """The facts of the model inside whatever wraps it."""
+def read(model: Module, number: int, example: Call | None = None) -> Facts:
+    """The facts of the model inside whatever wraps it; `example` is the arguments of a call."""
     wrappers, plain = unwrap(model)
     outermost = wrappers[0] if wrappers else model
     findings: list[tuple[str, str]] = []
@@ -72,7 +78,9 @@ def read(model: Module, number: int) -> Facts:
     findings += adapters.findings
     checkpointing, not_recomputed = _checkpointing(plain)
     config = getattr(plain, "config", None)
-    if not hasattr(config, "to_dict"):
+    configuration = _configuration(plain)
+    inventory = _taken_inventory(plain, configuration, adapters, example, findings)
+    if configuration is None and inventory is None:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
     if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
         findings.append(("sharded-parameters", "parameters are sharded over ranks (FSDP1), so their live number is a part"))
@@ -81,7 +89,7 @@ def read(model: Module, number: int) -> Facts:
         "model": number,
         "class_name": type(plain).__name__,
         "name_or_path": getattr(config, "name_or_path", None) or getattr(config, "_name_or_path", None) or None,
-        "config": _configuration(plain),
+        "config": configuration,
         "parameters_total": sum(map(_elements, parameters)),
         "parameters_trainable": sum(_elements(parameter) for parameter in parameters if parameter.requires_grad),
         "training": {
@@ -94,11 +102,27 @@ def read(model: Module, number: int) -> Facts:
             "attention_implementation": getattr(config, "_attn_implementation", None),
         },
         "libraries": dict(_library_versions()),
+        "inventory": inventory,
     }
     parallel = _parallel.read(plain)
     if parallel is not None:
         message["parallel"] = parallel
     return Facts(message, findings)
+
+
+def _taken_inventory(
+    plain: Module,
+    configuration: dict[str, Any] | None,
+    adapters: _adapters.Adapters,
+    example: Call | None,
+    findings: list[tuple[str, str]],
+) -> dict[str, Any] | None:
+    known = configuration is not None and _flopsmeter.known(_without_infinities(configuration))
+    if not _inventory.is_wanted(known):
+        return None
+    taken = _inventory.of(plain, adapters, example)
+    findings += taken.findings
+    return taken.message
 
 
 def _configuration(plain: Module) -> dict[str, Any] | None:

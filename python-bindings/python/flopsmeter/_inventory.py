@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -46,6 +47,18 @@ def is_wanted(family_is_known: bool) -> bool:
     """Whether a model's family or the environment asks for an inventory."""
     switch = os.environ.get(SWITCH_VARIABLE, "1")
     return switch == "always" or (switch != "0" and not family_is_known)
+
+
+_taken: WeakKeyDictionary[Module, tuple[object, Inventory]] = WeakKeyDictionary()
+
+
+def of(plain: Module, adapters: Adapters, example: Call | None = None) -> Inventory:
+    """The same as `take`, once for each model: what is trained is no part of it."""
+    settings = tuple(module.__dict__.get("gradient_checkpointing") for module in plain.modules())
+    known = _taken.get(plain)
+    if known is None or known[0] != settings:
+        known = _taken[plain] = (settings, take(plain, adapters, example))
+    return known[1]
 
 
 def take(plain: Module, adapters: Adapters, example: Call | None = None) -> Inventory:
@@ -123,15 +136,15 @@ class _Taking:
     def _write(self) -> None:
         """Follows the first batch in full."""
         writer, handles = self._writer, []
-        embeddings = _called(self._model, "get_input_embeddings")
+        embeddings = {id(_called(module, "get_input_embeddings")) for module in self._model.modules()}
         for name, module in self._model.named_modules():
-            handles += self._follow(name, module, module is embeddings)
+            handles += self._follow(name, module, id(module) in embeddings)
         args, kwargs = self._inputs.build(0)
         saved = torch.autograd.graph.saved_tensors_hooks(writer.pack, lambda tensor: tensor)
         try:
             with checkpoints_told(writer.mark, self._checkpointed), saved, writer:
-                self._model(*args, **kwargs)
-            writer.mark()
+                output = self._model(*args, **kwargs)
+            writer.end(output)
         finally:
             for handle in handles:
                 handle.remove()
@@ -148,8 +161,9 @@ class _Taking:
         def leave(module: Module, args: Any, output: Any) -> None:
             if recomputable:
                 self._checkpointed(begun.pop(), None)
-            if is_embeddings and isinstance(output, torch.Tensor):
-                self._program.input_embeddings = writer.slot(output)
+            slot = writer.slot(output) if is_embeddings and isinstance(output, torch.Tensor) else None
+            if slot is not None:
+                self._program.input_embeddings.append(slot)
             writer.inside.pop()
 
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
@@ -170,7 +184,7 @@ class _Taking:
                 self._size(number, steps, seen)
                 tried.append(sizes[number])
         found = [_amounts.single(amounts, tried, names) for amounts in seen]
-        if None in found:
+        if any(amount is None and step.op == "product" for step, amount in zip(steps, found, strict=True)):
             found = self._solved(steps, seen, found, names)
         return {id(step): amount for step, amount in zip(steps, found, strict=True) if amount is not None}
 
@@ -243,6 +257,8 @@ class _Taking:
         here = [place for name, place in held_by if name == step.inside]
         if len(held_by) > 1 and here:
             row["module"] = here[0]
+        if step.is_dead:
+            row["dead"] = True
         return row
 
     def _part(self, step: Step) -> str:
@@ -267,6 +283,8 @@ def _role(step: Step | None, parameter: torch.Tensor, module: Module, name: str)
     """What a parameter is multiplied as."""
     if isinstance(module, nn.Embedding):
         return {"kind": "embedding", "rows": parameter.shape[0], "width": parameter.shape[1]}
+    if step is None and isinstance(module, nn.Linear) and name == "weight":
+        return {"kind": "linear", "inputs": module.in_features, "outputs": module.out_features}  # not used by this pass
     if step is None or not step.sizes:
         return None
     if len(step.sizes) == 4:

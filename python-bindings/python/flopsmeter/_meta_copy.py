@@ -74,6 +74,7 @@ def _built_again(plain: Any, adapters: Adapters) -> Module:
         config._experts_implementation = "batched_mm"
     with torch.device("meta"), _without_initialization(), MetaKernels():
         model: Module = kind(config)
+        model.tie_weights()
     _check_parameters(plain, model, adapters)
     live = {plain_name(name): module for name, module in plain.named_modules()}
     for name, module in model.named_modules():

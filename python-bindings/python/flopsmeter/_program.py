@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from ._meta_kernels import MetaKernels, tensors
 from ._operations import forward_products, is_opaque, is_product
@@ -45,6 +46,10 @@ class Step:
     """Of a product with such a parameter, as ``_sizes`` gives them."""
     inside: str = ""
     """Name of the module it is done in."""
+    result: Tensor | None = None
+    """What a product gave."""
+    is_dead: bool = False
+    """A product from which nothing leads to what the model gives: it has no backward pass."""
 
 
 class Slots:
@@ -85,7 +90,8 @@ class Program:
     slots: Slots = field(default_factory=Slots)
     checkpoints: list[tuple[str, str | None, int, int]] = field(default_factory=list)
     """What can be recomputed: a module, how the code itself asks for it, the first step and the one after the last."""
-    input_embeddings: int | None = None
+    input_embeddings: list[int] = field(default_factory=list)
+    """What `enable_input_require_grads()` makes require gradients."""
     unseen: dict[str, str] = field(default_factory=dict)
     """Operators and functions that were not seen through, with the module they were met in."""
 
@@ -130,7 +136,7 @@ class Writer(MetaKernels):
             self.program.unseen.setdefault(operator.name(), self.inside[-1])
         products = forward_products(operator, args, output)
         if products:
-            slot = self._multiply(products, args, inputs)
+            slot = self._multiply(products, args, inputs, outputs[0])
         else:
             slot = self.join([self.slot(tensor) for tensor in inputs])
             self._settle(inputs, slot)
@@ -151,6 +157,16 @@ class Writer(MetaKernels):
             self._see_through(tensor, slot)
         return slot
 
+    def end(self, output: object) -> None:
+        """After the pass: whether a product has a backward pass depends on what the model gives."""
+        self.mark()
+        reached = _reached(output)
+        for step in self.program.steps:
+            if step.result is not None:
+                node = step.result.grad_fn
+                step.is_dead = node is not None and node not in reached
+                step.result = None
+
     def join(self, slots: Iterable[int | None]) -> int | None:
         """The slot of what is made from these without a product."""
         widest = self.program.slots.widest(slots)
@@ -168,7 +184,9 @@ class Writer(MetaKernels):
         self._joined.clear()
         return len(self.program.steps)
 
-    def _multiply(self, products: list[Product], args: tuple[Any, ...], inputs: tuple[Tensor, ...]) -> int | None:
+    def _multiply(
+        self, products: list[Product], args: tuple[Any, ...], inputs: tuple[Tensor, ...], output: Any
+    ) -> int | None:
         multiplied: set[int] = set()
         slot: int | None = None
         for number, product in enumerate(products):
@@ -179,13 +197,18 @@ class Writer(MetaKernels):
             # A product saves before it is formed, so what was saved since the last one on fewer conditions is told by it.
             self._flush(operands)
             slot = self._product(product, operands, args)
+            self.program.steps[-1].result = output
         return self.join([slot, *(self.slot(tensor) for tensor in inputs if id(tensor) not in multiplied)])
 
     def _product(self, product: Product, operands: tuple[int | None, ...], args: tuple[Any, ...]) -> int | None:
+        left, right = product.left, product.right
+        if operands[1] not in self._shapes and operands[0] in self._shapes and left is not None:
+            # The other way round: what was a matrix's columns are its rows.
+            left, right, operands = right, left.mT if left.dim() > 1 else left, operands[::-1]
         step = Step("product", operands, amount=product.amount)
-        shape = self._shapes.get(-1 if operands[1] is None else operands[1])
+        shape = None if operands[1] is None else self._shapes.get(operands[1])
         if shape is not None:
-            step.sizes = _sizes(shape, product.right, args)
+            step.sizes = _sizes(shape, right, args)
             step.weight = operands[1] if step.sizes else None
         output = self._step(step)
         if not torch.is_grad_enabled():
@@ -237,10 +260,10 @@ class Writer(MetaKernels):
     def _see_through(self, tensor: Tensor, slot: int) -> None:
         """A result that requires gradients although none were followed: a function with its own backward pass made it."""
         self._blind.discard(id(tensor))
-        self.program.unseen.setdefault(type(tensor.grad_fn).__name__, self.inside[-1])
         for step, operands in self._hidden:
             if self.program.slots.covers(slot, step.output):
                 step.operands = operands
+                self.program.unseen.setdefault(type(tensor.grad_fn).__name__, self.inside[-1])
 
 
 class Sizer(MetaKernels):
@@ -280,6 +303,23 @@ def _sizes(parameter: torch.Size, weight: Tensor, args: tuple[Any, ...]) -> tupl
     if len(parameter) == 3 and weight.dim() == 3 and sorted(inner) == sorted(parameter[1:]) and len(args) < 3:
         return (parameter[0], *inner)
     return ()
+
+
+def _reached(output: object) -> set[Any]:
+    """Nodes of autograd's graph that a loss over what a model gives leads back to: over its loss or its logits, where it has some."""
+    for name in ("loss", "logits"):
+        named = getattr(output, name, None)
+        if isinstance(named, Tensor):
+            output = named
+            break
+    pending = [leaf.grad_fn for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+    reached = set(pending)
+    while pending:
+        for node, _ in pending.pop().next_functions:
+            if node is not None and node not in reached:
+                reached.add(node)
+                pending.append(node)
+    return reached
 
 
 _results_kept: dict[type, bool] = {}

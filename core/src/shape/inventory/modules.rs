@@ -164,8 +164,9 @@ impl<'a> Uses<'a> {
 
     fn add(&mut self, step: &'a InventoryStep) {
         match step {
-            InventoryStep::Product { operands: [left, right], output, forward, part, module } => {
+            InventoryStep::Product { operands: [left, right], output, forward, part, module, dead } => {
                 self.otherwise.extend(left);
+                self.otherwise.extend(right.filter(|_| *dead));
                 if let Some(weight) = right {
                     self.products.entry(*weight).or_default().push((forward, part.as_str(), *module));
                     self.results.insert(*output, *weight);
@@ -198,7 +199,7 @@ impl<'a> Uses<'a> {
         let alone = !self.otherwise.contains(&slot) && !self.joined.contains_key(&slot);
         // Where the same weight is looked up in, that module stands for every other use.
         (alone || self.look_ups.contains_key(&slot))
-            && products.is_some_and(|products| products.iter().all(|(amount, ..)| follow(amount)))
+            && products.is_none_or(|products| products.iter().all(|(amount, ..)| follow(amount)))
     }
 
     /// Whether a parameter is only ever added to the results of a weight's products.

@@ -39,13 +39,18 @@ fn row(term: Amount, each: u128) -> Option<Quantity> {
         Quantity::Positions(Stream::Pooled) if term.factor.is_multiple_of(each) => {
             Some(Quantity::Positions(Stream::Fixed(u64::try_from(term.factor / each).ok()?)))
         }
-        Quantity::Positions(Stream::Text) => {
-            let common = greatest_common_divisor(term.factor, each);
-            let (to, from) = (u64::try_from(term.factor / common).ok()?, u64::try_from(each / common).ok()?);
-            Some(Quantity::Positions(Stream::Resampled { to, from }))
+        Quantity::Pass if term.factor.is_multiple_of(each) => {
+            Some(Quantity::Shared(Stream::Fixed(u64::try_from(term.factor / each).ok()?)))
         }
+        Quantity::Positions(Stream::Text) => Some(Quantity::Positions(resampled(term.factor, each)?)),
+        Quantity::Shared(Stream::Text) => Some(Quantity::Shared(resampled(term.factor, each)?)),
         _ => None,
     }
+}
+
+fn resampled(factor: u128, each: u128) -> Option<Stream> {
+    let common = greatest_common_divisor(factor, each);
+    Some(Stream::Resampled { to: u64::try_from(factor / common).ok()?, from: u64::try_from(each / common).ok()? })
 }
 
 const fn greatest_common_divisor(mut left: u128, mut right: u128) -> u128 {
@@ -76,7 +81,7 @@ mod tests {
         let odd = [
             InventoryAmount { per_sequence: 31, ..InventoryAmount::default() },
             InventoryAmount { per_pair: 30, ..InventoryAmount::default() },
-            InventoryAmount { constant: 60, ..InventoryAmount::default() },
+            InventoryAmount { constant: 61, ..InventoryAmount::default() },
         ];
         assert!(odd.iter().all(|amount| rows(LINEAR, amount).is_none()));
     }

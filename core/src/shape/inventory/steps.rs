@@ -70,7 +70,10 @@ impl<'a> Reader<'a> {
 
     fn step(&mut self, step: &InventoryStep) -> Result<(), ShapeProblem> {
         match step {
-            InventoryStep::Product { operands, output, forward, part, module } => {
+            InventoryStep::Product { operands, output, forward, part, dead: true, .. } => {
+                self.dead_product(*operands, *output, forward, part)
+            }
+            InventoryStep::Product { operands, output, forward, part, module, .. } => {
                 self.product(*operands, *output, forward, part, *module)
             }
             InventoryStep::LookUp { table, output, positions } => self.look_up(*table, *output, positions),
@@ -107,6 +110,24 @@ impl<'a> Reader<'a> {
         let part = part_of(part);
         self.steps.extend(terms(forward).map(|amount| Step::Product { left, right, to, amount, part }));
         self.note_input(output, to);
+        Ok(())
+    }
+
+    /// It keeps its operands as any other does, but no gradient ever comes back to it.
+    fn dead_product(
+        &mut self,
+        [left, right]: [Option<u32>; 2],
+        output: u32,
+        forward: &InventoryAmount,
+        part: &str,
+    ) -> Result<(), ShapeProblem> {
+        let (left, right) = (self.operand(left, LEFT)?, self.operand(right, RIGHT)?);
+        let to = self.result(output)?;
+        let part = part_of(part);
+        self.steps.extend([Step::Keep { on: left }, Step::Keep { on: right }]);
+        let product = |amount| Step::Product { left: NEVER, right: NEVER, to, amount, part };
+        self.steps.extend(terms(forward).map(product));
+        self.steps.push(Step::Add { from: left, with: right, to });
         Ok(())
     }
 
@@ -161,7 +182,7 @@ impl<'a> Reader<'a> {
     }
 
     fn note_input(&mut self, output: u32, slot: Slot) {
-        if self.inventory.input_embeddings == Some(output) {
+        if self.inventory.input_embeddings.contains(&output) {
             self.steps.push(Step::InputGradients { slot });
         }
     }
