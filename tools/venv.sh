@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with torch, transformers and peft in the versions of python-bindings/requirements.txt.
+# Makes .venv with torch, transformers, peft and trl in the versions of python-bindings/requirements.txt.
 #
 # The packages (5 GB) stand in a cache folder, one environment for each content of that file, so that a second clone
 # downloads nothing. .venv is this clone's own and sees them; flopsmeter itself is installed into .venv only, so that two
@@ -34,7 +34,7 @@ mkdir -p "$cache"
 exec 9>"$packages.lock"
 flock --nonblock 9 || { echo "waiting for another venv.sh that fills $packages"; flock 9; }
 if [ ! -e "$packages/complete" ]; then
-    echo "installing torch, transformers and peft into $packages (once; downloads 3 GB, takes some minutes)"
+    echo "installing torch, transformers, peft and trl into $packages (once; downloads 3 GB, takes some minutes)"
     rm -rf "$packages"
     "$python" -m venv "$packages" ||
         fail "'$python -m venv' failed; on Debian and Ubuntu: sudo apt-get install -y python3-venv"

@@ -29,6 +29,25 @@ def test_the_example_is_metered(receiver: Receiver, tmp_path: Path) -> None:
     assert not [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("flopsmeter")]
 
 
+@pytest.mark.parametrize(
+    ("example", "phases"),
+    [
+        (("sft_trainer.py", "--packing"), {"training"}),
+        (("dpo_trainer.py",), {"training", "reference-model"}),
+        (("grpo_trainer.py",), {"training", "rollout", "policy-scoring"}),
+    ],
+)
+def test_the_examples_with_trl_are_metered(
+    receiver: Receiver, tmp_path: Path, example: tuple[str, ...], phases: set[str]
+) -> None:
+    name, *options = example
+    done = python(str(EXAMPLES / name), *options, "--max-steps", "1", "--output", str(tmp_path), socket=receiver.path)
+    assert done.returncode == 0, done.stderr
+    receiver.wait()
+    assert {form[0] for form in receiver.passes()} == phases
+    assert not receiver.findings()
+
+
 def test_isolated_mode(receiver: Receiver, tmp_path: Path) -> None:
     done = python("-I", script(tmp_path, TRAIN), str(tmp_path), socket=receiver.path)
     assert done.returncode == 0, done.stderr
