@@ -184,7 +184,7 @@ impl Config {
     /// Neither pictures alone nor sound come first.
     fn reads_tokens(&self) -> bool {
         let has = |key: &str| self.config.get(key).is_some();
-        (has("vocab_size") || has("text_config")) && !has("num_mel_bins")
+        ((has("vocab_size") && !has("image_size")) || has("text_config")) && !has("num_mel_bins")
     }
 
     fn marked(&self, marks: &str) -> Vec<String> {

@@ -91,6 +91,7 @@ impl Batch {
                 };
                 lines.saturating_mul(pairs)
             }
+            Quantity::SequencesByImages => u128::from(self.sequences).saturating_mul(u128::from(self.images)),
             Quantity::WindowPairs { side } => {
                 let [time, height, width] = self.image_grid.unwrap_or_default();
                 let pairs = squares_of_parts(height, side).saturating_mul(squares_of_parts(width, side));

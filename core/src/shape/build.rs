@@ -137,6 +137,11 @@ impl Builder {
         self.block.steps.push(Step::Gradient { of, amount: Amount { factor, quantity }, part });
     }
 
+    /// This stream's positions.
+    pub(crate) const fn positions(&self) -> Quantity {
+        Quantity::Positions(self.stream)
+    }
+
     /// Pairs of this stream's positions with those of a stream of keys.
     pub(crate) const fn pairs(&self, key: Stream, mask: Mask) -> Quantity {
         Quantity::Pairs { query: self.stream, key, mask }

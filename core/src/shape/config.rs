@@ -196,6 +196,12 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Whether a number is above zero, with what holds where it is absent.
+    pub(super) fn is_above_zero_or(self, key: &str, default: bool) -> Result<bool, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(default) };
+        value.as_f64().map(|number| number > 0.0).ok_or_else(|| wrong_type(key, value, "a number"))
+    }
+
     /// A text, or `None` if absent.
     pub(super) fn text(self, key: &str) -> Result<Option<&'a str>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };

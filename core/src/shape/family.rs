@@ -13,6 +13,7 @@ mod deberta;
 mod dense;
 mod encoders;
 mod experts;
+mod features;
 mod frame;
 mod gpt;
 mod hybrid;
@@ -46,6 +47,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&encoders::MODEL_TYPES, encoders::read),
     (&deberta::MODEL_TYPES, deberta::read),
     (&modernbert::MODEL_TYPES, modernbert::read),
+    (&clip::MODEL_TYPES, clip::read),
     (&llava::MODEL_TYPES, llava::read),
     (&t5::MODEL_TYPES, t5::read),
     (&bart::MODEL_TYPES, bart::read),

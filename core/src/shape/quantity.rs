@@ -70,6 +70,8 @@ pub enum Quantity {
         /// Which of the pairs are visible.
         mask: Mask,
     },
+    /// Every sequence with every image.
+    SequencesByImages,
     /// Pairs of positions within windows of so many positions of an image's grid of patches.
     WindowPairs {
         /// Side of a window in patches.

@@ -8,8 +8,9 @@ use super::super::ShapeProblem;
 use super::super::config::{Config, shortened_text};
 use super::super::parts::Tower;
 use super::super::program::{Program, Slot};
-use super::clip;
-use super::vision_language::{self, Features};
+use super::clip::{self, Kin};
+use super::features::Features;
+use super::vision_language;
 
 /// Every `model_type` of the family.
 pub(super) const MODEL_TYPES: [&str; 1] = ["llava"];
@@ -48,7 +49,8 @@ fn tower(config: Config<'_>) -> Result<Features, ShapeProblem> {
         return Err(ShapeProblem::Missing { key: "vision_config".to_owned() });
     };
     match vision.text("model_type")?.unwrap_or("clip_vision_model") {
-        "clip_vision_model" => clip::tower(vision, place),
+        "clip_vision_model" => clip::tower(vision, Kin::Clip, place),
+        "siglip_vision_model" => clip::tower(vision, Kin::Siglip, place),
         other => Err(ShapeProblem::UnknownFamily {
             found: shortened_text(other),
             count: 1,

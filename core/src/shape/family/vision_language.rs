@@ -5,84 +5,9 @@ use std::borrow::Cow;
 use super::super::ShapeProblem;
 use super::super::build::Builder;
 use super::super::config::Config;
-use super::super::parts::{Tower, TowerBlock};
-use super::super::program::{Block, Module, Piece, Program, Slot, Step};
+use super::super::program::{Module, Piece, Program, Slot, Step};
 use super::super::quantity::Stream;
 use crate::flops::Part;
-
-/// A tower, from its pixels to what it offers.
-pub(super) struct Features {
-    pub(super) tower: Tower,
-    /// Up to the first block.
-    pub(super) stem: Vec<Piece>,
-    /// Full name of the list of blocks.
-    pub(super) blocks: Cow<'static, str>,
-    pub(super) block: TowerBlock,
-    pub(super) layers: u64,
-    /// Behind the last block.
-    pub(super) behind: Vec<Piece>,
-    pub(super) hidden: u64,
-    /// Positions of an image, and those among them that are no patches.
-    pub(super) positions: u64,
-    pub(super) extra: u64,
-}
-
-/// How a block of a tower is used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// Another block reads it.
-    Passing,
-    /// So do the features that the text model gets.
-    Taken,
-    /// Nothing does.
-    Unread,
-}
-
-impl Features {
-    /// The pieces of the tower where the features are taken from some of its blocks, counted as `transformers` counts hidden
-    /// states: 0 is what enters the first block, -1 what leaves the last one. `SIDE` holds them.
-    pub(super) fn taken_from(self, layers: &[i64]) -> Result<Vec<Piece>, ShapeProblem> {
-        let count = i64::try_from(self.layers).unwrap_or(i64::MAX);
-        let place = |layer: &i64| if *layer < 0 { layer + count } else { layer - 1 };
-        let taken: Vec<i64> = layers.iter().map(place).collect();
-        if let Some(wrong) = layers.iter().zip(&taken).find(|(_, place)| !(-1..count).contains(place)) {
-            return Err(ShapeProblem::Contradiction {
-                key: "vision_feature_layer".to_owned(),
-                found: wrong.0.to_string(),
-                conflict: format!("the tower has {count} blocks"),
-            });
-        }
-        let last = taken.iter().copied().max().unwrap_or(-1);
-        let used = |index: i64| match index {
-            index if taken.contains(&index) => Use::Taken,
-            index if index < last => Use::Passing,
-            _ => Use::Unread,
-        };
-        let uses: Vec<Use> = (0..count).map(used).collect();
-        let mut pieces = self.stem;
-        if taken.contains(&-1) {
-            pieces.push(Piece::once(take()));
-        }
-        let stream = self.tower.stream(self.positions);
-        let mut build = |how: &Use| {
-            let block = self.block.build(self.tower.over(stream));
-            match how {
-                Use::Passing => block,
-                Use::Taken => Block { steps: [block.steps, vec![TAKE]].concat(), ..block },
-                Use::Unread => Block { unread: true, ..block },
-            }
-        };
-        pieces.push(Piece::stack(self.blocks, &uses, &mut build));
-        pieces.extend(self.behind);
-        Ok(pieces)
-    }
-}
-
-const TAKE: Step = Step::Add { from: Slot::SIDE, with: Slot::RESIDUAL, to: Slot::SIDE };
-
-fn take() -> Block {
-    Block { steps: vec![TAKE], ..Block::default() }
-}
 
 /// An empty block of what leads features into the text model.
 pub(super) fn projector(stream: Stream) -> Builder {

@@ -55,6 +55,11 @@ impl FeedForward {
         }
     }
 
+    /// The same under names that are put together.
+    pub(crate) fn plain_named(inner: u64, [up, down]: [Cow<'static, str>; 2]) -> Self {
+        Self { widening: Widening::Plain { up }, down, ..Self::plain(inner, "", "") }
+    }
+
     /// Leads an activation through it.
     pub(crate) fn build(&self, block: &mut Builder, hidden: u64, input: Slot) -> Slot {
         let widen = |outputs| ModuleKind::Linear { inputs: hidden, outputs, bias: self.bias };

@@ -25,7 +25,9 @@ pub(crate) struct Patches {
     pub(crate) channels: u64,
     /// Pixels of a patch.
     pub(crate) pixels: u64,
-    /// Patches of an image.
+    /// Patches of an image: of a column, and of a row.
+    pub(crate) grid: [u64; 2],
+    /// The same in all.
     pub(crate) count: u64,
     /// The convolution that turns patches into vectors has a bias.
     pub(crate) bias: bool,
@@ -133,7 +135,8 @@ impl Patches {
     pub(crate) fn read(config: Config<'_>, (image, patch): (u64, u64), bias: bool) -> Result<Self, ShapeProblem> {
         let [height, width] = config.height_and_width("image_size", most::WIDTH)?.unwrap_or([image; 2]);
         let [patch_height, patch_width] = config.height_and_width("patch_size", most::WIDTH)?.unwrap_or([patch; 2]);
-        let count = (height / patch_height).saturating_mul(width / patch_width);
+        let grid = [height / patch_height, width / patch_width];
+        let count = grid[0].saturating_mul(grid[1]);
         if count == 0 {
             return Err(ShapeProblem::Contradiction {
                 key: "patch_size".to_owned(),
@@ -142,6 +145,6 @@ impl Patches {
             });
         }
         let channels = config.size("num_channels", most::WIDTH)?.unwrap_or(3);
-        Ok(Self { channels, pixels: patch_height.saturating_mul(patch_width), count, bias })
+        Ok(Self { channels, pixels: patch_height.saturating_mul(patch_width), grid, count, bias })
     }
 }
