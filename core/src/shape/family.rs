@@ -8,6 +8,7 @@ use super::{Shape, ShapeProblem};
 
 mod alibi;
 mod bart;
+mod classes;
 mod clip;
 mod deberta;
 mod dense;

@@ -88,7 +88,7 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
             chosen(config, layers, size.map_or(Mask::Causal, Mask::Chunked), rotary(config)?)
         }
         Windows::Alternating { every, adjustable } => {
-            let given = if adjustable { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
+            let given = if adjustable { pattern(config)? } else { None };
             let every = given.unwrap_or(every);
             chosen(config, layers, window(config, Some(USUAL_WINDOW))?, |layer| !(layer + 1).is_multiple_of(every))
         }
@@ -96,7 +96,7 @@ pub(super) fn read(windows: Windows, config: Config<'_>, layers: u64) -> Result<
         Windows::Repeating { every, first, adjustable, window: default } => {
             let listed = config.texts("layer_types")?.is_some();
             let adjusts = adjustable && !listed;
-            let given = if adjusts { config.size("sliding_window_pattern", most::LAYERS)? } else { None };
+            let given = if adjusts { pattern(config)? } else { None };
             let every = given.unwrap_or(every);
             let place = u64::from(!first);
             chosen(config, layers, window(config, Some(default))?, |layer| !(layer + place).is_multiple_of(every))
@@ -161,6 +161,11 @@ fn lifts_mask(windows: Windows, config: Config<'_>) -> Result<bool, ShapeProblem
         }
         _ => Ok(false),
     }
+}
+
+/// One block in so many sees everything; where a list says which, the pattern may be a text and is not read.
+fn pattern(config: Config<'_>) -> Result<Option<u64>, ShapeProblem> {
+    if config.is_there("layer_types") { Ok(None) } else { config.size("sliding_window_pattern", most::LAYERS) }
 }
 
 /// The mask of a block that slides; an explicit `null` switches the window off.

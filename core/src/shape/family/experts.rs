@@ -7,7 +7,7 @@ use super::super::mask;
 use super::super::parts::{Attention, Decoder, Experts, FeedForward, HeadNorms, LatentAttention, Shared};
 use super::super::program::{Block, Program, Slot};
 use super::super::quantity::{Mask, Stream};
-use super::dense::check_head;
+use super::classes::ending;
 use super::sizes::{Key, heads, layer_kinds};
 use facts::{Attends, Family, HeadNorm, LatentSizes, Norms, SharedExpert, Sparse};
 
@@ -20,7 +20,6 @@ pub(super) use table::MODEL_TYPES;
 
 /// Reads a configuration of any of these families.
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
-    check_head(config)?;
     let model_type = config.text("model_type")?.unwrap_or_default();
     match model_type {
         "dbrx" => return dbrx::read(config),
@@ -46,7 +45,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     };
     let shifted = family.norms == Norms::BeforeShifted;
     let frame = Decoder { norm_bias: Some(shifted), head_bias, ..Decoder::usual(vocabulary, hidden, tied_head) };
-    let mut program = frame.program(&kinds, build);
+    let mut program = ending(config, frame)?.program(&kinds, build);
     program.expert_targets = family.targets;
     program.prefix_width = attention.prefix_width();
     Ok(program)
@@ -201,7 +200,7 @@ fn dense_feed_forward(family: &Family, config: Config<'_>) -> Result<FeedForward
             let inner = config.size("intermediate_size_mlp", most::WIDTH)?.unwrap_or(16384);
             Ok(Shared::gated("feed_forward", inner).feed_forward)
         }
-        Sparse::From(_) | Sparse::Step | Sparse::Typed | Sparse::Range => {
+        Sparse::From(_) | Sparse::Step | Sparse::Typed(_) | Sparse::Range => {
             let bias = feed_forward_bias(family, config)?;
             Ok(FeedForward { bias, ..FeedForward::gated(config.required_size("intermediate_size", most::WIDTH)?) })
         }
@@ -219,12 +218,13 @@ fn kinds(family: &Family, config: Config<'_>, layers: u64) -> Result<Vec<(Mask, 
 fn sparse(rule: Sparse, config: Config<'_>, layers: u64) -> Result<Vec<bool>, ShapeProblem> {
     let step = |key: &str| Ok(config.size(key, most::LAYERS)?.unwrap_or(1));
     let those = |has: &dyn Fn(u64) -> bool| (0..layers).map(has).collect();
+    let from = |default: u64| -> Result<Vec<bool>, ShapeProblem> {
+        let first = config.count("first_k_dense_replace")?.unwrap_or(default);
+        Ok(those(&|layer| layer >= first))
+    };
     Ok(match rule {
         Sparse::All => those(&|_| true),
-        Sparse::From(default) => {
-            let first = config.count("first_k_dense_replace")?.unwrap_or(default);
-            those(&|layer| layer >= first)
-        }
+        Sparse::From(default) => from(default)?,
         Sparse::Step => {
             let (step, dense) = (step("decoder_sparse_step")?, config.counts("mlp_only_layers")?.unwrap_or_default());
             those(&|layer| (layer + 1).is_multiple_of(step) && !dense.contains(&layer))
@@ -236,10 +236,12 @@ fn sparse(rule: Sparse, config: Config<'_>, layers: u64) -> Result<Vec<bool>, Sh
                 None => (layer + 1).is_multiple_of(step),
             })
         }
-        Sparse::Typed => match layer_kinds(config, &["mlp_layer_types"], Some(layers), &["dense", "sparse"])? {
-            Some(kinds) => kinds.into_iter().map(|kind| kind == 1).collect(),
-            None => those(&|layer| layer > 0),
-        },
+        Sparse::Typed(default) => {
+            match layer_kinds(config, &["mlp_layer_types"], Some(layers), &["dense", "sparse"])? {
+                Some(kinds) => kinds.into_iter().map(|kind| kind == 1).collect(),
+                None => from(default)?,
+            }
+        }
         Sparse::Range => {
             let first = config.count("moe_layer_start_index")?.unwrap_or(1);
             let last = config.count_or_minus_one("moe_layer_end_index")?.unwrap_or(layers);

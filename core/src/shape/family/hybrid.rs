@@ -7,7 +7,7 @@ use super::super::ShapeProblem;
 use super::super::config::{Config, most};
 use super::super::parts::Decoder;
 use super::super::program::Program;
-use super::dense::check_head;
+use super::classes::ending;
 
 mod block;
 mod convolution;
@@ -41,7 +41,6 @@ pub(super) const MODEL_TYPES: [&str; 16] = [
 
 /// Reads a configuration of any family above.
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
-    check_head(config)?;
     let family = config.text("model_type")?.unwrap_or_default();
     if family == "nemotron_h" {
         return nemotron::read(config);
@@ -83,7 +82,8 @@ impl Sizes {
     }
 
     /// The usual frame, with a final norm of this name.
-    fn frame(self, final_norm: &'static str, tied: bool) -> Decoder {
-        Decoder { final_norm, ..Decoder::usual(self.vocabulary, self.hidden, self.tied.unwrap_or(tied)) }
+    fn frame(self, config: Config<'_>, final_norm: &'static str, tied: bool) -> Result<Decoder, ShapeProblem> {
+        let tied = self.tied.unwrap_or(tied);
+        ending(config, Decoder { final_norm, ..Decoder::usual(self.vocabulary, self.hidden, tied) })
     }
 }

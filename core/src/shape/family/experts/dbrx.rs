@@ -8,6 +8,7 @@ use super::super::super::config::{Config, most};
 use super::super::super::parts::{Attention, Decoder};
 use super::super::super::program::{Block, ModuleKind, Program, Slot};
 use super::super::super::quantity::Stream;
+use super::super::classes::ending;
 use super::super::keys::{Keys, check_groups};
 use super::super::sizes::Key;
 use super::counts;
@@ -62,7 +63,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         ..Decoder::gpt(sizes.vocabulary, sizes.hidden, false)
     };
     let kinds: Vec<()> = (0..sizes.layers).map(|_| ()).collect();
-    Ok(frame.program(&kinds, |()| dbrx.block()))
+    Ok(ending(config, frame)?.program(&kinds, |()| dbrx.block()))
 }
 
 impl Dbrx {

@@ -106,8 +106,8 @@ pub(super) enum Sparse {
     Step,
     /// Those in `moe_layers`, else each `interleave_moe_layer_step`-th.
     Listed,
-    /// Those that `mlp_layer_types` calls sparse, else all but the first.
-    Typed,
+    /// Those that `mlp_layer_types` calls sparse, else from `first_k_dense_replace` on, with this default.
+    Typed(u64),
     /// Each `moe_layer_interval`-th from `moe_layer_start_index` to `moe_layer_end_index`.
     Range,
 }

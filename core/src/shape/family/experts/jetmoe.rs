@@ -6,6 +6,7 @@ use super::super::super::config::{Config, most};
 use super::super::super::parts::{Decoder, scores_and_values};
 use super::super::super::program::{Block, ModuleKind, Program, Slot};
 use super::super::super::quantity::{Mask, Stream};
+use super::super::classes::ending;
 use super::super::sizes::Key;
 use super::counts;
 use crate::flops::Part;
@@ -39,7 +40,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     };
     let tied = config.flag("tie_word_embeddings")?.unwrap_or(true);
     let kinds: Vec<()> = (0..layers).map(|_| ()).collect();
-    Ok(Decoder::usual(vocabulary, hidden, tied).program(&kinds, |()| jetmoe.block()))
+    Ok(ending(config, Decoder::usual(vocabulary, hidden, tied))?.program(&kinds, |()| jetmoe.block()))
 }
 
 impl JetMoe {

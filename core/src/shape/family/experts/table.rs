@@ -10,7 +10,7 @@ use super::super::sizes::{Heads, Key};
 use super::facts::{Attends, Family, HeadNorm, LatentSizes, Norms, SharedExpert, Sparse};
 
 /// Every `model_type` that [`family`] knows, and two that are read apart.
-pub(in crate::shape::family) const MODEL_TYPES: [&str; 22] = [
+pub(in crate::shape::family) const MODEL_TYPES: [&str; 25] = [
     "mixtral",
     "qwen2_moe",
     "qwen3_moe",
@@ -31,6 +31,9 @@ pub(in crate::shape::family) const MODEL_TYPES: [&str; 22] = [
     "flex_olmo",
     "phimoe",
     "llama4_text",
+    "mellum",
+    "exaone_moe",
+    "hy_v3",
     "dbrx",
     "jetmoe",
 ];
@@ -140,6 +143,9 @@ pub(super) fn family(model_type: &str) -> Family {
         "flex_olmo" => flex_olmo(),
         "phimoe" => phimoe(),
         "llama4_text" => llama4(),
+        "mellum" => mellum(),
+        "exaone_moe" => exaone(),
+        "hy_v3" => hunyuan_v3(),
         _ => MIXTRAL,
     }
 }
@@ -174,7 +180,7 @@ fn latent(model_type: &str) -> Family {
             count: Key::new(&["n_routed_experts", "num_local_experts"], 64),
             chosen: Key::new(&["num_experts_per_tok"], 4),
             inner: Key::new(&["moe_intermediate_size"], 1536),
-            sparse: Sparse::Typed,
+            sparse: Sparse::Typed(1),
             ..DEEPSEEK_V3
         },
         _ => Family {
@@ -309,5 +315,43 @@ const fn llama4() -> Family {
         sparse: Sparse::Listed,
         targets: None,
         ..MIXTRAL
+    }
+}
+
+const fn mellum() -> Family {
+    Family {
+        heads: Heads { key_value: Some(4), size: Some(128) },
+        windows: Windows::Repeating { every: 1, first: false, adjustable: false, window: 1024 },
+        count: Key::new(&["num_local_experts", "num_experts"], 64),
+        inner: Key::new(&["moe_intermediate_size"], 896),
+        sparse: Sparse::Typed(0),
+        ..QWEN3
+    }
+}
+
+const fn exaone() -> Family {
+    Family {
+        heads: Heads { key_value: Some(32), size: None },
+        attends: Attends::Plain,
+        windows: Windows::Repeating { every: 4, first: false, adjustable: true, window: 4096 },
+        count: Key::new(&["num_experts"], 64),
+        inner: Key::new(&["moe_intermediate_size"], 1024),
+        shared: several(Key::new(&["num_shared_experts"], 1)),
+        sparse: Sparse::Typed(1),
+        ..QWEN3
+    }
+}
+
+const fn hunyuan_v3() -> Family {
+    Family {
+        heads: Heads { key_value: Some(8), size: Some(128) },
+        windows: Windows::Never,
+        count: Key::new(&["num_experts", "num_local_experts"], 192),
+        inner: Key::new(&["moe_intermediate_size"], 1536),
+        shared: several(Key::new(&["num_shared_experts"], 1)),
+        sparse: Sparse::Typed(1),
+        feed_forward_bias: Some("mlp_bias"),
+        targets: None,
+        ..QWEN3
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn read(family: &str, config: Config<'_>, sizes: Sizes) -> Result<Pro
         kinds: attending(config, sizes.layers)?.into_iter().zip(sparse).collect(),
     };
     let tied = config.flag("tie_embedding")?;
-    Ok(layers.program(Sizes { tied: tied.or(sizes.tied), ..sizes }.frame("embedding_norm", true)))
+    Ok(layers.program(Sizes { tied: tied.or(sizes.tied), ..sizes }.frame(config, "embedding_norm", true)?))
 }
 
 /// 0 for a convolution, 1 for attention.

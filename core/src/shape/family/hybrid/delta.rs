@@ -37,7 +37,7 @@ pub(super) fn read(family: &str, config: Config<'_>, sizes: Sizes) -> Result<Pro
         inners: inners(family, config)?,
         kinds: attends.into_iter().zip(sparse).collect(),
     };
-    let mut program = layers.program(sizes.frame("norm", false));
+    let mut program = layers.program(sizes.frame(config, "norm", false)?);
     program.expert_targets = (family == "qwen3_next").then_some(ExpertTargets::Qwen2Moe);
     Ok(program)
 }

@@ -28,7 +28,7 @@ pub(super) fn read(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePro
         inners: inners(config)?,
         kinds: attending(config, written, sizes.layers)?.into_iter().zip(sparse(config, sizes.layers)?).collect(),
     };
-    Ok(layers.program(sizes.frame("norm", false)))
+    Ok(layers.program(sizes.frame(config, "norm", false)?))
 }
 
 /// Published files keep these sizes in an object of their own, which goes before.

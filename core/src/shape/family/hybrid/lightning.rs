@@ -34,7 +34,7 @@ pub(super) fn read(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePro
         inners: vec![Inner::Experts(experts)],
         kinds: kinds.into_iter().map(|kind| (kind, 0)).collect(),
     };
-    let mut program = layers.program(sizes.frame("norm", false));
+    let mut program = layers.program(sizes.frame(config, "norm", false)?);
     program.expert_targets = Some(ExpertTargets::Mixtral);
     Ok(program)
 }

@@ -30,7 +30,7 @@ pub(super) fn granite(config: Config<'_>, sizes: Sizes) -> Result<Program, Shape
             |kinds| kinds.into_iter().map(|kind| (kind, 0)).collect(),
         ),
     };
-    Ok(layers.program(sizes.frame("norm", false)))
+    Ok(layers.program(sizes.frame(config, "norm", false)?))
 }
 
 fn granite_inner(config: Config<'_>) -> Result<Inner, ShapeProblem> {
@@ -61,7 +61,7 @@ pub(super) fn falcon(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapeP
         inners: vec![Inner::Dense(feed_forward(config)?)],
         kinds: (0..sizes.layers).map(|_| (0, 0)).collect(),
     };
-    Ok(layers.program(sizes.frame("final_layernorm", false)))
+    Ok(layers.program(sizes.frame(config, "final_layernorm", false)?))
 }
 
 /// Bamba: attention in the blocks that are listed.
@@ -77,7 +77,7 @@ pub(super) fn bamba(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePr
         inners: vec![Inner::Dense(feed_forward(config)?)],
         kinds: (0..sizes.layers).map(|layer| (usize::from(attending.contains(&layer)), 0)).collect(),
     };
-    Ok(layers.program(sizes.frame("final_layernorm", false)))
+    Ok(layers.program(sizes.frame(config, "final_layernorm", false)?))
 }
 
 /// Jamba: attention and experts each in one block of so many.
@@ -102,7 +102,7 @@ pub(super) fn jamba(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePr
         // One expert is none.
         kinds: (0..sizes.layers).map(|layer| (attends(layer), if count > 1 { sparse(layer) } else { 0 })).collect(),
     };
-    Ok(layers.program(sizes.frame("final_layernorm", false)))
+    Ok(layers.program(sizes.frame(config, "final_layernorm", false)?))
 }
 
 fn attention(config: Config<'_>, sizes: Sizes, key_value: Option<u64>) -> Result<Attention, ShapeProblem> {

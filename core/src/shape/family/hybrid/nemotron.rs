@@ -8,6 +8,7 @@ use super::super::super::parts::{
     Attention, Decoder, Experts, FeedForward, Gating, Latent, Mamba2, Projections, Router, Shared,
 };
 use super::super::super::program::Program;
+use super::super::classes::ending;
 use super::super::experts::counts;
 use super::super::sizes::{Heads, Key, heads, layer_kinds};
 use super::block::{Inner, Layers, Mixer, Norms};
@@ -37,7 +38,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     };
     let tied = config.flag("tie_word_embeddings")?.unwrap_or(false);
     let frame = Decoder { embedding: "embeddings", final_norm: "norm_f", ..Decoder::usual(vocabulary, hidden, tied) };
-    Ok(layers.program(frame))
+    Ok(layers.program(ending(config, frame)?))
 }
 
 /// The kinds of the blocks; where they are listed, `num_hidden_layers` is not read.

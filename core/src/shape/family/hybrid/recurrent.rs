@@ -47,7 +47,7 @@ pub(super) fn read(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePro
         inners: vec![Inner::Dense(feed_forward)],
         kinds: kinds(config, sizes.layers)?,
     };
-    Ok(layers.program(sizes.frame("final_norm", true)))
+    Ok(layers.program(sizes.frame(config, "final_norm", true)?))
 }
 
 /// The pattern in `block_types`, over and over.

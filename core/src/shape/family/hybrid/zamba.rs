@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::super::ShapeProblem;
 use super::super::super::build::Builder;
 use super::super::super::config::{Config, most};
-use super::super::super::parts::{Gating, Mamba, Mamba2, MambaNorms, scores_and_values};
+use super::super::super::parts::{Decoder, Gating, Mamba, Mamba2, MambaNorms, scores_and_values};
 use super::super::super::program::{Block, ModuleKind, Program, Slot, Step};
 use super::super::super::quantity::{Mask, Stream};
 use super::super::sizes::{Heads, heads, layer_kinds};
@@ -69,7 +69,7 @@ pub(super) fn first(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePr
         hybrids: kinds.iter().flatten().count(),
         adapters: None,
     };
-    Ok(zamba.program(sizes, &kinds))
+    Ok(zamba.program(sizes.frame(config, "final_layernorm", true)?, &kinds))
 }
 
 pub(super) fn second(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapeProblem> {
@@ -102,7 +102,7 @@ pub(super) fn second(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapeP
         hybrids: kinds.iter().flatten().count(),
         adapters: Some(adapters),
     };
-    Ok(zamba.program(sizes, &kinds))
+    Ok(zamba.program(sizes.frame(config, "final_layernorm", true)?, &kinds))
 }
 
 fn attention_heads(
@@ -144,8 +144,7 @@ fn numbered(hybrid: impl Iterator<Item = bool>) -> Vec<Kind> {
 }
 
 impl Zamba {
-    fn program(&self, sizes: Sizes, kinds: &[Kind]) -> Program {
-        let frame = sizes.frame("final_layernorm", true);
+    fn program(&self, frame: Decoder, kinds: &[Kind]) -> Program {
         let mut program = frame.program(kinds, |kind| self.block(*kind));
         // Hybrid blocks read the embeddings again.
         if let Some(stem) = program.pieces.first_mut().and_then(|piece| piece.blocks.first_mut()) {
