@@ -26,15 +26,19 @@ class Counter(FlopCounterMode):
         super().__init__(display=False, custom_mapping={aten.convolution_backward: convolution_backward})
         self.recompute = 0
         self.in_backward = False
+        self.in_mark = False
 
     def mark(self, function):
         """A function whose operations count as recomputation when the backward pass calls it."""
 
         def marked(*args, **kwargs):
-            before = self.get_total_flops()
+            if self.in_mark:  # a layer checkpointed within another: the outer one's repetition holds it
+                return function(*args, **kwargs)
+            before, self.in_mark = self.get_total_flops(), True
             try:
                 return function(*args, **kwargs)
             finally:
+                self.in_mark = False
                 # Non-reentrant recomputation stops early by raising an exception.
                 if self.in_backward:
                     self.recompute += self.get_total_flops() - before
