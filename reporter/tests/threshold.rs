@@ -11,9 +11,11 @@ mod sample;
 
 use std::path::{Path, PathBuf};
 
+use flopsmeter_core::flops::Part;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_reporter::document::{Block, Document};
 use flopsmeter_reporter::layout::{Fonts, Shape, set};
+use flopsmeter_reporter::wording::Values;
 use flopsmeter_reporter::{Format, ReportProblem, ThresholdInput, Wording, compose, write};
 
 fn all() -> Vec<(&'static str, ThresholdInput)> {
@@ -274,4 +276,28 @@ fn a_folder_that_cannot_be_is_an_error_that_names_it() {
     assert!(matches!(problem, ReportProblem::Write { .. }));
     let said = problem.to_string();
     assert!(said.contains("taken/threshold.json") && said.contains("--out"), "{said}");
+}
+
+#[test]
+fn every_part_of_a_network_has_its_words() {
+    let wording = Wording::embedded("en").unwrap();
+    let parts = [
+        Part::InputEmbeddings,
+        Part::Norms,
+        Part::Tower,
+        Part::Projector,
+        Part::Convolutions,
+        Part::AttentionProjections,
+        Part::AttentionScores,
+        Part::StateSpace,
+        Part::FeedForward,
+        Part::Router,
+        Part::Experts,
+        Part::Adapters,
+        Part::OutputHead,
+    ];
+    for part in parts.map(Part::name) {
+        let words = wording.by_code("threshold/arithmetic", &format!("term-{part}"), &Values::default());
+        assert!(words.is_some(), "the chart has no words for {part}");
+    }
 }
