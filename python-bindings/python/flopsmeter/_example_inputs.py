@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from torch.nn import Module
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+Form = tuple[tuple[int, ...], ...]
 
 #: Arguments with which a text model does nothing but what it does with its tokens alone.
 _TEXT_ARGUMENTS = {
@@ -55,6 +56,8 @@ class Inputs:
     """The first is followed in full, the last only checks what the others gave."""
     build: Callable[[int], Call]
     """The call of that number among the sizes."""
+    form: Form | None = None
+    """What has to be the same in every call, where they are scaled from a real one."""
 
 
 def possible(plain: Module, example: Call | None) -> Iterator[Inputs]:
@@ -69,6 +72,42 @@ def measure(plain: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     """Sequences and length of a real call, as inputs that are scaled from one understand them."""
     leading = _leading(plain, args, kwargs)
     return None if leading is None else (leading.shape[0], prod(leading.shape[place] for place in _length_places(leading)))
+
+
+def form(plain: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Form:
+    """Sizes of a real call that are neither its batch nor its lengths."""
+    leading = _leading(plain, args, kwargs)
+    if leading is None:
+        return ()
+    base = {leading.shape[place] for place in _length_places(leading)}
+    shapes = []
+    for leaf in tree_flatten((args, kwargs))[0]:
+        if isinstance(leaf, Tensor):
+            sizes = enumerate(leaf.shape)
+            shapes.append(tuple(0 if _is_scaled(leaf, place, old, leading, base) else old for place, old in sizes))
+    return tuple(shapes)
+
+
+def shapes_alone(call: Call) -> Call:
+    """A call to keep: its tensors without their numbers."""
+    leaves, structure = tree_flatten(call)
+    kept = [_without_numbers(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    args, kwargs = tree_unflatten([None if hasattr(leaf, "get_seq_length") else leaf for leaf in kept], structure)
+    return args, kwargs
+
+
+def _without_numbers(tensor: Tensor) -> Tensor:
+    if tensor.is_floating_point() or tensor.is_complex():
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    if tensor.is_cpu and tensor.numel() <= _MOST_COPIED_ELEMENTS:
+        return tensor.detach().clone()
+    return torch.ones((), dtype=tensor.dtype).expand(tensor.shape)
+
+
+def _is_scaled(leaf: Tensor, place: int, old: int, leading: Tensor, base: Container[int]) -> bool:
+    if place == 0 and old == leading.shape[0]:
+        return True
+    return place > 0 and old in base and _follows(leaf, place, leading)
 
 
 def _names(plain: Module) -> list[str]:
@@ -120,7 +159,8 @@ class _Scaled:
 
     def __init__(self, plain: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._leading = _leading(plain, args, kwargs)
-        self._leaves, self._form = tree_flatten((args, kwargs))
+        self._leaves, self._structure = tree_flatten((args, kwargs))
+        self._form = form(plain, args, kwargs)
 
     def inputs(self) -> Iterator[Inputs]:
         leading = self._leading
@@ -148,10 +188,10 @@ class _Scaled:
         def build(number: int) -> Call:
             lengths = dict(zip(base, grown[number], strict=True))
             made = [self._resized(leaf, sizes[number].sequences, lengths, keeps_values) for leaf in self._leaves]
-            args, kwargs = tree_unflatten(made, self._form)
+            args, kwargs = tree_unflatten(made, self._structure)
             return args, kwargs
 
-        return Inputs(scales, seen, sizes, build)
+        return Inputs(scales, seen, sizes, build, self._form)
 
     def _resized(self, leaf: Any, sequences: int, lengths: dict[int, int], keeps_values: bool) -> Any:
         if hasattr(leaf, "get_seq_length"):
@@ -161,12 +201,9 @@ class _Scaled:
         leading = self._leading
         assert leading is not None
         shape = list(leaf.shape)
-        same_rank = leaf.dim() == leading.dim()
         for place, old in enumerate(leaf.shape):
-            if place == 0 and old == leading.shape[0]:
-                shape[0] = sequences
-            elif place > 0 and old in lengths and _follows(leaf, place, leading, same_rank):
-                shape[place] = lengths[old]
+            if _is_scaled(leaf, place, old, leading, lengths):
+                shape[place] = lengths[old] if place else sequences
         if leaf.is_floating_point() or leaf.is_complex():
             return torch.empty(shape, dtype=leaf.dtype, device="meta")
         if leaf.is_cpu and leaf.numel() <= _MOST_COPIED_ELEMENTS and (keeps_values or shape == list(leaf.shape)):
@@ -174,10 +211,10 @@ class _Scaled:
         return torch.ones(shape, dtype=leaf.dtype)
 
 
-def _follows(leaf: Tensor, place: int, leading: Tensor, same_rank: bool) -> bool:
+def _follows(leaf: Tensor, place: int, leading: Tensor) -> bool:
     """Whether a dimension as long as the leading input's length is that length and not a width of the same size."""
     places = _length_places(leading)
-    if leaf is leading or (same_rank and leaf.dtype == leading.dtype):
+    if leaf.dim() == leading.dim() and leaf.dtype == leading.dtype:
         return place in places
     if len(places) == 1:
         is_mask = leaf.dim() > 2 and leaf.shape[-1] == leaf.shape[-2]

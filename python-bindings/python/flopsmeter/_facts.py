@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _adapters, _flopsmeter, _inventory, _parallel
 from ._adapters import plain_name
+from ._inventory import Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn import Module, Parameter
 
     from ._example_inputs import Call
+    from ._inventory import Measure
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")
 
@@ -32,6 +34,8 @@ class Facts:
 
     message: dict[str, Any]
     findings: list[tuple[str, str]] = field(default_factory=list)
+    measure: Measure | None = None
+    """How large calls are, where it is not tokens that say it."""
 
     def to_json(self) -> str:
         """JSON has no infinities: where a configuration has one, its name stands instead."""
@@ -79,8 +83,9 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
     checkpointing, not_recomputed = _checkpointing(plain)
     config = getattr(plain, "config", None)
     configuration = _configuration(plain)
-    inventory = _taken_inventory(plain, configuration, adapters, example, findings)
-    if configuration is None and inventory is None:
+    inventory = _taken_inventory(plain, configuration, adapters, example)
+    findings += inventory.findings
+    if configuration is None and inventory.message is None:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
     if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
         findings.append(("sharded-parameters", "parameters are sharded over ranks (FSDP1), so their live number is a part"))
@@ -102,12 +107,12 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
             "attention_implementation": getattr(config, "_attn_implementation", None),
         },
         "libraries": dict(_library_versions()),
-        "inventory": inventory,
+        "inventory": inventory.message,
     }
     parallel = _parallel.read(plain)
     if parallel is not None:
         message["parallel"] = parallel
-    return Facts(message, findings)
+    return Facts(message, findings, inventory.measure(plain))
 
 
 def _taken_inventory(
@@ -115,14 +120,9 @@ def _taken_inventory(
     configuration: dict[str, Any] | None,
     adapters: _adapters.Adapters,
     example: Call | None,
-    findings: list[tuple[str, str]],
-) -> dict[str, Any] | None:
+) -> Inventory:
     known = configuration is not None and _flopsmeter.known(_without_infinities(configuration))
-    if not _inventory.is_wanted(known):
-        return None
-    taken = _inventory.of(plain, adapters, example)
-    findings += taken.findings
-    return taken.message
+    return _inventory.of(plain, adapters, example) if _inventory.is_wanted(known) else Inventory()
 
 
 def _configuration(plain: Module) -> dict[str, Any] | None:

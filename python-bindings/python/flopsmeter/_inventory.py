@@ -41,6 +41,32 @@ class Inventory:
 
     message: dict[str, Any] | None = None
     findings: list[tuple[str, str]] = field(default_factory=list)
+    inputs: Inputs | None = None
+
+    def measure(self, plain: Module) -> Measure | None:
+        """How calls are measured in the inventory's own terms; None where tokens say it."""
+        inputs = self.inputs
+        return None if inputs is None or inputs.form is None else Measure(plain, inputs)
+
+
+class Measure:
+    """Sequences and length of calls, of models that read no tokens."""
+
+    def __init__(self, plain: Module, inputs: Inputs) -> None:
+        self._plain = plain
+        self._inputs = inputs
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
+        """Length is what one sequence or picture has of positions before the model does anything with it."""
+        return _example_inputs.measure(self._plain, args, kwargs)
+
+    def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the inventory's amounts hold for this call."""
+        inputs, size = self._inputs, self(args, kwargs)
+        if size is None or _example_inputs.form(self._plain, args, kwargs) != inputs.form:
+            return False
+        seen = (inputs.seen.sequences, inputs.seen.length)
+        return {"nothing": size == seen, "sequences": size[1] == seen[1]}.get(inputs.scales, True)
 
 
 def is_wanted(family_is_known: bool) -> bool:
@@ -49,7 +75,7 @@ def is_wanted(family_is_known: bool) -> bool:
     return switch == "always" or (switch != "0" and not family_is_known)
 
 
-_taken: WeakKeyDictionary[Module, tuple[object, Inventory]] = WeakKeyDictionary()
+_taken: WeakKeyDictionary[Module, tuple[object, Inventory, Call | None]] = WeakKeyDictionary()
 
 
 def of(plain: Module, adapters: Adapters, example: Call | None = None) -> Inventory:
@@ -57,7 +83,10 @@ def of(plain: Module, adapters: Adapters, example: Call | None = None) -> Invent
     settings = tuple(module.__dict__.get("gradient_checkpointing") for module in plain.modules())
     known = _taken.get(plain)
     if known is None or known[0] != settings:
-        known = _taken[plain] = (settings, take(plain, adapters, example))
+        if example is None and known is not None:
+            example = known[2]
+        kept = None if example is None else _example_inputs.shapes_alone(example)
+        known = _taken[plain] = (settings, take(plain, adapters, kept), kept)
     return known[1]
 
 
@@ -71,7 +100,7 @@ def take(plain: Module, adapters: Adapters, example: Call | None = None) -> Inve
                 model = make()
                 for inputs in _example_inputs.possible(model, example):
                     try:
-                        return Inventory(_Taking(model, inputs, deadline).message())
+                        return Inventory(_Taking(model, inputs, deadline).message(), inputs=inputs)
                     except _DoesNotFollow as problem:
                         problems.append(f"{inputs.scales}: {problem}")
                     except Exception as problem:

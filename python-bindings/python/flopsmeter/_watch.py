@@ -12,7 +12,7 @@ import torch
 
 from . import _adapters, _facts, _phases
 from ._arrival import Arrivals
-from ._batch import Reader
+from ._batch import Batch, Reader
 from ._connection import Connection
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from ._flopsmeter import Recorder
+    from ._inventory import Measure
 
 _CHECK_INTERVAL_SECONDS = 5.0
 
@@ -86,6 +87,7 @@ class Watch:
         self._adapted = _adapters.first_adapted(plain)
         self._arrivals = Arrivals(self._tell)
         self._described = False
+        self._measure: Measure | None = None
         self._seen_gradient = False
         self._signature: tuple[object, ...] = ()
         self._checked = 0.0
@@ -167,13 +169,13 @@ class Watch:
     def _record(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         gradient = torch.is_grad_enabled()
         if not self._described:
-            self._describe()
+            self._describe((args, kwargs))
             self._seen_gradient = gradient
         elif gradient and not self._seen_gradient:
             # The first passes may have run with adapters switched off, as a reference model.
             self._seen_gradient = True
             self.check()
-        batch = self._reader.read(args, kwargs, gradient)
+        batch = self._read(args, kwargs, gradient)
         if batch is None:
             text = f"{type(module).__name__} was called without input_ids or inputs_embeds, which is not counted"
             self.recorder.finding("unknown-input", text)
@@ -196,17 +198,27 @@ class Watch:
         else:
             self.recorder.record(self._number, *form, batch.real_tokens)
 
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> Batch | None:
+        if self._measure is None:
+            return self._reader.read(args, kwargs, gradient)
+        if not self._measure.fits(args, kwargs):
+            text = "passes of other sizes than the model's inventory was taken with are counted as if they followed it"
+            self.recorder.finding("inventory-size", text)
+        size = self._measure(args, kwargs)
+        return None if size is None else Batch(*size, real_tokens=size[0] * size[1])
+
     def _tell(self, *positional: Any, **fields: Any) -> None:
         self.recorder.record(*positional, **fields)
 
     @harmless
-    def _describe(self) -> None:
+    def _describe(self, call: tuple[tuple[Any, ...], dict[str, Any]] | None = None) -> None:
         """Where this fails, passes are told all the same: the meter then knows that it cannot count them."""
         if self._described and self._arrivals:
             # Passes that are still to be told belong to what was described before.
             self._number = _next_number()
         self._described = True
-        facts = _facts.read(self._outermost, self._number)
+        facts = _facts.read(self._outermost, self._number, call)
+        self._measure = facts.measure
         self._signature = _facts.signature(self._plain)
         self._checked = time.monotonic()
         self.recorder.describe(facts.to_json())
