@@ -29,4 +29,6 @@ step "wheel"
 tools/wheel.sh debug
 step "Python tests against real transformers and peft"
 .venv/bin/python -m pytest python-bindings/tests
+step "other estimators"
+.venv/bin/python -m pytest tools/peers/tests
 printf '\nAll tests passed: format, lints, Rust, documentation, Python.\n'

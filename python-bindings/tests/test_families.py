@@ -105,3 +105,27 @@ def test_difference_is_zero(name: str) -> None:
                 refused.append(f"{row}: {problem}")
     assert not problems, "\n".join(problems)
     assert len(refused) < len(ROWS), refused
+
+
+def test_thinned_checkpointing_recomputes_what_it_says() -> None:
+    case = CASES["llama"]
+    model = models.build(case)
+    model.gradient_checkpointing_enable(every_n_layers=2)
+    assert_equal(case, model)
+
+
+def test_dora_behind_a_dropout_multiplies_once_more() -> None:
+    import peft
+
+    case = CASES["llama"]
+    settings = peft.LoraConfig(r=3, target_modules=["q_proj", "down_proj"], use_dora=True, lora_dropout=0.2)
+    assert_equal(case, peft.get_peft_model(models.build(case), settings))
+
+
+def assert_equal(case: Any, model: Any) -> None:
+    facts = _facts.read(model, 0)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    traced = counting.count(tracing.runner(case, model.train(), base, case.sizes[0]), base, False)
+    counted = json.loads(_flopsmeter.count(facts.to_json(), json.dumps(passes(case.sizes[0]))))
+    assert tuple(int(counted[key]) for key in ("forward", "backward", "recompute")) == traced
+    assert counted["findings"] == []
