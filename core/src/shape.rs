@@ -80,6 +80,23 @@ impl Shape {
         self.program.sequence_length
     }
 
+    /// Time, height and width in patches of an image that has the configuration's own size, where images may have any size;
+    /// `None` where they may not, or where the configuration names none.
+    pub fn image_grid(&self) -> Option<[u64; 3]> {
+        self.program.image_grid
+    }
+
+    /// Whether images may have any size, so that each pass has to be told their grids.
+    pub fn follows_image_grid(&self) -> bool {
+        let steps = self.program.pieces.iter().flat_map(|piece| &piece.blocks).flat_map(|block| &block.steps);
+        let mut quantities = steps.filter_map(|step| match step {
+            Step::Apply { rows, .. } => Some(*rows),
+            Step::Product { amount, .. } => Some(amount.quantity),
+            _ => None,
+        });
+        quantities.any(Quantity::follows_grid)
+    }
+
     pub(crate) const fn program(&self) -> &Arc<Program> {
         &self.program
     }

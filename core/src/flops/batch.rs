@@ -41,6 +41,7 @@ impl Batch {
         let wide = |value: u64| u128::from(value);
         match stream {
             Stream::Text => (wide(self.sequences), wide(self.length)),
+            Stream::TextBesideImages => (wide(if self.images > 0 { self.sequences } else { 0 }), wide(self.length)),
             Stream::Decoder => (wide(self.sequences), wide(self.decoder_length)),
             Stream::Pooled => (wide(self.sequences), 1),
             Stream::Fixed(length) => (wide(self.sequences), wide(length)),
@@ -80,17 +81,7 @@ impl Batch {
                 let (_, length) = self.lines(stream);
                 length.saturating_mul(length)
             }
-            Quantity::Pairs { query, key, mask } => {
-                let (lines, length) = self.lines(query);
-                let cached = self.cached(query, key);
-                let own_keys = self.lines(key).1;
-                let pairs = match attention {
-                    Attention::Full => length.saturating_mul(own_keys.saturating_add(cached)),
-                    Attention::Visible if query != key => length.saturating_mul(own_keys),
-                    Attention::Visible => visible_pairs(mask, length, cached),
-                };
-                lines.saturating_mul(pairs)
-            }
+            Quantity::Pairs { query, key, mask } => self.pairs((query, key), mask, attention),
             Quantity::SequencesByImages => u128::from(self.sequences).saturating_mul(u128::from(self.images)),
             Quantity::WindowPairs { side } => {
                 let [time, height, width] = self.image_grid.unwrap_or_default();
@@ -114,6 +105,24 @@ impl Batch {
         }
     }
 
+    fn pairs(&self, (query, key): (Stream, Stream), mask: Mask, attention: Attention) -> u128 {
+        let (lines, length) = self.lines(query);
+        if query != key {
+            // Each line asks its own: where several images belong to one sequence, it asks all of them.
+            let (own_lines, own_keys) = self.lines(key);
+            return lines.max(own_lines).saturating_mul(length).saturating_mul(own_keys);
+        }
+        let cached = self.cached(query, key);
+        match attention {
+            Attention::Full if mask == Mask::OneRow => {
+                let row = lines.saturating_mul(length);
+                row.saturating_mul(row)
+            }
+            Attention::Full => lines.saturating_mul(length.saturating_mul(length.saturating_add(cached))),
+            Attention::Visible => lines.saturating_mul(visible_pairs(mask, length, cached)),
+        }
+    }
+
     fn chunks(&self, size: u64) -> u128 {
         u128::from(self.length.div_ceil(size.max(1)))
     }
@@ -129,7 +138,7 @@ fn squares_of_parts(length: u64, part: u64) -> u128 {
 /// Pairs of one line of `length` positions that follow `cached` ones.
 fn visible_pairs(mask: Mask, length: u128, cached: u128) -> u128 {
     match mask {
-        Mask::Bidirectional => length.saturating_mul(length.saturating_add(cached)),
+        Mask::Bidirectional | Mask::OneRow | Mask::Window(_) => length.saturating_mul(length.saturating_add(cached)),
         Mask::Causal => triangle(length, cached),
         Mask::Sliding(window) => {
             // The first positions see all there is so far; from the moment that fills the window, each sees the window.
@@ -172,7 +181,7 @@ mod tests {
             Mask::Sliding(window) => (position + 1).min(window),
             Mask::Chunked(size) => position % size + 1,
             Mask::Around(reach) => (0..length).filter(|key| key.abs_diff(position) <= reach).count() as u64,
-            Mask::Bidirectional => cached + length,
+            Mask::Bidirectional | Mask::OneRow | Mask::Window(_) => cached + length,
         };
         (cached..cached + length).map(|position| u128::from(seen(position))).sum()
     }

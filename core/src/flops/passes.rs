@@ -6,7 +6,7 @@ use super::count::Count;
 use super::network::Network;
 use crate::facts::{ImageGrids, Passes, TrainingFacts};
 use crate::run::Term;
-use crate::shape::{Quantity, Shape, Stream};
+use crate::shape::{Mask, Quantity, Shape, Stream};
 use crate::unit::Flops;
 
 /// What a kernel does with a row in which several sequences stand behind one another.
@@ -109,12 +109,18 @@ fn amount(cost: &Cost, term: &TermCost, passes: &Passes, packing: Packing) -> u1
     if let Some(positions) = passes.head_positions.filter(|_| is_head(term)) {
         return u128::from(positions);
     }
-    if is_sized_picture(term.quantity) && !passes.image_grid.is_empty() {
+    let apart = packing == Packing::Apart || cost.attention() == Attention::Visible;
+    if term.quantity.follows_grid() && !passes.image_grid.is_empty() {
+        let one_row = matches!(term.quantity, Quantity::Pairs { mask: Mask::OneRow, .. });
+        if one_row && !apart {
+            return row_pairs(passes);
+        }
+        let attention = if one_row { Attention::Visible } else { cost.attention() };
+        let of = |batch: &Batch| batch.amount(term.quantity, attention);
         let sized = |row: &ImageGrids| Batch { images: row.count, image_grid: Some(row.grid), ..batch(passes) };
         return sum(&mut passes.image_grid.iter().map(|row| of(&sized(row))));
     }
     // Only a batch of one row is taken apart: that is how kernels are told where sequences begin.
-    let apart = packing == Packing::Apart || cost.attention() == Attention::Visible;
     if is_text_pairs(term.quantity) && apart && passes.sequences == 1 && !passes.packed.is_empty() {
         return sum(&mut passes.packed.iter().map(|row| of(&Batch::text(row.count, row.length))));
     }
@@ -125,13 +131,18 @@ const fn is_encoders(quantity: Quantity) -> bool {
     matches!(quantity, Quantity::Positions(Stream::Text) | Quantity::Pairs { query: Stream::Text, .. })
 }
 
-const fn is_sized_picture(quantity: Quantity) -> bool {
-    matches!(
-        quantity,
-        Quantity::Positions(Stream::Grid(_))
-            | Quantity::Pairs { query: Stream::Grid(_), .. }
-            | Quantity::WindowPairs { .. }
-    )
+/// Pairs of positions where the pictures of each pass lie in one row, which is multiplied as a whole. No more is known than
+/// how many positions all passes have together, so each is taken to have as many as the others.
+fn row_pairs(passes: &Passes) -> u128 {
+    let positions = passes.image_grid.iter().fold(0_u128, |sum, row| {
+        let patches = row.grid.iter().fold(1_u128, |patches, side| patches.saturating_mul(u128::from(*side)));
+        sum.saturating_add(patches.saturating_mul(u128::from(row.count)))
+    });
+    let count = u128::from(passes.count).max(1);
+    let (each, longer) = (positions / count, positions % count);
+    let square = |length: u128| length.saturating_mul(length);
+    let others = (count - longer).saturating_mul(square(each));
+    others.saturating_add(longer.saturating_mul(square(each.saturating_add(1))))
 }
 
 const fn is_text_pairs(quantity: Quantity) -> bool {

@@ -144,7 +144,10 @@ impl Builder {
 
     /// Pairs of this stream's positions with those of a stream of keys.
     pub(crate) const fn pairs(&self, key: Stream, mask: Mask) -> Quantity {
-        Quantity::Pairs { query: self.stream, key, mask }
+        match mask {
+            Mask::Window(side) => Quantity::WindowPairs { side },
+            mask => Quantity::Pairs { query: self.stream, key, mask },
+        }
     }
 
     /// An activation that depends on two; nothing is kept.

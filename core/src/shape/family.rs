@@ -24,6 +24,7 @@ mod minicpm;
 mod modernbert;
 mod opt;
 mod parallel;
+mod pixtral;
 mod sizes;
 mod state_space;
 mod t5;

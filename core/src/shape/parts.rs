@@ -19,7 +19,7 @@ mod state_space;
 mod tower;
 
 pub(super) use attention::{Attention, HeadNorms, Projections, scores_and_values};
-pub(super) use branch::Branch;
+pub(super) use branch::{Branch, Scale};
 pub(super) use decoder::{ClassHeads, Decoder};
 pub(super) use delta_net::{DeltaNet, DeltaProjections};
 pub(super) use encoder::{Encoder, MaskedHead};

@@ -35,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) classifies: bool,
     /// Positions of each sequence, where the configuration settles them: an image classifier's patches.
     pub(crate) sequence_length: Option<u64>,
+    /// Grid of an image of the configuration's own size, where images may have any.
+    pub(crate) image_grid: Option<[u64; 3]>,
 }
 
 /// A stack of blocks, or one block that stands alone.
@@ -134,8 +136,10 @@ impl Slot {
     pub(crate) const MEMORY: Self = Self(1);
     /// A third one, kept from block to block.
     pub(crate) const SIDE: Self = Self(2);
+    /// As many more of these as there may be features that join later blocks one by one.
+    pub(crate) const LATER: [Self; 4] = [Self(4), Self(5), Self(6), Self(7)];
     /// Slots from this on are forgotten at the end of a block.
-    pub(crate) const FIRST_LOCAL: Self = Self(4);
+    pub(crate) const FIRST_LOCAL: Self = Self(8);
 }
 
 /// A number of operations: `factor` for each unit of a quantity.

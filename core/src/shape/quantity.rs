@@ -8,6 +8,8 @@ pub enum Stream {
     Text,
     /// The sequences that a decoder reads beside an encoder.
     Decoder,
+    /// The same in passes that hold images, none in others: layers that only ask images are skipped without any.
+    TextBesideImages,
     /// One position for each sequence: a pooled one, the first or the last.
     Pooled,
     /// So many positions for each sequence, whatever its length: audio frames, learned queries.
@@ -40,6 +42,11 @@ pub enum Mask {
     Around(u64),
     /// All keys.
     Bidirectional,
+    /// All keys of its own line, where all lines of a pass lie in one row: other kernels than those for variable lengths
+    /// multiply the whole row.
+    OneRow,
+    /// Those of its own window of so many patches to each side, in its own frame of an image's grid.
+    Window(u64),
 }
 
 /// What a number of operations is multiplied by to give those of a pass.
@@ -87,4 +94,14 @@ pub enum Quantity {
     ChunkPairs(u64),
     /// `(chunks + 1)²` of each sequence: how state-space layers lead states from chunk to chunk.
     ChunkCarries(u64),
+}
+
+impl Quantity {
+    /// Whether it depends on the sizes of images.
+    pub const fn follows_grid(self) -> bool {
+        matches!(
+            self,
+            Self::Positions(Stream::Grid(_)) | Self::Pairs { query: Stream::Grid(_), .. } | Self::WindowPairs { .. }
+        )
+    }
 }

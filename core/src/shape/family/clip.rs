@@ -100,8 +100,8 @@ pub(super) fn tower(config: Config<'_>, kin: Kin, tower: Tower) -> Result<Featur
         norm: Some(tower.name("post_layernorm")),
         pool,
         hidden,
-        positions,
-        extra,
+        stream: tower.stream(positions),
+        patches: tower.stream(patches.count),
         grid: patches.grid,
         tower,
     })
@@ -130,11 +130,15 @@ fn images(
     labels: Option<u64>,
 ) -> Result<Program, ShapeProblem> {
     let features = tower(config, kin, place.clone())?;
-    let (hidden, positions) = (features.hidden, features.positions);
+    let hidden = features.hidden;
+    let positions = match features.stream {
+        Stream::Fixed(positions) => Some(positions),
+        _ => None,
+    };
     let mut program = Program {
         input_embeddings: Some(place.name("embeddings.patch_embedding")),
         last_layers: Some(features.stem.len()),
-        sequence_length: Some(positions),
+        sequence_length: positions,
         ..Program::default()
     };
     // The mean of the patches is classified, not what is pooled.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::super::ShapeProblem;
 use super::super::parts::{PoolingHead, Tower, TowerBlock};
 use super::super::program::{Block, Piece, Slot, Step};
+use super::super::quantity::Stream;
 
 /// A tower, from its pixels to what it offers.
 pub(super) struct Features {
@@ -15,14 +16,14 @@ pub(super) struct Features {
     pub(super) blocks: Cow<'static, str>,
     pub(super) block: TowerBlock,
     pub(super) layers: u64,
-    /// Norm with a shift behind the last block.
+    /// Norm behind the last block.
     pub(super) norm: Option<Cow<'static, str>>,
     /// What makes one position of all.
     pub(super) pool: Option<PoolingHead>,
     pub(super) hidden: u64,
-    /// Positions of an image, and those among them that are no patches.
-    pub(super) positions: u64,
-    pub(super) extra: u64,
+    /// Positions of an image: all, and those that are patches.
+    pub(super) stream: Stream,
+    pub(super) patches: Stream,
     /// Patches of a column and of a row.
     pub(super) grid: [u64; 2],
 }
@@ -91,9 +92,8 @@ impl Features {
         if takes_first {
             pieces.push(Piece::once(Block { steps: vec![TAKE], ..Block::default() }));
         }
-        let stream = self.tower.stream(self.positions);
         let mut build = |how: &Use| {
-            let block = self.block.build(self.tower.over(stream));
+            let block = self.block.build(self.tower.over(self.stream));
             match how {
                 Use::Passing => block,
                 Use::Taken => Block { steps: [block.steps, vec![TAKE]].concat(), ..block },
@@ -106,7 +106,7 @@ impl Features {
 
     fn last_norm(&self, read: bool) -> Option<Piece> {
         let name = self.norm.clone()?;
-        let mut block = self.tower.builder(self.positions);
+        let mut block = self.tower.over(self.stream);
         let normed = block.layer_norm(name, self.hidden, Slot::RESIDUAL);
         block.rename(normed, Slot::RESIDUAL);
         Some(Piece::once(if read { block.finish() } else { block.finish_unread() }))
@@ -114,7 +114,7 @@ impl Features {
 
     fn pooling(&self, read: bool) -> Option<Piece> {
         let head = self.pool?;
-        let mut block = self.tower.builder(self.positions);
+        let mut block = self.tower.over(self.stream);
         let pooled = head.build(&mut block, &self.tower, Slot::RESIDUAL);
         block.rename(pooled, Slot::RESIDUAL);
         Some(Piece::once(if read { block.finish() } else { block.finish_unread() }))

@@ -9,7 +9,7 @@ use super::super::ShapeProblem;
 use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
-use super::super::parts::{Attention, Branch, FeedForward, Patches, Tower, TowerBlock, Widening};
+use super::super::parts::{Attention, Branch, FeedForward, Patches, Scale, Tower, TowerBlock, Widening};
 use super::super::program::{ModuleKind, Piece, Program, Slot};
 use super::super::quantity::Stream;
 use crate::flops::Part;
@@ -198,7 +198,7 @@ fn beit(config: Config<'_>, sizes: &Sizes) -> Result<Family, ShapeProblem> {
         unread: if flag("use_mask_token", false)? { vec![("embeddings.mask_token", sizes.hidden)] } else { Vec::new() },
         block: TowerBlock {
             attention,
-            scales: if scaled { [Some("lambda_1"), Some("lambda_2")] } else { [None, None] },
+            scales: if scaled { scales(["lambda_1", "lambda_2"], sizes.hidden) } else { [None, None] },
             ..family.block
         },
         distances: shared.then_some(("shared_position_bias.relative_position_bias_table", far)),
@@ -233,7 +233,7 @@ fn dinov2(config: Config<'_>, sizes: &Sizes, plain: bool) -> Result<Family, Shap
                 FeedForward::plain(inner, "mlp.fc1", "mlp.fc2")
             },
             norms: ["norm1", "norm2"],
-            scales: [Some("layer_scale1.lambda1"), Some("layer_scale2.lambda1")],
+            scales: scales(["layer_scale1.lambda1", "layer_scale2.lambda1"], sizes.hidden),
             ..family.block
         },
         pooler: None,
@@ -290,4 +290,9 @@ fn attention(config: Config<'_>, sizes: &Sizes) -> Result<Attention, ShapeProble
 fn biased_gates(inner: u64) -> FeedForward {
     let widening = Widening::Gated { gate: Cow::Borrowed("mlp.gate_proj"), up: Cow::Borrowed("mlp.up_proj") };
     FeedForward { widening, bias: true, ..FeedForward::gated(inner) }
+}
+
+/// A trained scale for each channel behind both branches.
+pub(super) fn scales(names: [&'static str; 2], width: u64) -> [Option<Scale>; 2] {
+    names.map(|name| Some(Scale { name, width }))
 }

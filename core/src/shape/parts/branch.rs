@@ -19,6 +19,14 @@ pub(crate) struct Branch {
     pub(crate) dropout: bool,
 }
 
+/// A trained scale of what a branch gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) name: &'static str,
+    /// One for each channel, or one for all.
+    pub(crate) width: u64,
+}
+
 impl Branch {
     /// Norms with a shift ahead of each branch, no dropout.
     pub(crate) const fn before(hidden: u64) -> Self {
@@ -40,19 +48,19 @@ impl Branch {
         self.scaled(block, norm, None, compute);
     }
 
-    /// The same, with the result multiplied by a trained scale of this name before it is added.
+    /// The same, with the result multiplied by a trained scale before it is added.
     pub(crate) fn scaled(
         self,
         block: &mut Builder,
         norm: impl Into<Cow<'static, str>>,
-        scale: Option<&'static str>,
+        scale: Option<Scale>,
         compute: impl FnOnce(&mut Builder, Slot) -> Slot,
     ) {
         let norm = norm.into();
         let input = if self.norm_of_sum { Slot::RESIDUAL } else { self.normed(block, norm.clone(), Slot::RESIDUAL) };
         let mut result = compute(block, input);
-        if let Some(scale) = scale {
-            result = block.norm(scale, self.hidden, result);
+        if let Some(Scale { name, width }) = scale {
+            result = block.norm(name, width, result);
         }
         if self.dropout {
             block.keep(result);

@@ -20,7 +20,7 @@ impl PoolingHead {
     pub(crate) fn build(self, block: &mut Builder, tower: &Tower, input: Slot) -> Slot {
         let hidden = self.hidden;
         let (one, all) = (tower.stream(1), tower.stream(self.positions));
-        let mut parameter = |block: &mut Builder, name: &str, elements| {
+        let parameter = |block: &mut Builder, name: &str, elements| {
             let nothing = block.slot();
             block.apply(tower.name(name), ModuleKind::Parameter { elements }, Part::InputEmbeddings, nothing)
         };

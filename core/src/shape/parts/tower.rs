@@ -7,7 +7,7 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::program::{Block, ModuleKind, Piece, Slot, Step};
 use super::super::quantity::Stream;
-use super::{Attention, Branch, FeedForward};
+use super::{Attention, Branch, FeedForward, Scale};
 use crate::flops::Part;
 
 /// Where a tower stands: it is the whole model, or one part beside another.
@@ -41,7 +41,7 @@ pub(crate) struct TowerBlock {
     pub(crate) feed_forward: FeedForward,
     pub(crate) norms: [&'static str; 2],
     /// Trained scales of what the branches give.
-    pub(crate) scales: [Option<&'static str>; 2],
+    pub(crate) scales: [Option<Scale>; 2],
 }
 
 impl Tower {
@@ -77,6 +77,15 @@ impl Tower {
 
     /// Patches turned into vectors by a convolution. The hook of input gradients hangs there.
     pub(crate) fn cut(&self, block: &mut Builder, name: &str, patches: Patches, hidden: u64) -> Slot {
+        let all = block.stream();
+        block.switch(self.stream(patches.count));
+        let cut = self.cut_over(block, name, patches, hidden);
+        block.switch(all);
+        cut
+    }
+
+    /// The same over the block's own stream.
+    pub(crate) fn cut_over(&self, block: &mut Builder, name: &str, patches: Patches, hidden: u64) -> Slot {
         let kind = ModuleKind::Convolution {
             inputs: patches.channels,
             outputs: hidden,
@@ -84,11 +93,8 @@ impl Tower {
             groups: 1,
             bias: patches.bias,
         };
-        let all = block.stream();
-        block.switch(self.stream(patches.count));
         let pixels = block.slot();
         let cut = block.apply(self.name(name), kind, Part::Convolutions, pixels);
-        block.switch(all);
         block.step(Step::InputGradients { slot: cut });
         cut
     }
