@@ -199,6 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_those_that_one_counts() {
+        for (length, size) in (1..20_u64).flat_map(|length| (1..8_u64).map(move |size| (length, size))) {
+            let batch = Batch::text(3, length);
+            let chunk = |position: u64| position / size;
+            let all: Vec<u64> = (0..length).collect();
+            let last = chunk(length - 1);
+            let pairs = all.iter().flat_map(|one| all.iter().filter(move |two| chunk(**two) == chunk(*one))).count();
+            let counted = [
+                (Quantity::Chunks(size), u128::from(last + 1)),
+                (Quantity::LaterChunks(size), u128::from(last)),
+                (Quantity::PositionsAfter(size), all.iter().filter(|position| **position >= size).count() as u128),
+                (Quantity::ChunkPairs(size), pairs as u128),
+                (Quantity::ChunkCarries(size), u128::from((last + 2) * (last + 2))),
+            ];
+            for (quantity, each) in counted {
+                assert_eq!(batch.amount(quantity, Attention::Full), 3 * each, "{quantity:?} of {length}");
+            }
+        }
+    }
+
+    #[test]
     fn windows_at_the_border_are_smaller() {
         let batch = Batch { images: 2, image_grid: Some([3, 5, 4]), ..Batch::default() };
         let by_hand = 4 * (2 * 2) * (2 * 2) + 2 * 2 * 2;

@@ -95,7 +95,6 @@ impl Mamba {
 }
 
 /// A state-space layer with one decay for each head, computed in chunks.
-#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether a family has it")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mamba2 {
     /// Name of the layer, for example `mixer`.
