@@ -268,7 +268,7 @@ const fn gpt_oss() -> Family {
     Family {
         heads: Heads { key_value: Some(8), size: Some(64) },
         attends: Attends::WithSinks,
-        windows: Windows::Alternating { every: 2, adjustable: false },
+        windows: Windows::Repeating { every: 2, first: false, adjustable: false, window: 128 },
         count: Key::new(&["num_local_experts", "num_experts"], 128),
         chosen: Key::new(&["num_experts_per_tok"], 4),
         inner: Key::new(&["intermediate_size"], 2880),
