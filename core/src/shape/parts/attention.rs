@@ -9,6 +9,7 @@ use super::super::quantity::{Mask, Stream};
 use crate::flops::Part;
 
 /// How a block attends.
+#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether a family has it")]
 #[derive(Clone, Debug)]
 pub(crate) struct Attention {
     /// Query heads.
