@@ -202,6 +202,22 @@ impl<'a> Config<'a> {
         value.as_f64().map(|number| number > 0.0).ok_or_else(|| wrong_type(key, value, "a number"))
     }
 
+    /// A number as it is written, or `None` if absent.
+    pub(super) fn number(self, key: &str) -> Result<Option<String>, ShapeProblem> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(other) => Err(wrong_type(key, other, "a number")),
+        }
+    }
+
+    /// How long a list is, or `None` if absent.
+    pub(super) fn items(self, key: &str) -> Result<Option<u64>, ShapeProblem> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let length = value.as_array().and_then(|items| u64::try_from(items.len()).ok());
+        length.map(Some).ok_or_else(|| wrong_type(key, value, "a list"))
+    }
+
     /// A text, or `None` if absent.
     pub(super) fn text(self, key: &str) -> Result<Option<&'a str>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };

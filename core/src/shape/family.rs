@@ -16,15 +16,20 @@ mod encoders;
 mod experts;
 mod features;
 mod frame;
+mod gemma_vision;
 mod gpt;
 mod hybrid;
+mod idefics;
+mod internvl;
 mod keys;
 mod llava;
 mod minicpm;
+mod mllama;
 mod modernbert;
 mod opt;
 mod parallel;
 mod pixtral;
+mod qwen_vl;
 mod sizes;
 mod state_space;
 mod t5;
@@ -50,6 +55,11 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&deberta::MODEL_TYPES, deberta::read),
     (&modernbert::MODEL_TYPES, modernbert::read),
     (&clip::MODEL_TYPES, clip::read),
+    (&gemma_vision::MODEL_TYPES, gemma_vision::read),
+    (&idefics::MODEL_TYPES, idefics::read),
+    (&internvl::MODEL_TYPES, internvl::read),
+    (&mllama::MODEL_TYPES, mllama::read),
+    (&qwen_vl::MODEL_TYPES, qwen_vl::read),
     (&llava::MODEL_TYPES, llava::read),
     (&t5::MODEL_TYPES, t5::read),
     (&bart::MODEL_TYPES, bart::read),

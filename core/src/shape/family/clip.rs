@@ -53,14 +53,14 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         }
         ("clip" | "siglip", Some("ImageClassification")) => {
             let labels = head::labels(config)?;
-            images(kin, inner("vision_config")?, Tower::alone("vision_model"), None, Some(labels))
+            images(kin, inner("vision_config")?, &Tower::alone("vision_model"), None, Some(labels))
         }
         ("clip_vision_model" | "siglip_vision_model", None | Some("Model")) => {
-            images(kin, config, Tower::alone(""), None, None)
+            images(kin, config, &Tower::alone(""), None, None)
         }
         ("clip_vision_model", Some("ModelWithProjection")) => {
             let width = config.size("projection_dim", most::WIDTH)?.unwrap_or(512);
-            images(kin, config, Tower::alone("vision_model"), Some(width), None)
+            images(kin, config, &Tower::alone("vision_model"), Some(width), None)
         }
         ("clip_text_model" | "siglip_text_model", None | Some("Model")) => text_alone(kin, config, "", None),
         ("clip_text_model", Some("ModelWithProjection")) => {
@@ -91,7 +91,7 @@ pub(super) fn tower(config: Config<'_>, kin: Kin, tower: Tower) -> Result<Featur
     }
     stem.rename(all, Slot::RESIDUAL);
     let pooled = !clip && config.flag("vision_use_head")?.unwrap_or(true);
-    let pool = pooled.then(|| PoolingHead { hidden, inner: block.feed_forward.inner, positions });
+    let pool = pooled.then_some(PoolingHead { hidden, inner: block.feed_forward.inner, positions });
     Ok(Features {
         stem: vec![Piece::once(stem.finish())],
         blocks: tower.name("encoder.layers"),
@@ -125,7 +125,7 @@ fn block(config: Config<'_>, defaults: &Defaults) -> Result<TowerBlock, ShapePro
 fn images(
     kin: Kin,
     config: Config<'_>,
-    place: Tower,
+    place: &Tower,
     projected: Option<u64>,
     labels: Option<u64>,
 ) -> Result<Program, ShapeProblem> {

@@ -42,8 +42,8 @@ struct Distances {
     normed: bool,
     /// Distances go through the projections that queries and keys go through.
     shares: bool,
-    content_to_position: bool,
-    position_to_content: bool,
+    /// Content by position, and position by content.
+    products: [bool; 2],
 }
 
 /// Reads a configuration of the family.
@@ -160,8 +160,7 @@ fn distances(config: Config<'_>, first: bool) -> Result<Option<Distances>, Shape
         rows,
         normed: !first && norms.split('|').any(|it| it.trim().eq_ignore_ascii_case("layer_norm")),
         shares: !first && config.flag("share_att_key")?.unwrap_or(false),
-        content_to_position: has("c2p"),
-        position_to_content: has("p2c"),
+        products: [has("c2p"), has("p2c")],
     }))
 }
 
@@ -236,9 +235,10 @@ impl Disentangled {
             let query = self.project(block, distances, "query_proj", true);
             (self.project(block, distances, "key_proj", true), query)
         });
+        let [by_position, by_content] = distances.products;
         let wanted = [
-            (distances.content_to_position, query, names[0], !self.fused, shared.map(|(key, _)| key)),
-            (distances.position_to_content, key, names[1], true, shared.map(|(_, query)| query)),
+            (by_position, query, names[0], !self.fused, shared.map(|(key, _)| key)),
+            (by_content, key, names[1], true, shared.map(|(_, query)| query)),
         ];
         for (_, content, name, bias, shared) in wanted.into_iter().filter(|(wanted, ..)| *wanted) {
             let position = shared.unwrap_or_else(|| self.project(block, distances, name, bias));

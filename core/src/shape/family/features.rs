@@ -62,9 +62,9 @@ impl Features {
             index if index < last => Use::Passing,
             _ => Use::Unread,
         };
-        let uses: Vec<Use> = (0..count).map(used).collect();
+        let each: Vec<Use> = (0..count).map(used).collect();
         let behind = [self.last_norm(false), self.pooling(false)];
-        let mut pieces = self.up_to_last(&uses, taken.contains(&-1));
+        let mut pieces = self.up_to_last(&each, taken.contains(&-1));
         pieces.extend(behind.into_iter().flatten());
         Ok(pieces)
     }

@@ -80,14 +80,20 @@ pub(super) fn text_with(
     change(&mut keys);
     let config = Config::of(&keys);
     let hidden = config.required_size_of(&["hidden_size", "n_embd", "d_model"], most::WIDTH)?;
-    let mut program = super::program(config)?;
-    let embedding = program.input_embeddings.clone().unwrap_or_default();
+    Ok(placed(Text { program: super::program(config)?, hidden }, inside))
+}
+
+/// A text model under the name that it has within another; its head keeps its own.
+pub(super) fn placed(mut text: Text, inside: &str) -> Text {
+    let embedding = text.program.input_embeddings.clone().unwrap_or_default();
     let base = embedding.split_once('.').map_or("", |(base, _)| base).to_owned();
-    rename(&mut program, &|name| {
+    // peft translates targets by the whole model's `model_type`, which no mapping of its knows.
+    text.program.expert_targets = None;
+    rename(&mut text.program, &|name| {
         let rest = name.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix('.'));
         rest.map(|rest| Cow::Owned(format!("{inside}.{rest}")))
     });
-    Ok(Text { program, hidden })
+    text
 }
 
 /// Gives everything in a program another name where there is one.
@@ -129,15 +135,24 @@ impl Text {
     }
 
     /// Puts a tower before the text: what is in `MEMORY` takes the places that the text keeps for images.
-    pub(super) fn behind(self, mut tower: Vec<Piece>) -> Program {
-        let mut text = self.program;
+    pub(super) fn behind(self, tower: Vec<Piece>) -> Program {
         let mut merge = Builder::new(Stream::Text);
         merge.add_to_residual(Slot::MEMORY);
         merge.step(Step::Detach { slot: Slot::MEMORY });
-        let ahead = tower.len().saturating_add(1);
+        self.after(tower, Some(Piece::once(merge.finish())))
+    }
+
+    /// Puts a tower before the text, whose own blocks ask what is in `MEMORY`.
+    pub(super) fn beside(self, tower: Vec<Piece>) -> Program {
+        self.after(tower, None)
+    }
+
+    fn after(self, mut tower: Vec<Piece>, merge: Option<Piece>) -> Program {
+        let mut text = self.program;
+        let ahead = tower.len().saturating_add(usize::from(merge.is_some()));
         let mut pieces = text.pieces.into_iter();
         tower.extend(pieces.next());
-        tower.push(Piece::once(merge.finish()));
+        tower.extend(merge);
         tower.extend(pieces);
         text.pieces = tower;
         text.last_layers = text.last_layers.map(|index| index.saturating_add(ahead));

@@ -86,6 +86,13 @@ impl Tower {
 
     /// The same over the block's own stream.
     pub(crate) fn cut_over(&self, block: &mut Builder, name: &str, patches: Patches, hidden: u64) -> Slot {
+        let cut = self.convolve(block, name, patches, hidden);
+        block.step(Step::InputGradients { slot: cut });
+        cut
+    }
+
+    /// The convolution alone.
+    pub(crate) fn convolve(&self, block: &mut Builder, name: &str, patches: Patches, hidden: u64) -> Slot {
         let kind = ModuleKind::Convolution {
             inputs: patches.channels,
             outputs: hidden,
@@ -94,9 +101,7 @@ impl Tower {
             bias: patches.bias,
         };
         let pixels = block.slot();
-        let cut = block.apply(self.name(name), kind, Part::Convolutions, pixels);
-        block.step(Step::InputGradients { slot: cut });
-        cut
+        block.apply(self.name(name), kind, Part::Convolutions, pixels)
     }
 
     /// A bare parameter that is joined to an activation, or added to it.
@@ -108,9 +113,9 @@ impl Tower {
     }
 
     /// A table with a row for each position, added to an activation.
-    pub(crate) fn table(&self, block: &mut Builder, name: &str, (rows, width): (u64, u64), with: Slot) -> Slot {
+    pub(crate) fn table(&self, block: &mut Builder, name: &str, (rows, row): (u64, u64), with: Slot) -> Slot {
         let nothing = block.slot();
-        let kind = ModuleKind::Embedding { rows, width };
+        let kind = ModuleKind::Embedding { rows, width: row };
         let looked_up = block.apply(self.name(name), kind, Part::InputEmbeddings, nothing);
         block.add(with, looked_up)
     }
