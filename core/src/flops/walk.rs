@@ -69,10 +69,12 @@ pub(super) fn walk(block: &Block, states: &[State], around: Surroundings<'_>) ->
         return BlockCost { requiring_grad: around.requiring_grad, ..cost };
     }
     let reentrant = around.checkpoint == Some(Checkpointing::Reentrant);
-    if reentrant && around.requiring_grad == 0 {
+    let unseen = block.by_name && around.within.kind == Some(Checkpointing::Reentrant);
+    if unseen || (reentrant && around.requiring_grad == 0) {
         // A reentrant checkpoint whose input requires no grad cuts the block off: nothing in it is trained.
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
-        let alone = Surroundings { checkpoint: None, input_gradients: false, ..around };
+        let requiring_grad = around.requiring_grad & !(1 << Slot::RESIDUAL.0);
+        let alone = Surroundings { checkpoint: None, input_gradients: false, requiring_grad, ..around };
         return walk_steps(block, &frozen, alone);
     }
     walk_steps(block, states, around)

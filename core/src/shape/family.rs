@@ -7,6 +7,7 @@ use super::program::Program;
 use super::{Shape, ShapeProblem};
 
 mod alibi;
+mod aya_vision;
 mod bart;
 mod classes;
 mod clip;
@@ -22,6 +23,7 @@ mod hybrid;
 mod idefics;
 mod internvl;
 mod keys;
+mod llama4_vision;
 mod llava;
 mod minicpm;
 mod mllama;
@@ -60,6 +62,8 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&internvl::MODEL_TYPES, internvl::read),
     (&mllama::MODEL_TYPES, mllama::read),
     (&qwen_vl::MODEL_TYPES, qwen_vl::read),
+    (&aya_vision::MODEL_TYPES, aya_vision::read),
+    (&llama4_vision::MODEL_TYPES, llama4_vision::read),
     (&llava::MODEL_TYPES, llava::read),
     (&t5::MODEL_TYPES, t5::read),
     (&bart::MODEL_TYPES, bart::read),

@@ -69,6 +69,9 @@ pub(crate) struct Block {
     pub(crate) steps: Vec<Step>,
     /// Nothing that the loss depends on reads what the block computes: it has a forward pass and no other.
     pub(crate) unread: bool,
+    /// What enters the block is passed by name, or what leaves it is: a reentrant checkpoint does not see that and cuts the
+    /// gradient off.
+    pub(crate) by_name: bool,
 }
 
 impl Block {

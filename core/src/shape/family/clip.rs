@@ -97,6 +97,7 @@ pub(super) fn tower(config: Config<'_>, kin: Kin, tower: Tower) -> Result<Featur
         blocks: tower.name("encoder.layers"),
         block,
         layers,
+        by_name: false,
         norm: Some(tower.name("post_layernorm")),
         pool,
         hidden,

@@ -16,6 +16,8 @@ pub(super) struct Features {
     pub(super) blocks: Cow<'static, str>,
     pub(super) block: TowerBlock,
     pub(super) layers: u64,
+    /// What enters a block is passed by name.
+    pub(super) by_name: bool,
     /// Norm behind the last block.
     pub(super) norm: Option<Cow<'static, str>>,
     /// What makes one position of all.
@@ -93,7 +95,7 @@ impl Features {
             pieces.push(Piece::once(Block { steps: vec![TAKE], ..Block::default() }));
         }
         let mut build = |how: &Use| {
-            let block = self.block.build(self.tower.over(self.stream));
+            let block = Block { by_name: self.by_name, ..self.block.build(self.tower.over(self.stream)) };
             match how {
                 Use::Passing => block,
                 Use::Taken => Block { steps: [block.steps, vec![TAKE]].concat(), ..block },

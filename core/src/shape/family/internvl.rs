@@ -25,7 +25,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let mut text = vision_language::text(part(config, "text_config", &none)?, "qwen2", "model.language_model")?;
     text.tie(tied(config, true)?);
     let features = tower(vision, Tower::beside_text("model.vision_tower"))?;
-    let shrinking = shrinking(config)?;
+    let shrinking = shrinking(config, "downsample_ratio")?;
     let merged = shrinking.saturating_mul(shrinking);
     let [rows, columns] = features.grid;
     let tokens = rows.saturating_mul(columns) / merged;
@@ -42,12 +42,12 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
 }
 
 /// How many patches of a column, and of a row, become one.
-fn shrinking(config: Config<'_>) -> Result<u64, ShapeProblem> {
-    match config.number("downsample_ratio")?.as_deref().unwrap_or("0.5") {
+pub(super) fn shrinking(config: Config<'_>, key: &str) -> Result<u64, ShapeProblem> {
+    match config.number(key)?.as_deref().unwrap_or("0.5") {
         "1" | "1.0" => Ok(1),
         "0.5" => Ok(2),
         "0.25" => Ok(4),
-        other => Err(ShapeProblem::NotCounted { key: "downsample_ratio".to_owned(), found: shortened_text(other) }),
+        other => Err(ShapeProblem::NotCounted { key: key.to_owned(), found: shortened_text(other) }),
     }
 }
 
@@ -74,6 +74,7 @@ fn tower(config: Config<'_>, tower: Tower) -> Result<Features, ShapeProblem> {
         blocks: tower.name("encoder.layer"),
         block: block(config, hidden)?,
         layers,
+        by_name: false,
         norm: (!pooled).then(|| tower.name("layernorm")),
         pool: None,
         hidden,

@@ -133,6 +133,11 @@ fn stem(tower: &Tower, sizes: &Sizes) -> Block {
     let all = tower.table(&mut stem, "gated_positional_embedding.tile_embedding", (sizes.shapes, width), placed);
     let normed = stem.layer_norm(tower.name("layernorm_pre"), hidden, all);
     stem.rename(normed, Slot::RESIDUAL);
+    // Which positions are padding is a product of that mask with itself.
+    let padded = Stream::Image(sizes.padded());
+    stem.switch(padded);
+    let (mask, pairs) = (stem.slot(), stem.pairs(padded, Mask::Bidirectional));
+    stem.product(mask, mask, 2, pairs, Part::Tower);
     stem.finish()
 }
 

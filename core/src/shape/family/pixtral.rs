@@ -48,6 +48,7 @@ pub(super) fn tower(config: Config<'_>, tower: Tower) -> Result<Features, ShapeP
         blocks: tower.name("transformer.layers"),
         block,
         layers,
+        by_name: false,
         norm: None,
         pool: None,
         hidden,

@@ -134,6 +134,12 @@ impl Text {
         heads.for_each(|module| module.tied = tied);
     }
 
+    /// Gives the head another name.
+    pub(super) fn rename_head(&mut self, name: &'static str) {
+        let Some(old) = self.program.output_head.clone() else { return };
+        rename(&mut self.program, &|known| (known == old).then_some(Cow::Borrowed(name)));
+    }
+
     /// Puts a tower before the text: what is in `MEMORY` takes the places that the text keeps for images.
     pub(super) fn behind(self, tower: Vec<Piece>) -> Program {
         let mut merge = Builder::new(Stream::Text);
