@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 const MAXIMUM_BYTES: u64 = 10 << 20;
 
 /// The name of standard input.
-const STANDARD_INPUT: &str = "-";
+pub(crate) const STANDARD_INPUT: &str = "-";
 
 /// The text of `path`, which should be `what`; `next_step` says what to do if it is not.
 pub(crate) fn text(path: &Path, what: &str, next_step: &str) -> anyhow::Result<String> {

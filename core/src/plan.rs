@@ -11,6 +11,6 @@ mod uncertainty;
 pub use batching::{Batching, Feed};
 pub use fleet::{Fleet, FleetProblem, Utilisation, UtilisationProblem};
 pub use headroom::{Edge, Edges};
-pub use job::{Beside, Job, Passes, Reach};
+pub use job::{Beside, Dataset, Job, Passes, Reach};
 pub use lengths::{LengthRun, Lengths, LengthsProblem};
 pub use uncertainty::{Knowledge, Known, Range, Reason};

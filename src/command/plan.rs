@@ -22,6 +22,7 @@ use estimate::Estimate;
 use headroom::Headroom;
 
 pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
+    data::refuse_contradictions(arguments)?;
     let method = method::method(arguments)?;
     let fleets = expectation::fleets(arguments)?;
     let base = arguments.base.as_deref().map(base::resolve).transpose()?.map(|resolved| resolved.base);

@@ -308,6 +308,8 @@ fn bad_words_are_refused_by_name() {
         let message = outcome.refusal(code).strip_prefix("error: ").unwrap();
         assert!(message.starts_with(said), "{options}: {message}");
     }
+    let twice = place.flopsmeter("plan --config - --lengths -");
+    assert!(twice.refusal(2).contains("--config and --lengths cannot both be standard input"));
     let named = plan(&place, "--lengths bad.txt");
     assert!(named.stderr.contains("because: line 2: `-3` is no whole number of positions"), "{}", named.stderr);
     let compare = place.flopsmeter("plan --base meta-llama/Llama-3.1-8B --compare");

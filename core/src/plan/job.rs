@@ -13,7 +13,7 @@ use crate::unit::Flops;
 
 /// The data of a job and how it is fed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct Dataset {
     /// The sequences of an epoch.
     pub lengths: Lengths,
     /// How they become micro-batches.
@@ -25,6 +25,19 @@ pub struct Job {
     /// Epochs.
     pub epochs: u64,
 }
+
+/// A data set with what one epoch over it comes to, so that a file of millions of lengths is walked once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    dataset: Dataset,
+    /// Passes of an epoch by their form (sequences, length, whether they share a pass). The cost is quadratic in the length, so no
+    /// mean is taken.
+    forms: BTreeMap<Form, u64>,
+    micro_batches: u64,
+    tokens: u128,
+}
+
+type Form = (u64, u64, bool);
 
 /// Where an amount of operations is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,62 +132,75 @@ fn less(from: &Count, taken: &Count) -> Count {
     }
 }
 
-impl Job {
+impl Dataset {
     /// Shows the passes of one epoch in their order, until the visitor has seen enough.
-    pub fn each_feed(&self, visit: impl FnMut(Feed) -> ControlFlow<()>) {
+    fn each_feed(&self, visit: impl FnMut(Feed) -> ControlFlow<()>) {
         let row = self.seq_len.unwrap_or(u64::MAX);
         if self.batching == Batching::Packed {
-            let rows = self.lengths.tokens().div_ceil(u128::from(row.max(1)));
-            let rows = LengthRun { length: row, count: u64::try_from(rows).unwrap_or(u64::MAX) };
+            let rows = self.lengths.tokens().div_ceil(row.max(1));
+            let rows = LengthRun { length: row, count: rows };
             return each_feed(self.batching, self.sequences, core::iter::once(rows), visit);
         }
         let cut = self.lengths.runs().iter().map(|run| LengthRun { length: run.length.min(row), ..*run });
         each_feed(self.batching, self.sequences, cut, visit);
     }
 
+    /// Each micro-batch as one sequence; `None` beyond 64 bits.
+    pub(super) fn rows(&self) -> Option<Lengths> {
+        let mut rows: Vec<(u64, u64)> = Vec::new();
+        self.each_feed(|feed| {
+            let row = feed.sequences.saturating_mul(feed.length);
+            match rows.last_mut() {
+                Some((last, _)) if feed.shares_pass => *last = last.saturating_add(row),
+                _ => rows.push((row, feed.count)),
+            }
+            ControlFlow::Continue(())
+        });
+        Lengths::of_runs(rows)
+    }
+
     /// The sequences as they are fed, cut where they are too long.
     pub(super) fn as_cut(&self) -> Lengths {
         self.lengths.cut(self.seq_len.unwrap_or(u64::MAX))
     }
+}
 
-    /// Passes of one epoch.
-    pub fn micro_batches(&self) -> u64 {
-        let mut sum: u64 = 0;
-        self.each_feed(|feed| {
-            sum = sum.saturating_add(if feed.shares_pass { 0 } else { feed.count });
+impl Job {
+    /// The job that is fed this.
+    pub fn new(dataset: Dataset) -> Self {
+        let (mut forms, mut micro_batches, mut tokens) = (BTreeMap::<Form, u64>::new(), 0_u64, 0_u128);
+        dataset.each_feed(|feed| {
+            let count = forms.entry((feed.sequences, feed.length, feed.shares_pass)).or_default();
+            *count = count.saturating_add(feed.count);
+            micro_batches = micro_batches.saturating_add(if feed.shares_pass { 0 } else { feed.count });
+            tokens = tokens.saturating_add(feed.tokens());
             ControlFlow::Continue(())
         });
-        sum
+        Self { dataset, forms, micro_batches, tokens }
+    }
+
+    /// What it is fed.
+    pub const fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Passes of one epoch.
+    pub const fn micro_batches(&self) -> u64 {
+        self.micro_batches
     }
 
     /// Positions that are fed, padding included, over all epochs.
     pub fn tokens(&self) -> u128 {
-        self.epoch_tokens().saturating_mul(u128::from(self.epochs))
-    }
-
-    fn epoch_tokens(&self) -> u128 {
-        let mut sum: u128 = 0;
-        self.each_feed(|feed| {
-            sum = sum.saturating_add(feed.tokens());
-            ControlFlow::Continue(())
-        });
-        sum
+        self.tokens.saturating_mul(u128::from(self.dataset.epochs))
     }
 
     /// Operations of the whole job.
     pub fn count(&self, passes: &Passes<'_>) -> Count {
-        self.epoch_count(passes).times(self.epochs)
+        self.epoch_count(passes).times(self.dataset.epochs)
     }
 
     fn epoch_count(&self, passes: &Passes<'_>) -> Count {
-        // The cost is quadratic in the length, so passes of one form are added up and no mean is taken.
-        let mut histogram: BTreeMap<(u64, u64, bool), u64> = BTreeMap::new();
-        self.each_feed(|feed| {
-            let count = histogram.entry((feed.sequences, feed.length, feed.shares_pass)).or_default();
-            *count = count.saturating_add(feed.count);
-            ControlFlow::Continue(())
-        });
-        let forms = histogram.into_iter().map(|((sequences, length, shares_pass), count)| {
+        let forms = self.forms.iter().map(|(&(sequences, length, shares_pass), &count)| {
             passes.of(Feed { sequences, length, count, shares_pass }).times(count)
         });
         forms.sum()
@@ -193,11 +219,11 @@ impl Job {
             open: None,
             known: BTreeMap::new(),
         };
-        self.each_feed(|feed| walk.feed(feed));
+        self.dataset.each_feed(|feed| walk.feed(feed));
         walk.close();
         Some(Reach {
-            micro_batches: epochs.checked_mul(self.micro_batches().into())?.checked_add(walk.done.micro_batches)?,
-            tokens: epochs.checked_mul(self.epoch_tokens())?.checked_add(walk.done.tokens)?,
+            micro_batches: epochs.checked_mul(self.micro_batches.into())?.checked_add(walk.done.micro_batches)?,
+            tokens: epochs.checked_mul(self.tokens)?.checked_add(walk.done.tokens)?,
         })
     }
 }
@@ -211,7 +237,7 @@ struct Walk<'w> {
     spent: u128,
     /// Operations and positions of a micro-batch that others may still join.
     open: Option<(u128, u128)>,
-    known: BTreeMap<(u64, u64, bool), u128>,
+    known: BTreeMap<Form, u128>,
 }
 
 impl Walk<'_> {

@@ -21,6 +21,7 @@ pub struct LengthRun {
 pub struct Lengths {
     runs: Vec<LengthRun>,
     sequences: u64,
+    tokens: u64,
 }
 
 /// A length file that cannot be read.
@@ -46,8 +47,8 @@ pub enum LengthsProblem {
         /// Where.
         place: Place,
     },
-    /// More sequences than can be counted with.
-    #[error("{place}: the sequences up to here are more than 64 bits hold; correct the count")]
+    /// More than can be counted with.
+    #[error("{place}: the positions up to here are more than 64 bits hold; correct the length or the count")]
     TooMany {
         /// Where.
         place: Place,
@@ -85,15 +86,14 @@ struct Row {
 }
 
 impl Lengths {
-    /// `count` sequences of `length` positions; `None` for no sequences or no positions.
+    /// `count` sequences of `length` positions; `None` for no sequences or no positions, and beyond 64 bits.
     pub fn uniform(length: u64, count: u64) -> Option<Self> {
-        let sound = length > 0 && count > 0;
-        sound.then(|| Self { runs: vec![LengthRun { length, count }], sequences: count })
+        if count == 0 { None } else { Self::of_runs([(length, count)]) }
     }
 
     /// Sequences as runs of length and count; `None` where they hold nothing or more than 64 bits count.
     pub(super) fn of_runs(runs: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
-        let mut lengths = Self { runs: Vec::new(), sequences: 0 };
+        let mut lengths = Self { runs: Vec::new(), sequences: 0, tokens: 0 };
         for (length, count) in runs {
             lengths.push(LengthRun { length, count }, Place::Entry(0)).ok()?;
         }
@@ -123,7 +123,7 @@ impl Lengths {
     fn parse_array(text: &str) -> Result<Self, LengthsProblem> {
         let not_an_array = |problem: serde_json::Error| LengthsProblem::NotAnArray { cause: problem.to_string() };
         let entries: Vec<u64> = serde_json::from_str(text).map_err(not_an_array)?;
-        let mut lengths = Self { runs: Vec::new(), sequences: 0 };
+        let mut lengths = Self { runs: Vec::new(), sequences: 0, tokens: 0 };
         for (number, length) in entries.into_iter().enumerate() {
             lengths.push(LengthRun { length, count: 1 }, Place::Entry(number + 1))?;
         }
@@ -134,7 +134,7 @@ impl Lengths {
         text: &str,
         read: fn(&str, Place) -> Result<LengthRun, LengthsProblem>,
     ) -> Result<Self, LengthsProblem> {
-        let mut lengths = Self { runs: Vec::new(), sequences: 0 };
+        let mut lengths = Self { runs: Vec::new(), sequences: 0, tokens: 0 };
         for (number, line) in text.trim_end().lines().enumerate() {
             let place = Place::Line(number + 1);
             lengths.push(read(line, place)?, place)?;
@@ -150,7 +150,10 @@ impl Lengths {
         if run.length == 0 {
             return Err(LengthsProblem::Zero { place });
         }
-        self.sequences = self.sequences.checked_add(run.count).ok_or(LengthsProblem::TooMany { place })?;
+        let positions = run.length.checked_mul(run.count).and_then(|more| self.tokens.checked_add(more));
+        self.tokens = positions.ok_or(LengthsProblem::TooMany { place })?;
+        // No sequence has less than one position, so that there are not more of them.
+        self.sequences += run.count;
         match self.runs.last_mut() {
             Some(last) if last.length == run.length => last.count += run.count,
             _ => self.runs.push(run),
@@ -169,11 +172,8 @@ impl Lengths {
     }
 
     /// Positions of all together.
-    pub fn tokens(&self) -> u128 {
-        self.runs
-            .iter()
-            .map(|run| u128::from(run.length).saturating_mul(run.count.into()))
-            .fold(0, u128::saturating_add)
+    pub const fn tokens(&self) -> u64 {
+        self.tokens
     }
 
     /// Positions of the longest.
@@ -193,8 +193,14 @@ impl Lengths {
 
     /// The same with no sequence longer than `most`.
     pub(super) fn cut(&self, most: u64) -> Self {
-        let runs = self.runs.iter().map(|run| LengthRun { length: run.length.min(most), ..*run }).collect();
-        Self { runs, sequences: self.sequences }
+        Self::of_sound(self.runs.iter().map(|run| LengthRun { length: run.length.min(most), ..*run }).collect())
+    }
+
+    /// Runs of sequences that come from others.
+    fn of_sound(runs: Vec<LengthRun>) -> Self {
+        let sequences = runs.iter().map(|run| run.count).fold(0, u64::saturating_add);
+        let tokens = runs.iter().map(|run| run.length.saturating_mul(run.count)).fold(0, u64::saturating_add);
+        Self { runs, sequences, tokens }
     }
 
     /// The same positions, each sequence in pieces of half its length or of half a row where that is less: no cutting of the data
@@ -224,7 +230,7 @@ impl Lengths {
             rows_left -= rows;
             runs.push(LengthRun { length: run.length, count: rows });
         }
-        Self { runs, sequences: self.sequences }
+        Self::of_sound(runs)
     }
 }
 
@@ -296,7 +302,8 @@ mod tests {
             "line 1: `` is no whole number of positions".len() + SHOWN + "…".len()
         );
         let most = u64::MAX;
-        assert!(problem(&format!("1\t{most}\n2\t1")).starts_with("line 2: the sequences up to here"));
+        assert!(problem(&format!("1\t{most}\n2\t1")).starts_with("line 2: the positions up to here"));
+        assert!(problem(&format!("{most}\t2")).starts_with("line 1: the positions up to here"));
         assert!(problem("[1, -2]").contains("column"), "{}", problem("[1, -2]"));
         assert!(problem("{\"length\": 3}\n{\"tokens\": 3}").starts_with("line 2: `{\"tokens\": 3}` is no JSON object"));
     }

@@ -1,11 +1,9 @@
 //! How far an estimate may be off, and why.
 
-use core::ops::ControlFlow;
-
 use serde::Serialize;
 
 use super::batching::Batching;
-use super::job::{Beside, Job, Passes};
+use super::job::{Beside, Dataset, Job, Passes};
 use super::lengths::Lengths;
 use crate::flops::{Attention, Cost, Count, Part};
 use crate::rules::Fraction;
@@ -151,8 +149,8 @@ fn head(count: &Count) -> Flops {
 
 /// What would be saved were an epoch one pass: adapters whose weights are built once in each.
 fn beyond_one_pass(job: &Job, passes: &Passes<'_>) -> Flops {
-    let once = passes.done_once(job.lengths.longest()).training();
-    let more = u128::from(job.micro_batches().saturating_sub(1)).saturating_mul(job.epochs.into());
+    let once = passes.done_once(job.dataset().lengths.longest()).training();
+    let more = u128::from(job.micro_batches().saturating_sub(1)).saturating_mul(job.dataset().epochs.into());
     Flops(once.0.saturating_mul(more))
 }
 
@@ -245,26 +243,29 @@ fn routing(count: &Count) -> Option<Reason> {
 
 /// The same positions in sequences of one, in as many passes.
 fn shortest(job: &Job) -> Option<Job> {
-    let tokens = u64::try_from(job.lengths.tokens()).ok()?;
-    let sequences = job.sequences.checked_mul(job.lengths.longest())?;
-    Some(Job { lengths: Lengths::uniform(1, tokens)?, batching: Batching::Padded, sequences, seq_len: None, ..*job })
+    let data = job.dataset();
+    let sequences = data.sequences.checked_mul(data.lengths.longest())?;
+    let lengths = Lengths::uniform(1, data.lengths.tokens())?;
+    Some(Job::new(Dataset { lengths, batching: Batching::Padded, sequences, seq_len: None, ..*data }))
 }
 
 /// The same positions in sequences of `length`.
 fn longest(job: &Job, length: u64) -> Option<Job> {
-    let count = u64::try_from(job.lengths.tokens().div_ceil(u128::from(length.max(1)))).ok()?;
-    Some(Job { lengths: Lengths::uniform(length, count)?, batching: Batching::Padded, seq_len: None, ..*job })
+    let data = job.dataset();
+    let lengths = Lengths::uniform(length, data.lengths.tokens().div_ceil(length.max(1)))?;
+    Some(Job::new(Dataset { lengths, batching: Batching::Padded, seq_len: None, ..*data }))
 }
 
 /// Where each length is known, how they come together is not.
 fn arrangement(job: &Job) -> Option<Variant> {
-    match job.batching {
-        Batching::Padded if job.sequences > 1 && job.lengths.runs().len() > 1 => Some(Variant {
+    let data = job.dataset();
+    match data.batching {
+        Batching::Padded if data.sequences > 1 && data.lengths.runs().len() > 1 => Some(Variant {
             code: "padding-order",
             text: "a Trainer shuffles: low is without any padding, high the order that pads most".to_owned(),
             jobs: vec![
-                Job { batching: Batching::PaddingFree, ..job.clone() },
-                Job { lengths: job.as_cut().spread(job.sequences), seq_len: None, ..*job },
+                Job::new(Dataset { batching: Batching::PaddingFree, ..data.clone() }),
+                Job::new(Dataset { lengths: data.as_cut().spread(data.sequences), seq_len: None, ..*data }),
             ],
         }),
         Batching::Packed => Some(Variant {
@@ -273,10 +274,16 @@ fn arrangement(job: &Job) -> Option<Variant> {
                 .to_owned(),
             jobs: apart(job).into_iter().collect(),
         }),
-        Batching::PaddingFree if job.sequences > 1 => Some(Variant {
+        Batching::PaddingFree if data.sequences > 1 => Some(Variant {
             code: "attention-over-rows",
             text: "sequences attend to themselves alone; eager and sdpa compute the matrix of the whole row".to_owned(),
-            jobs: vec![Job { lengths: rows(job)?, batching: Batching::Padded, sequences: 1, seq_len: None, ..*job }],
+            jobs: vec![Job::new(Dataset {
+                lengths: data.rows()?,
+                batching: Batching::Padded,
+                sequences: 1,
+                seq_len: None,
+                ..*data
+            })],
         }),
         Batching::Padded | Batching::PaddingFree => None,
     }
@@ -284,21 +291,8 @@ fn arrangement(job: &Job) -> Option<Variant> {
 
 /// Packed sequences that attend to themselves alone, in as many passes.
 fn apart(job: &Job) -> Option<Job> {
-    let lengths = job.lengths.halved(job.seq_len)?;
+    let data = job.dataset();
+    let lengths = data.lengths.halved(data.seq_len)?;
     let sequences = lengths.sequences().div_ceil(job.micro_batches().max(1));
-    Some(Job { lengths, batching: Batching::PaddingFree, sequences, seq_len: None, ..*job })
-}
-
-/// Each micro-batch as one sequence.
-fn rows(job: &Job) -> Option<Lengths> {
-    let mut rows: Vec<(u64, u64)> = Vec::new();
-    job.each_feed(|feed| {
-        let row = feed.sequences.saturating_mul(feed.length);
-        match rows.last_mut() {
-            Some((last, _)) if feed.shares_pass => *last = last.saturating_add(row),
-            _ => rows.push((row, feed.count)),
-        }
-        ControlFlow::Continue(())
-    });
-    Lengths::of_runs(rows)
+    Some(Job::new(Dataset { lengths, batching: Batching::PaddingFree, sequences, seq_len: None, ..*data }))
 }

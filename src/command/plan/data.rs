@@ -1,7 +1,9 @@
 //! What the job is fed, from flags and a length file.
 
+use std::path::Path;
+
 use anyhow::Context as _;
-use flopsmeter_core::plan::{Batching, Beside, Job, Knowledge, Known, Lengths};
+use flopsmeter_core::plan::{Batching, Beside, Dataset, Job, Knowledge, Known, Lengths};
 use serde::Serialize;
 
 use super::model::Model;
@@ -14,6 +16,9 @@ const USUAL_LENGTH: u64 = 2048;
 
 /// A length file of some millions of sequences; more are better told as `length<TAB>count`.
 const MOST_LENGTH_BYTES: u64 = 64 << 20;
+
+/// What is said of more positions than there are numbers for.
+const TOO_MANY: &str = "an epoch has more tokens than 64 bits hold; correct --tokens, --sequences or --seq-len";
 
 /// The data of the job, and how well it is known.
 pub(super) struct Data {
@@ -64,7 +69,6 @@ pub(super) struct LengthSummary {
 
 impl Data {
     pub(super) fn of(arguments: &PlanArguments, model: Option<&Model>) -> anyhow::Result<Self> {
-        refuse_nothing(arguments)?;
         let mut defaults = Vec::new();
         let packs = arguments.batching == BatchingChoice::Packed;
         let settled = settled_length(arguments, model)?;
@@ -84,7 +88,7 @@ impl Data {
             (None, tokens) => {
                 let length = seq_len.unwrap_or(USUAL_LENGTH);
                 let count = tokens.map_or(sequences, |tokens| tokens.0.div_ceil(length));
-                let lengths = Lengths::uniform(length, count).context("a job of no tokens trains on nothing")?;
+                let lengths = Lengths::uniform(length, count).context(TOO_MANY)?;
                 let knowledge = if settled.is_some() { Knowledge::Each } else { knowledge(arguments, model) };
                 (lengths, knowledge)
             }
@@ -94,7 +98,7 @@ impl Data {
             BatchingChoice::Packed => Batching::Packed,
             BatchingChoice::PaddingFree => Batching::PaddingFree,
         };
-        let job = Job { lengths, batching, sequences, seq_len, epochs: arguments.epochs };
+        let job = Job::new(Dataset { lengths, batching, sequences, seq_len, epochs: arguments.epochs });
         let known = Known { lengths: knowledge, micro_batch: arguments.sequences.is_some() };
         let beside = beside(arguments, model, settled, seq_len, &mut defaults)?;
         Ok(Self { size: size(&job, &beside, arguments), job, beside, known, defaults })
@@ -164,6 +168,19 @@ fn beside(
     Ok(Beside { decoder_length, images, image_grid: arguments.image_grid })
 }
 
+/// What can be told from the flags alone, before anything is read.
+pub(super) fn refuse_contradictions(arguments: &PlanArguments) -> Result<(), UsageProblem> {
+    refuse_nothing(arguments)?;
+    // Standard input is read once.
+    let is_input = |path: Option<&Path>| path == Some(Path::new(input::STANDARD_INPUT));
+    if is_input(arguments.config.as_deref()) && is_input(arguments.lengths.as_deref()) {
+        return Err(UsageProblem(
+            "--config and --lengths cannot both be standard input; give one as a file".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// A size of zero is a slip of the hand.
 fn refuse_nothing(arguments: &PlanArguments) -> Result<(), UsageProblem> {
     let sizes = [
@@ -195,28 +212,27 @@ fn read_lengths(arguments: &PlanArguments) -> anyhow::Result<Lengths> {
 }
 
 fn size(job: &Job, beside: &Beside, arguments: &PlanArguments) -> JobSize {
-    let micro_batches = job.micro_batches();
-    let rows = match job.batching {
-        Batching::Packed => job.lengths.tokens().div_ceil(u128::from(job.seq_len.unwrap_or(1).max(1))),
-        Batching::Padded | Batching::PaddingFree => job.lengths.sequences().into(),
+    let data = job.dataset();
+    let rows = match data.batching {
+        Batching::Packed => data.lengths.tokens().div_ceil(data.seq_len.unwrap_or(1)),
+        Batching::Padded | Batching::PaddingFree => data.lengths.sequences(),
     };
-    let last_sequences = u64::try_from(rows % u128::from(job.sequences.max(1))).unwrap_or(0);
-    let packs = job.batching == Batching::Packed;
+    let packs = data.batching == Batching::Packed;
     let lengths = arguments.lengths.as_ref().map(|path| LengthSummary {
         file: path.display().to_string(),
-        batching: job.batching,
-        sequences: job.lengths.sequences(),
-        shortest: job.lengths.shortest(),
-        longest: job.lengths.longest(),
-        cut: job.seq_len.filter(|_| !packs).map_or(0, |most| job.lengths.longer_than(most)),
-        tokens: job.lengths.tokens().to_string(),
+        batching: data.batching,
+        sequences: data.lengths.sequences(),
+        shortest: data.lengths.shortest(),
+        longest: data.lengths.longest(),
+        cut: data.seq_len.filter(|_| !packs).map_or(0, |most| data.lengths.longer_than(most)),
+        tokens: data.lengths.tokens().to_string(),
     });
     JobSize {
-        seq_len: job.seq_len,
-        sequences: job.sequences,
-        micro_batches,
-        last_sequences,
-        epochs: job.epochs,
+        seq_len: data.seq_len,
+        sequences: data.sequences,
+        micro_batches: job.micro_batches(),
+        last_sequences: rows % data.sequences,
+        epochs: data.epochs,
         decoder_len: Some(beside.decoder_length).filter(|length| *length > 0),
         images: Some(beside.images).filter(|images| *images > 0),
         image_grid: beside.image_grid,

@@ -30,23 +30,24 @@ fn dora() -> Method {
 
 fn job(lengths: &[u64], batching: Batching, sequences: u64, seq_len: Option<u64>, epochs: u64) -> Job {
     let lengths = Lengths::of_runs(lengths.iter().map(|&length| (length, 1))).unwrap();
-    Job { lengths, batching, sequences, seq_len, epochs }
+    Job::new(Dataset { lengths, batching, sequences, seq_len, epochs })
 }
 
 /// Model operations of each micro-batch of an epoch and the positions fed in it, formed the plain way.
 fn micro_batches(job: &Job, cost: &Cost) -> Vec<(u128, u128)> {
     let all: Vec<u64> = job
+        .dataset()
         .lengths
         .runs()
         .iter()
         .flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap()))
         .collect();
-    let size = job.sequences.try_into().unwrap();
+    let size = job.dataset().sequences.try_into().unwrap();
     let pass = |sequences: u64, length: u64| Passes::new(cost).pass(sequences, length).training().0;
-    let cut = |length: &u64| (*length).min(job.seq_len.unwrap_or(u64::MAX));
-    match job.batching {
+    let cut = |length: &u64| (*length).min(job.dataset().seq_len.unwrap_or(u64::MAX));
+    match job.dataset().batching {
         Batching::Packed => {
-            let row = job.seq_len.unwrap();
+            let row = job.dataset().seq_len.unwrap();
             let rows = all.iter().sum::<u64>().div_ceil(row);
             let sizes = (0..rows).collect::<Vec<_>>();
             sizes
@@ -89,9 +90,9 @@ proptest! {
         let passes = Passes::new(&cost);
         let all = micro_batches(&job, &cost);
         let count = job.count(&passes);
-        let sum = all.iter().map(|(spent, _)| spent).sum::<u128>() * u128::from(job.epochs);
+        let sum = all.iter().map(|(spent, _)| spent).sum::<u128>() * u128::from(job.dataset().epochs);
         prop_assert_eq!(count.training(), Flops(sum));
-        prop_assert_eq!(job.tokens(), all.iter().map(|(_, fed)| fed).sum::<u128>() * u128::from(job.epochs));
+        prop_assert_eq!(job.tokens(), all.iter().map(|(_, fed)| fed).sum::<u128>() * u128::from(job.dataset().epochs));
         prop_assert_eq!(u128::from(job.micro_batches()), all.len() as u128);
         let terms: Flops = count.terms.iter().map(|term| term.forward + term.backward).sum();
         prop_assert_eq!(terms, count.training());
@@ -115,17 +116,18 @@ proptest! {
     }
 
     #[test]
-    fn the_range_holds_every_order_of_the_data(mut job in jobs(), shuffled in any::<proptest::sample::Index>()) {
+    fn the_range_holds_every_order_of_the_data(job in jobs(), shuffled in any::<proptest::sample::Index>()) {
         let cost = cost(&Method::full());
         let count = job.count(&Passes::new(&cost));
         let range = Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch: true });
         prop_assert!(range.low <= range.best && range.best <= range.high);
         let mut lengths: Vec<u64> =
-            job.lengths.runs().iter().flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap())).collect();
+            job.dataset().lengths.runs().iter().flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap())).collect();
         let middle = shuffled.index(lengths.len());
         lengths.rotate_left(middle);
         lengths.sort_by_key(|length| length * 7919 % 31);
-        job.lengths = Lengths::of_runs(lengths.into_iter().map(|length| (length, 1))).unwrap();
+        let lengths = Lengths::of_runs(lengths.into_iter().map(|length| (length, 1))).unwrap();
+        let job = Job::new(Dataset { lengths, ..*job.dataset() });
         let other = job.count(&Passes::new(&cost)).training();
         prop_assert!(range.low <= other && other <= range.high, "{} <= {other} <= {}", range.low, range.high);
     }
@@ -135,7 +137,7 @@ proptest! {
 fn a_huge_job_is_searched_at_once() {
     let cost = cost(&Method::full());
     let lengths = Lengths::uniform(2048, u64::MAX / 4096).unwrap();
-    let job = Job { lengths, batching: Batching::Padded, sequences: 3, seq_len: None, epochs: 1 };
+    let job = Job::new(Dataset { lengths, batching: Batching::Padded, sequences: 3, seq_len: None, epochs: 1 });
     let pass = Passes::new(&cost).pass(3, 2048).training().0;
     let reach = job.reach(&Passes::new(&cost), Flops(pass * 1_000_000_007 + 1)).unwrap();
     assert_eq!(reach, Reach { micro_batches: 1_000_000_008, tokens: 1_000_000_008 * 3 * 2048 });
@@ -144,7 +146,7 @@ fn a_huge_job_is_searched_at_once() {
 #[test]
 fn unknown_lengths_reach_from_one_position_to_the_models() {
     let cost = cost(&Method::full());
-    let job = Job { epochs: 1, ..job(&[64, 64], Batching::Padded, 1, None, 1) };
+    let job = job(&[64, 64], Batching::Padded, 1, None, 1);
     let count = job.count(&Passes::new(&cost));
     let range = |lengths| Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths, micro_batch: false });
     let nothing = range(Knowledge::Nothing { positions: Some(128) });
