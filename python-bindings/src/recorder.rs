@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use flopsmeter_core::facts::{HookFinding, ImageGrids, ModelFacts, PackedSequences, Passes, Phase, Process, Progress};
+use flopsmeter_core::facts::{
+    HookFinding, ImageGrids, ModelFacts, PackedSequences, Passes, Phase, Process, Progress, TracedStep,
+};
 use flopsmeter_meter::hook::client::HookClient;
 use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
@@ -107,6 +109,15 @@ impl Recorder {
     #[pyo3(signature = (step, first_step, max_steps))]
     fn progress(&self, step: u64, first_step: u64, max_steps: Option<u64>) {
         self.with(|client| client.progress(Progress { step, first_step, max_steps }));
+    }
+
+    /// Tells of a traced step; `step` is the JSON of one.
+    fn traced(&self, py: Python<'_>, step: &str) -> PyResult<()> {
+        let step: TracedStep = py
+            .detach(|| serde_json::from_str(step))
+            .map_err(|problem| PyValueError::new_err(format!("not a traced step: {problem}")))?;
+        self.with(|client| client.trace(step));
+        Ok(())
     }
 
     /// Keeps a finding for the next flush.

@@ -12,7 +12,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flopsmeter_core::facts::{Fed, HookFinding, HookMessage, ModelFacts, PROTOCOL, Passes, Process, Progress};
+use flopsmeter_core::facts::{
+    Fed, HookFinding, HookMessage, ModelFacts, PROTOCOL, Passes, Process, Progress, TracedStep,
+};
 
 use self::outbox::Outbox;
 use self::tally::{Room, Tally};
@@ -114,6 +116,13 @@ impl HookClient {
             ),
         };
         self.find(HookFinding { code: code.to_owned(), text });
+    }
+
+    /// Tells of a traced step.
+    pub fn trace(&mut self, step: TracedStep) {
+        if self.is_open() {
+            self.send(&HookMessage::Traced(Box::new(step)));
+        }
     }
 
     /// Keeps where the trainer stands for the next flush.

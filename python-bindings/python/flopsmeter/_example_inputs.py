@@ -186,24 +186,26 @@ class _Scaled:
         keeps_values = scales == "nothing"
 
         def build(number: int) -> Call:
-            lengths = dict(zip(base, grown[number], strict=True))
-            made = [self._resized(leaf, sizes[number].sequences, lengths, keeps_values) for leaf in self._leaves]
+            made = [self._resized(leaf, sizes[number].sequences, grown[number], keeps_values) for leaf in self._leaves]
             args, kwargs = tree_unflatten(made, self._structure)
             return args, kwargs
 
         return Inputs(scales, seen, sizes, build, self._form)
 
-    def _resized(self, leaf: Any, sequences: int, lengths: dict[int, int], keeps_values: bool) -> Any:
+    def _resized(self, leaf: Any, sequences: int, grown: list[int], keeps_values: bool) -> Any:
         if hasattr(leaf, "get_seq_length"):
             return None  # a cache: what a training pass has of it is empty
         if not isinstance(leaf, Tensor):
             return leaf
         leading = self._leading
         assert leading is not None
+        places = _length_places(leading)
+        base = [leading.shape[place] for place in places]
         shape = list(leaf.shape)
         for place, old in enumerate(leaf.shape):
-            if _is_scaled(leaf, place, old, leading, lengths):
-                shape[place] = lengths[old] if place else sequences
+            if _is_scaled(leaf, place, old, leading, base):
+                same_side = [new for side, new, size in zip(places, grown, base, strict=True) if side == place and size == old]
+                shape[place] = sequences if place == 0 else next(iter(same_side), grown[base.index(old)])
         if leaf.is_floating_point() or leaf.is_complex():
             return torch.empty(shape, dtype=leaf.dtype, device="meta")
         if leaf.is_cpu and leaf.numel() <= _MOST_COPIED_ELEMENTS and (keeps_values or shape == list(leaf.shape)):

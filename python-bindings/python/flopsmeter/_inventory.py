@@ -160,7 +160,7 @@ class _Taking:
                 for what, place in program.unseen.items()
             ],
         }
-        return {name: value for name, value in message.items() if value not in (None, [])}
+        return message
 
     def _write(self) -> None:
         """Follows the first batch in full."""

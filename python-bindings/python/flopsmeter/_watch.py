@@ -14,6 +14,7 @@ from . import _adapters, _facts, _phases
 from ._arrival import Arrivals
 from ._batch import Batch, Reader
 from ._connection import Connection
+from ._traced_step import StepTracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -96,7 +97,9 @@ class Watch:
         self._passes_before_step = 0
         self._step: int | None = None
         self._wrappers: list[Module] = []
+        self._tracer = StepTracer(plain, recorder.traced)
         self._handles = [plain.register_forward_pre_hook(_Hook(self._before), with_kwargs=True)]
+        self._handles.append(plain.register_forward_pre_hook(_Hook(self._tracer.before)))
 
     def follow(self, wrappers: list[Module]) -> None:
         """Hooks what has been put around the model since."""
@@ -104,6 +107,8 @@ class Watch:
             if any(wrapper is known for known in self._wrappers):
                 continue
             self._wrappers.append(wrapper)
+            if "_orig_mod" in wrapper._modules:
+                self._tracer.refuse("it is compiled")
             self._handles.append(wrapper.register_forward_pre_hook(_Hook(self._enter_wrapper), with_kwargs=True))
             self._handles.append(wrapper.register_forward_hook(_Hook(self._leave_wrapper), with_kwargs=True))
         if wrappers:
@@ -120,6 +125,7 @@ class Watch:
     def finish(self) -> None:
         """Tells what is still on its way from a device."""
         self._arrivals.finish()
+        self._tracer.finish()
 
     def check(self) -> None:
         """Has the model described again if what is trained or recomputed has changed."""
@@ -191,6 +197,8 @@ class Watch:
             batch.extras["adapters_disabled"] = True
         self._passes += 1
         form = (phase, gradient, batch.sequences, batch.length, batch.cached_length)
+        if gradient:
+            self._tracer.expect(self._number, form, batch)
         if batch.later:
             self._arrivals.add((self._number, *form), batch)
         elif batch.extras:

@@ -1,0 +1,230 @@
+"""Counts one early training pass product by product while it runs, forward and backward, to hold the count against it.
+
+It is on while the model's forward runs and while the backward pass runs that follows it, and never in between: whatever modes
+the job itself enters and leaves stay nested. A fault of ours ends the tracing; the pass goes on as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ._operations import attention_amounts, convolution_amount, forward_products, is_opaque
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.nn import Module
+
+    from ._batch import Batch
+
+    Form = tuple[str, bool, int, int, int]
+
+#: `0` traces nothing.
+SWITCH_VARIABLE = "FLOPSMETER_TRACE_STEP"
+
+#: The first pass fills caches and may build what later ones have.
+_TRACED_PASS = 2
+_MOST_ATTEMPTS = 4
+
+_active: StepTracer | None = None
+
+
+class Counter(TorchDispatchMode):  # type: ignore[misc]
+    """Adds up operations, below autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+        self.unseen: dict[str, None] = {}
+        self.problem: Exception | None = None
+        """What went wrong while it counted."""
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operator as it would have run, and counts it."""
+        output = operator(*args, **(kwargs or {}))
+        if self.problem is None:
+            try:
+                self._count(operator, args, kwargs or {}, output)
+            except Exception as problem:
+                self.problem = problem
+        return output
+
+    def _count(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if is_opaque(operator):
+            self.unseen[operator.name()] = None
+        amount = _amount(operator, args, kwargs, output)
+        if amount and any(type(arg) not in _PLAIN for arg in args if isinstance(arg, Tensor)):
+            self.unseen[f"{operator.name()} of {type(args[0]).__name__}"] = None
+            return
+        self.operations += amount
+
+
+_PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
+
+
+def _amount(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+    products = forward_products(operator, args, output)
+    if products:
+        return sum(product.amount for product in products)
+    name = operator.__name__.partition(".")[0]
+    if name == "convolution_backward":
+        gradient, inputs, weight, transposed, wanted = args[0], args[1], args[2], bool(args[7]), args[10]
+        # PyTorch's own formula multiplies a depthwise weight's gradient by its groups.
+        return convolution_amount(inputs.shape, weight.shape, gradient.shape, transposed) * (wanted[0] + wanted[1])
+    if name.startswith("_scaled_dot_product") and name.endswith("_backward"):
+        return _attention_backward(args)
+    formula = flop_registry.get(operator.overloadpacket)
+    if formula is None:
+        return 0
+    amount = int(formula(*args, **kwargs, out_val=output))
+    # Kernels of variable length form the scores again, which their formula has as one product of five.
+    return amount * 4 // 5 if name in ("_flash_attention_backward", "_efficient_attention_backward") else amount
+
+
+def _attention_backward(args: tuple[Any, ...]) -> int:
+    """The products whose gradients somebody wants; that the kernel forms the scores again is its own affair."""
+    scores, values = attention_amounts(*(tensor.shape for tensor in args[1:4]))
+    current = getattr(torch._C, "_current_autograd_node", None)
+    node = current() if current is not None else None
+    query, key, value = (True, True, True) if node is None else (it is not None for it, _ in node.next_functions[:3])
+    return scores * (query + key) + values * ((query or key) + value)
+
+
+class StepTracer:
+    """Traces one pass of one model; `tell` is handed the outcome as JSON."""
+
+    def __init__(self, plain: Module, tell: Callable[[str], None]) -> None:
+        self._plain = plain
+        self._tell = tell
+        self._is_on = os.environ.get(SWITCH_VARIABLE) != "0" and os.environ.get("RANK", "0") == "0"
+        self._model = 0
+        self._row: dict[str, Any] | None = None
+        self._refusal: str | None = None
+        self._passes = 0
+        self._attempts = 0
+        self._forward: Counter | None = None
+        self._backward: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+
+    def expect(self, model: int, form: Form, batch: Batch) -> None:
+        """The pass that begins now trains; where something of it is still on a device, it cannot be told of yet."""
+        if self._is_on:
+            self._passes += 1
+            self._model, self._row = model, None if batch.later else _row(form, batch)
+
+    def refuse(self, reason: str) -> None:
+        """Traces nothing, and says why if there is anything to trace."""
+        self._refusal = reason
+
+    def finish(self) -> None:
+        """When nobody watches any more."""
+        self.give_up()
+        if self._is_on and self._passes >= _TRACED_PASS:
+            self._end(self._refusal or "no backward pass followed its passes")
+
+    def before(self, module: Module, args: Any) -> None:
+        """Forward pre-hook on the plain model, after the one that expects."""
+        if torch.compiler.is_compiling():
+            return
+        if _active is not None and torch.is_grad_enabled():
+            _active.give_up()  # two passes whose backward passes nobody could tell apart
+        row, self._row = self._row, None
+        if self._refusal is not None or row is None or not self._is_on or self._passes < _TRACED_PASS:
+            return
+        try:
+            self._begin(row)
+        except Exception as problem:
+            self._end(f"it failed: {type(problem).__name__}: {problem}")
+
+    def give_up(self) -> None:
+        """Forgets the pass that is being traced; a later one may be."""
+        global _active
+        if _active is self:
+            _active = None
+        self._forward = None
+        patched, self._backward = self._backward, None
+        if patched is not None and torch.autograd.backward is patched[0]:
+            torch.autograd.backward = patched[1]
+
+    def _begin(self, row: dict[str, Any]) -> None:
+        self._attempts += 1
+        reason = _why_not(self._plain)
+        if self._attempts > _MOST_ATTEMPTS:
+            reason = "no backward pass that belongs to one forward pass alone was seen"
+        if reason is not None:
+            self._end(reason)
+            return
+        counter = Counter()
+
+        def after(module: Module, args: Any, output: Any) -> None:
+            handle.remove()
+            counter.__exit__(None, None, None)
+            self._await_backward(row, counter)
+
+        handle = self._plain.register_forward_hook(after, always_call=True)
+        counter.__enter__()
+
+    def _await_backward(self, row: dict[str, Any], forward: Counter) -> None:
+        global _active
+        original, thread = torch.autograd.backward, threading.get_ident()
+
+        def backward(*args: Any, **kwargs: Any) -> Any:
+            if self._forward is not forward or threading.get_ident() != thread:
+                return original(*args, **kwargs)
+            self.give_up()
+            counter = Counter()
+            with counter:
+                result = original(*args, **kwargs)
+            self._conclude(row, forward, counter)
+            return result
+
+        self._forward, self._backward = forward, (backward, original)
+        torch.autograd.backward = backward
+        _active = self
+
+    def _conclude(self, row: dict[str, Any], forward: Counter, backward: Counter) -> None:
+        for counter in (forward, backward):
+            if counter.problem is not None:
+                self._end(f"it failed: {type(counter.problem).__name__}: {counter.problem}")
+                return
+        self._is_on = False
+        unseen = sorted({*forward.unseen, *backward.unseen})
+        trace = {"pass": row, "forward": str(forward.operations), "backward": str(backward.operations), "unseen": unseen}
+        self._say({"outcome": "counted", **trace})
+
+    def _end(self, reason: str) -> None:
+        self._is_on = False
+        self._say({"outcome": "skipped", "reason": reason})
+
+    def _say(self, trace: dict[str, Any]) -> None:
+        self._tell(json.dumps({"model": self._model, "trace": trace}))
+
+
+def _row(form: Form, batch: Batch) -> dict[str, Any]:
+    """One pass as ``Passes`` in ``core/src/facts.rs``."""
+    phase, gradient, sequences, length, cached_length = form
+    row = {"phase": phase, "gradient": gradient, "sequences": sequences, "length": length, "cached_length": cached_length}
+    lists = {"image_grid": "grid", "packed": "length"}
+    for name, value in batch.extras.items():
+        row[name] = [{"count": count, lists[name]: size} for count, size in value] if name in lists else value
+    return {**row, "count": 1, "real_tokens": None}
+
+
+def _why_not(plain: Module) -> str | None:
+    """Why a model cannot be traced."""
+    if any(module.__dict__.get("_compiled_call_impl") is not None or "_orig_mod" in module._modules for module in plain.modules()):
+        return "parts of it are compiled"
+    if "flex" in str(getattr(getattr(plain, "config", None), "_attn_implementation", "")):
+        return "flex attention runs compiled"
+    if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        return "its passes are captured as a graph"
+    return None
