@@ -11,7 +11,6 @@ use crate::flops::Part;
 /// How a block attends.
 #[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether a family has it")]
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in some class")]
 pub(crate) struct Attention {
     /// Query heads.
     pub(crate) heads: u64,
