@@ -19,7 +19,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "decoder-beside-an-encoder" => "`add_cross_attention` is true", "decoder", "correct";
         "default-key-value-heads-do-not-divide" => "`num_key_value_heads` is 32", "num_attention_heads, 14", "correct";
         "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
-        "escape-sequence-for-a-family" => "is not known", "…", "nearest by name: llama";
+        "escape-sequence-for-a-family" => "is not known", "…", "nearest by name: ";
         "exponent-for-a-number" => "`vocab_size` is 32000.0", "whole number", "correct";
         "fraction-for-a-number" => "`intermediate_size` is 11008.5", "whole number", "correct";
         "falcon-heads-do-not-divide" => "`num_kv_heads` is 8", "num_attention_heads, 71", "correct";
@@ -55,7 +55,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "unknown-family" => "`llama9` is not known", "nearest by name: llama";
         "unknown-layer-type" => "`layer_types` is a list with `chunked_attention`", "sliding_attention", "correct";
         "zero-labels" => "`num_labels` is 0", "between 1 and", "correct";
-        "wrapper" => "`gemma3` wraps", "text_config", "give `text_config`";
+        "wrapper" => "`gemma9` wraps", "text_config", "give `text_config`";
     };
     for (name, text, parts) in files {
         let config = serde_json::from_str(text).expect("the file holds JSON");
