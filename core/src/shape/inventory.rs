@@ -13,6 +13,8 @@ use crate::facts::{Inventory, ModelFacts};
 mod modules;
 mod rows;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use modules::Modules;
 use steps::Reader;

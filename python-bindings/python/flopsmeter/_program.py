@@ -159,6 +159,9 @@ class Writer(MetaKernels):
 
     def end(self, output: object) -> None:
         """After the pass: whether a product has a backward pass depends on what the model gives."""
+        for leaf in tree_leaves(output):
+            if isinstance(leaf, Tensor):
+                self.slot(leaf)
         self.mark()
         reached = _reached(output)
         for step in self.program.steps:
