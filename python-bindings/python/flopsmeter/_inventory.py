@@ -140,7 +140,7 @@ class _Taking:
         self._write()
         amounts = self._amounts()
         program, seen = self._program, self._inputs.seen
-        roles = {step.weight: step for step in program.steps if step.weight is not None}
+        roles: dict[int | None, Step] = {step.weight: step for step in program.steps if step.weight is not None}
         owners, modules = self._modules(roles)
         message = {
             "scales": self._inputs.scales,

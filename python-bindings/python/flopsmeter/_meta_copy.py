@@ -32,12 +32,8 @@ _HOOKS = (
 _MOST_COPIED_ELEMENTS = 1 << 20
 
 
-def logical_elements(parameter: Any) -> int:
-    """Weights packed to 4 bits and weights that ZeRO-3 has partitioned know their real shape themselves."""
-    return math.prod(_logical_shape(parameter))
-
-
 def _logical_shape(parameter: Any) -> tuple[int, ...]:
+    """Weights packed to 4 bits and weights that ZeRO-3 has partitioned know their real shape themselves."""
     state = getattr(parameter, "quant_state", None)
     return tuple(getattr(state, "shape", None) or getattr(parameter, "ds_shape", None) or parameter.shape)
 
@@ -55,7 +51,7 @@ def _ready(model: Module) -> Module:
         parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
     for module in model.modules():
         if is_checkpointing_layer(module):
-            module.gradient_checkpointing = False  # type: ignore[assignment]
+            module.gradient_checkpointing = False
     return model
 
 
@@ -105,7 +101,7 @@ def _check_parameters(plain: Module, built: Module, adapters: Adapters) -> None:
             continue
         own = plain_name(name)
         seen.add(own)
-        elements = logical_elements(parameter)
+        elements = math.prod(_logical_shape(parameter))
         if expected.get(own, -1 if _is_float(parameter) else elements) != elements and elements > 0:
             raise LookupError(f"the configuration describes another {own} than the live model has")
     for name in expected.keys() - seen:
@@ -114,7 +110,7 @@ def _check_parameters(plain: Module, built: Module, adapters: Adapters) -> None:
 
 
 def _is_float(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+    return bool(tensor.is_floating_point() or tensor.is_complex())
 
 
 class _WithoutNumbers(TorchFunctionMode):  # type: ignore[misc]

@@ -146,7 +146,7 @@ def _is_small_whole(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     if dtype.is_floating_point or dtype.is_complex:
         return False
     if given is not None:
-        return given.numel() <= _MOST_REAL_ELEMENTS
+        return bool(given.numel() <= _MOST_REAL_ELEMENTS)
     return name not in _SHAPED_BY_FIRST or prod(args[0]) <= _MOST_REAL_ELEMENTS
 
 

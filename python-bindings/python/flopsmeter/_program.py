@@ -204,10 +204,10 @@ class Writer(MetaKernels):
         return self.join([slot, *(self.slot(tensor) for tensor in inputs if id(tensor) not in multiplied)])
 
     def _product(self, product: Product, operands: tuple[int | None, ...], args: tuple[Any, ...]) -> int | None:
-        left, right = product.left, product.right
-        if operands[1] not in self._shapes and operands[0] in self._shapes and left is not None:
+        right = product.right
+        if product.left is not None and operands[0] in self._shapes and operands[1] not in self._shapes:
             # The other way round: what was a matrix's columns are its rows.
-            left, right, operands = right, left.mT if left.dim() > 1 else left, operands[::-1]
+            right, operands = product.left.mT if product.left.dim() > 1 else product.left, operands[::-1]
         step = Step("product", operands, amount=product.amount)
         shape = None if operands[1] is None else self._shapes.get(operands[1])
         if shape is not None:

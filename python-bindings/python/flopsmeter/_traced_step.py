@@ -80,7 +80,7 @@ def _amount(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output
     if name == "convolution_backward":
         gradient, inputs, weight, transposed, wanted = args[0], args[1], args[2], bool(args[7]), args[10]
         # PyTorch's own formula multiplies a depthwise weight's gradient by its groups.
-        return convolution_amount(inputs.shape, weight.shape, gradient.shape, transposed) * (wanted[0] + wanted[1])
+        return convolution_amount(inputs.shape, weight.shape, gradient.shape, transposed) * sum(map(int, wanted[:2]))
     if name.startswith("_scaled_dot_product") and name.endswith("_backward"):
         return _attention_backward(args)
     formula = flop_registry.get(operator.overloadpacket)
@@ -97,7 +97,7 @@ def _attention_backward(args: tuple[Any, ...]) -> int:
     current = getattr(torch._C, "_current_autograd_node", None)
     node = current() if current is not None else None
     query, key, value = (True, True, True) if node is None else (it is not None for it, _ in node.next_functions[:3])
-    return scores * (query + key) + values * ((query or key) + value)
+    return int(scores * (query + key) + values * ((query or key) + value))
 
 
 class StepTracer:
