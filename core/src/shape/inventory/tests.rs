@@ -109,9 +109,9 @@ fn what_contradicts_itself_is_refused() {
     let changes: [(&str, Value); 3] =
         [("/steps/1/operands/0", json!(77)), ("/steps/1/output", json!(5)), ("/checkpoints/0/end", json!(99))];
     for (place, value) in changes {
-        let mut changed = inventory();
-        *changed.pointer_mut(place).unwrap() = value;
-        let inventory: Inventory = serde_json::from_value(changed).unwrap();
+        let mut broken = inventory();
+        *broken.pointer_mut(place).unwrap() = value;
+        let inventory: Inventory = serde_json::from_value(broken).unwrap();
         let problem = Shape::from_inventory("Custom", &inventory).unwrap_err();
         assert!(problem.to_string().contains("inventory"), "{place}: {problem}");
     }
