@@ -116,7 +116,16 @@ def measure_all(model: Any, plain: Any, case: dict[str, Any]) -> Operations:
 
 
 def rows(case: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for segment in case["segments"] for process in segment["processes"] for row in process["passes"]]
+    """What whole copies of the model are fed: of ranks that share one, the first speaks for all of them."""
+    found = []
+    for segment in case["segments"]:
+        for process in segment["processes"]:
+            groups = process.get("parallel", {})
+            if any(group["rank"] != 0 for group in groups.values()):
+                continue
+            shares = groups.get("context", {"size": 1})["size"]
+            found += [{**row, "length": row["length"] * shares} for row in process["passes"]]
+    return found
 
 
 @pytest.mark.parametrize(("count", "case"), CASES)
