@@ -18,14 +18,22 @@ import torch
 from flopsmeter import _facts, _flopsmeter
 
 FAMILIES = Path(__file__).parents[2] / "core" / "tests" / "families"
-sys.path.insert(0, str(FAMILIES))
-
-import counting  # noqa: E402
-import methods  # noqa: E402
-import models  # noqa: E402
-import trace as tracing  # noqa: E402
-
 GROUPS = ("dense", "experts", "state_space", "encoders", "vision")
+
+
+def load() -> tuple[Any, ...]:
+    """The modules that trace the families; `models` and `trace` are names of others too, so they are loaded apart."""
+    names = ("counting", "methods", "models", "trace", *(f"groups.{group}" for group in GROUPS))
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.path.insert(0, str(FAMILIES))
+    try:
+        return tuple(importlib.import_module(name) for name in names)
+    finally:
+        sys.path.remove(str(FAMILIES))
+        sys.modules.update(others)
+
+
+counting, _, models, tracing, *groups = load()
 ROWS: list[dict[str, Any]] = [
     {"method": "full", "gradient_checkpointing": "non-reentrant", "size": 0},
     {"method": "random", "gradient_checkpointing": None, "size": 1, "seed": 2},
@@ -36,10 +44,9 @@ ROWS: list[dict[str, Any]] = [
 
 def cases() -> dict[str, Any]:
     found = {}
-    for group in GROUPS:
-        if (FAMILIES / f"{group}.json").exists():
-            traced = json.loads((FAMILIES / f"{group}.json").read_text())["configs"]
-            found |= {case.name: case for case in importlib.import_module(f"groups.{group}").CASES if case.name in traced}
+    for name, group in zip(GROUPS, groups, strict=True):
+        traced = json.loads((FAMILIES / f"{name}.json").read_text())["configs"]
+        found |= {case.name: case for case in group.CASES if case.name in traced}
     return found
 
 

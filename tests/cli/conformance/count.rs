@@ -143,14 +143,15 @@ impl Count {
 
     /// What a process's hook says, in its order.
     fn messages(&self, case: &Case, segment: &Segment, process: &Process) -> Vec<Value> {
-        let mut who = json!({
+        let who = json!({
             "pid": process.rank + 100, "host": segment.node, "rank": process.rank, "local_rank": process.local_rank,
             "world_size": process.world_size,
         });
+        let mut model = self.model(case);
         if let Some(parallel) = &process.parallel {
-            who["parallel"] = parallel.clone();
+            model["parallel"] = parallel.clone();
         }
-        let mut said = vec![json!({ "message": "hello", "protocol": 1, "process": who }), self.model(case)];
+        let mut said = vec![json!({ "message": "hello", "protocol": 1, "process": who }), model];
         said.push(json!({ "message": "fed", "model": 0, "passes": process.passes }));
         if let Some(step) = process.step {
             let first = process.first_step;
