@@ -44,7 +44,7 @@ impl Batch {
             Stream::TextBesideImages => (wide(if self.images > 0 { self.sequences } else { 0 }), wide(self.length)),
             Stream::Decoder => (wide(self.sequences), wide(self.decoder_length)),
             Stream::Pooled => (wide(self.sequences), 1),
-            Stream::Fixed(length) => (wide(self.sequences), wide(length)),
+            Stream::Fixed(length) | Stream::Frames(length) => (wide(self.sequences), wide(length)),
             Stream::Resampled { to, from } => {
                 (wide(self.sequences), wide(self.length).saturating_mul(wide(to)) / wide(from).max(1))
             }
@@ -224,5 +224,38 @@ mod tests {
         let batch = Batch { images: 2, image_grid: Some([3, 5, 4]), ..Batch::default() };
         let by_hand = 4 * (2 * 2) * (2 * 2) + 2 * 2 * 2;
         assert_eq!(batch.amount(Quantity::WindowPairs { side: 2 }, Attention::Full), by_hand * 3 * 2);
+    }
+
+    #[test]
+    fn images_beside_text_are_asked_by_each_sequence() {
+        let pairs = |query, key| Quantity::Pairs { query, key, mask: Mask::Bidirectional };
+        let by_hand = [
+            // Two sequences of five positions, six images of seven: each image belongs to one sequence.
+            (Quantity::Positions(Stream::TextBesideImages), 2 * 5),
+            (Quantity::Positions(Stream::Image(7)), 6 * 7),
+            (pairs(Stream::Text, Stream::Image(7)), 6 * 5 * 7),
+            (Quantity::SequencesByImages, 2 * 6),
+        ];
+        let batch = Batch { images: 6, ..Batch::text(2, 5) };
+        for (quantity, each) in by_hand {
+            assert_eq!(batch.amount(quantity, Attention::Full), each, "{quantity:?}");
+        }
+        let without = Batch::text(2, 5).amount(Quantity::Positions(Stream::TextBesideImages), Attention::Full);
+        assert_eq!(without, 0);
+    }
+
+    #[test]
+    fn distances_reach_as_far_as_the_text_is_long() {
+        let table = |length| Batch::text(3, length).amount(Quantity::Shared(Stream::Distances(8)), Attention::Full);
+        assert_eq!([table(5), table(8), table(500)], [10, 16, 16]);
+    }
+
+    #[test]
+    fn one_row_is_multiplied_as_a_whole_unless_the_kernel_knows_where_lines_begin() {
+        let grid = Stream::Grid(1);
+        let pairs = Quantity::Pairs { query: grid, key: grid, mask: Mask::OneRow };
+        let batch = Batch { images: 3, image_grid: Some([1, 2, 5]), ..Batch::text(1, 40) };
+        assert_eq!(batch.amount(pairs, Attention::Full), 30 * 30);
+        assert_eq!(batch.amount(pairs, Attention::Visible), 3 * 10 * 10);
     }
 }

@@ -127,22 +127,37 @@ fn amount(cost: &Cost, term: &TermCost, passes: &Passes, packing: Packing) -> u1
     of(&batch(passes)).saturating_mul(u128::from(passes.count))
 }
 
+/// Products of an encoder, and those of its output alone, which a decoder's cache holds.
 const fn is_encoders(quantity: Quantity) -> bool {
-    matches!(quantity, Quantity::Positions(Stream::Text) | Quantity::Pairs { query: Stream::Text, .. })
+    let (Quantity::Positions(stream) | Quantity::Pairs { query: stream, .. }) = quantity else { return false };
+    matches!(stream, Stream::Text | Stream::Frames(_))
 }
 
-/// Pairs of positions where the pictures of each pass lie in one row, which is multiplied as a whole. No more is known than
-/// how many positions all passes have together, so each is taken to have as many as the others.
+/// Pairs of positions where the pictures of each pass lie in one row, which is multiplied as a whole. Which pictures a pass
+/// held is not known, only how many: with the largest beside the largest the count is never too little, and it is exact
+/// for one pass and for pictures of one size.
 fn row_pairs(passes: &Passes) -> u128 {
-    let positions = passes.image_grid.iter().fold(0_u128, |sum, row| {
-        let patches = row.grid.iter().fold(1_u128, |patches, side| patches.saturating_mul(u128::from(*side)));
-        sum.saturating_add(patches.saturating_mul(u128::from(row.count)))
-    });
-    let count = u128::from(passes.count).max(1);
-    let (each, longer) = (positions / count, positions % count);
+    let positions = |grid: [u64; 3]| grid.iter().fold(1_u128, |all, side| all.saturating_mul(u128::from(*side)));
+    let mut sizes: Vec<_> = passes.image_grid.iter().map(|row| (positions(row.grid), u128::from(row.count))).collect();
+    sizes.sort_unstable_by(|one, two| two.cmp(one));
+    let images = sizes.iter().fold(0_u128, |all, (_, count)| all.saturating_add(*count));
+    let each = images.div_ceil(u128::from(passes.count).max(1)).max(1);
     let square = |length: u128| length.saturating_mul(length);
-    let others = (count - longer).saturating_mul(square(each));
-    others.saturating_add(longer.saturating_mul(square(each.saturating_add(1))))
+    let (mut pairs, mut row, mut held) = (0_u128, 0_u128, 0_u128);
+    for (length, count) in sizes {
+        let beside = count.min(each - held);
+        row = row.saturating_add(length.saturating_mul(beside));
+        held += beside;
+        if held < each {
+            continue;
+        }
+        let rows_of_one_size = (count - beside) / each;
+        let more = square(length.saturating_mul(each)).saturating_mul(rows_of_one_size);
+        pairs = pairs.saturating_add(square(row)).saturating_add(more);
+        held = (count - beside) % each;
+        row = length.saturating_mul(held);
+    }
+    pairs.saturating_add(square(row))
 }
 
 const fn is_text_pairs(quantity: Quantity) -> bool {

@@ -12,8 +12,10 @@ pub enum Stream {
     TextBesideImages,
     /// One position for each sequence: a pooled one, the first or the last.
     Pooled,
-    /// So many positions for each sequence, whatever its length: audio frames, learned queries.
+    /// So many positions for each sequence, whatever its length: patches of a picture, learned queries.
     Fixed(u64),
+    /// So many frames of sound for each sequence, whatever its length, which an encoder reads.
+    Frames(u64),
     /// `to` positions for every `from` that are fed: what a convolution with a stride leaves of a picture.
     Resampled {
         /// How many positions there are.

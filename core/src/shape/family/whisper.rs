@@ -25,7 +25,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let hidden = config.required_size_of(&["d_model", "hidden_size"], most::WIDTH)?;
     let branch = Branch { dropout: config.is_positive("dropout")?, ..Branch::before(hidden) };
     let positions = config.size("max_source_positions", most::WIDTH)?.unwrap_or(1500);
-    let sound = Stream::Fixed(positions);
+    let sound = Stream::Frames(positions);
     let (prefix, labels) = match head::ending(config)? {
         None | Some("ConditionalGeneration") => ("model.", None),
         Some("Model") => ("", None),
@@ -80,11 +80,11 @@ fn hear(
     let bins = config.size("num_mel_bins", most::WIDTH)?.unwrap_or(80);
     let convolution =
         |inputs| ModuleKind::Convolution { inputs, outputs: hidden, kernel: KERNEL, groups: 1, bias: true };
-    let mut block = Builder::new(Stream::Fixed(positions.saturating_mul(2)));
+    let mut block = Builder::new(Stream::Frames(positions.saturating_mul(2)));
     let frames = block.slot();
     let first = block.apply(name("encoder.conv1"), convolution(bins), Part::Convolutions, frames);
     block.step(Step::InputGradients { slot: first });
-    block.switch(Stream::Fixed(positions));
+    block.switch(Stream::Frames(positions));
     let second = block.apply(name("encoder.conv2"), convolution(hidden), Part::Convolutions, first);
     let kind = ModuleKind::Constant { elements: positions.saturating_mul(hidden) };
     let placed = block.apply(name("encoder.embed_positions"), kind, Part::InputEmbeddings, frames);
