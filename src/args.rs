@@ -59,6 +59,10 @@ pub(crate) enum Command {
     /// Meter an existing process and print the socket for its hooks (started by the Python package)
     #[command(hide = true)]
     Session(SessionArguments),
+
+    /// Asks NVIDIA's driver, for the meter that started it
+    #[command(hide = true)]
+    NvmlReader,
 }
 
 /// Where records are kept.

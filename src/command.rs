@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod modifications;
+pub(crate) mod nvml_reader;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use flopsmeter_meter::claim::GpuEnvironment;
-use flopsmeter_meter::sampler::NVML_LIBRARY_VARIABLE;
+use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
+use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::store::path;
 
 /// The ledger to use: the argument, else `FLOPSMETER_LEDGER`, else the default place.
@@ -69,7 +70,18 @@ pub(crate) fn gpu_environment() -> GpuEnvironment {
     GpuEnvironment { visible_devices: text("CUDA_VISIBLE_DEVICES"), device_order: text("CUDA_DEVICE_ORDER") }
 }
 
-/// Another NVML library than the system's.
+/// Another NVML library than the system's: the one that is named, else one that the linker is told to prefer.
 pub(crate) fn nvml_library() -> Option<PathBuf> {
-    env::var_os(NVML_LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+    let named = env::var_os(NVML_LIBRARY_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| {
+        let folders = env::var_os("LD_LIBRARY_PATH")?;
+        let mut candidates = env::split_paths(&folders).map(|folder| folder.join("libnvidia-ml.so.1"));
+        candidates.find(|library| library.is_file())
+    })
+}
+
+/// How the process that asks NVIDIA's driver is started: as this program.
+pub(crate) fn nvml_reader() -> ReaderCommand {
+    // Still there if the file was replaced meanwhile, and of the same version.
+    ReaderCommand { program: PathBuf::from("/proc/self/exe"), arguments: vec!["nvml-reader".into()] }
 }

@@ -11,6 +11,8 @@ pub mod clock;
 pub mod device;
 pub mod hook;
 #[cfg(feature = "machine")]
+mod own_process;
+#[cfg(feature = "machine")]
 pub mod parent;
 #[cfg(feature = "machine")]
 pub mod records;

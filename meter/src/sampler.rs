@@ -1,6 +1,6 @@
 //! The thread that reads the job's devices while it runs.
 //!
-//! It never waits for the driver: readings are ordered from the driver's own thread and taken when they come. What does not
+//! It never waits for the driver: readings are ordered from the process that asks it and taken when they come. What does not
 //! come in time is told as missing. It never waits for whoever listens either: a full queue turns into a gap.
 
 mod driver;
@@ -18,7 +18,8 @@ use flopsmeter_core::sample::{Device, Sample};
 use crate::claim::{GpuEnvironment, GpuRequest};
 use crate::clock::SessionClock;
 use crate::device::Kernel;
-use crate::device::nvml::worker::Answer;
+use crate::device::nvml::process::{Heard, ReaderCommand};
+use crate::device::nvml::reader::Answer;
 use crate::device::process_tree::JobProcess;
 use driver::Driver;
 use outbox::Outbox;
@@ -53,19 +54,17 @@ pub struct SamplerOptions {
     pub gpus: GpuRequest,
     /// What the job's environment says of GPUs.
     pub environment: GpuEnvironment,
-    /// Whether NVIDIA's driver is asked at all.
-    pub ask_driver: bool,
-    /// NVML library to load in place of the system's ([`NVML_LIBRARY_VARIABLE`]).
+    /// How the process that asks NVIDIA's driver is started; `None` to ask nobody.
+    pub reader: Option<ReaderCommand>,
+    /// NVML library to load in place of the system's.
     pub nvml_library: Option<PathBuf>,
     /// Where the kernel shows itself.
     pub kernel: Kernel,
 }
 
-/// Environment variable that names another NVML library, for tests.
-pub const NVML_LIBRARY_VARIABLE: &str = "FLOPSMETER_NVML_LIBRARY";
-
 impl SamplerOptions {
-    /// The usual options: one reading a second, of all devices that the job may use. The environment is the session's to read.
+    /// The usual options: one reading a second, of the processor. The environment is the session's to read, and so is whom to
+    /// ask about GPUs.
     pub fn new(clock: SessionClock, job: JobProcess) -> Self {
         Self {
             clock,
@@ -76,7 +75,7 @@ impl SamplerOptions {
             listing_patience: Duration::from_mins(1),
             gpus: GpuRequest::Unsaid,
             environment: GpuEnvironment::default(),
-            ask_driver: true,
+            reader: None,
             nvml_library: None,
             kernel: Kernel::default(),
         }
@@ -91,7 +90,8 @@ pub struct Sampler {
 }
 
 enum Message {
-    Driver(Answer),
+    /// From the so-many-th process that asks the driver.
+    Driver(u32, Heard),
     Stop(Option<Duration>),
 }
 
@@ -154,7 +154,7 @@ impl Round {
                 next = u32::try_from(passed).map_or(Duration::MAX, |passed| self.period.saturating_mul(passed + 1));
             }
             match messages.recv_timeout(next.saturating_sub(self.clock.elapsed())) {
-                Ok(Message::Driver(answer)) => self.hear(answer),
+                Ok(Message::Driver(turn, heard)) => self.hear(turn, heard),
                 Ok(Message::Stop(usage)) => return usage,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -182,16 +182,24 @@ impl Round {
         }
     }
 
-    fn hear(&mut self, answer: Answer) {
-        match answer {
-            Answer::Listed(listing) => {
-                self.driver.listed(listing);
+    fn hear(&mut self, turn: u32, heard: Heard) {
+        let now = self.clock.elapsed();
+        if !self.driver.is_turn(turn) {
+            return;
+        }
+        match heard {
+            Heard::Answer(Answer::Listed(listing)) => {
+                self.driver.listed(listing, now);
                 self.announce();
                 // At once: counters are differences from the first reading.
                 self.outbox.send(self.driver.order(self.clock.elapsed()));
             }
-            Answer::Read(readings) => {
-                self.outbox.send(self.driver.taken(readings, self.clock.elapsed()));
+            Heard::Answer(Answer::Read(readings)) => {
+                self.outbox.send(self.driver.taken(readings, now));
+            }
+            Heard::Ended => {
+                self.outbox.send(self.driver.ended(now));
+                self.announce();
             }
         }
     }
@@ -214,7 +222,7 @@ impl Round {
         while self.driver.is_awaited() {
             let left = deadline.saturating_sub(self.clock.elapsed());
             match messages.recv_timeout(left) {
-                Ok(Message::Driver(answer)) => self.hear(answer),
+                Ok(Message::Driver(turn, heard)) => self.hear(turn, heard),
                 Ok(Message::Stop(_)) => {}
                 Err(_) => return,
             }

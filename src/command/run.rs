@@ -115,7 +115,7 @@ pub(crate) fn sampling(
     SamplerOptions {
         gpus,
         environment: settings::gpu_environment(),
-        ask_driver: arguments.device == DeviceChoice::Nvml,
+        reader: (arguments.device == DeviceChoice::Nvml).then(settings::nvml_reader),
         nvml_library: settings::nvml_library(),
         ..SamplerOptions::new(clock, job)
     }

@@ -93,3 +93,39 @@ fn seconds_since(place: &Place, name: &str) -> Duration {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.saturating_sub(Duration::from_secs_f64(at))
 }
+
+/// The library is loaded in a process of its own: what ends that one is a gap, and nothing else.
+#[test]
+fn the_end_of_the_process_that_asks_the_driver_is_a_gap_and_nothing_else() {
+    let place = Place::new();
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "utilization": [[0, 100]] }] }));
+    let script = "sleep 1.5; for p in /proc/[0-9]*; do \
+        if [ \"$(tr '\\0' ' ' < $p/cmdline)\" = '/proc/self/exe nvml-reader ' ] && grep -q \"^PPid:.$PPID$\" $p/status; then \
+        echo ${p#/proc/} >> readers; kill -KILL ${p#/proc/}; fi; done 2> /dev/null; sleep 3.5; exit 3";
+    let outcome = finish(with_library(&place, library, "--summary s.json", script));
+    assert_eq!(outcome.code(), Some(3), "{outcome:?}");
+    assert_eq!(fs_err::read_to_string(place.path("readers")).unwrap().lines().count(), 1);
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let reasons: Vec<&str> =
+        summary["gaps"].as_array().unwrap().iter().filter_map(|gap| gap["reason"].as_str()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("process that asks the NVIDIA driver ended")), "{summary:#}");
+    let gpu = &summary["ceiling"]["devices"].as_array().unwrap()[1];
+    assert!(flop(&gpu["flop"]) >= 5 * H200_PEAK, "{gpu:#}");
+    // Another one was started and read on: not all of the time after the crash is missing.
+    let missing: f64 =
+        summary["gaps"].as_array().unwrap().iter().filter_map(|gap| gap["duration_seconds"].as_f64()).sum();
+    assert!(missing < 4.0, "{summary:#}");
+    assert_eq!(summary["ceiling"]["complete"], true);
+}
+
+/// The process that asks the driver is a child of the wrapper as the job is, and must not be taken for a part of it.
+#[test]
+fn the_process_that_asks_the_driver_is_no_part_of_the_job() {
+    let place = Place::new();
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa" }] }));
+    let outcome = finish(with_library(&place, library, "--summary s.json", "sleep 1.2"));
+    assert_eq!(outcome.code(), Some(0));
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    // Nothing of the job is left running, so that the ceiling covers all of it.
+    assert_eq!(summary["ceiling"]["complete"], true, "{summary:#}");
+}

@@ -1,14 +1,20 @@
 //! NVIDIA GPUs through the driver's management library, which is loaded at run time: the same binary starts on any machine.
+//! It is loaded in a process of its own ([`reader`]), so that no fault of the driver's reaches the job or the meter.
 
 mod busy;
 mod library;
+pub mod process;
 mod read;
-pub mod worker;
+pub mod reader;
 
 use flopsmeter_core::sample::GpuFacts;
+use serde::{Deserialize, Serialize};
+
+/// Environment variable that names another NVML library, for tests.
+pub const NVML_LIBRARY_VARIABLE: &str = "FLOPSMETER_NVML_LIBRARY";
 
 /// A GPU that the driver lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedGpu {
     /// Index in the driver's order, which is that of PCI addresses.
     pub index: u32,
@@ -23,7 +29,7 @@ pub struct ListedGpu {
 }
 
 /// An instance of a GPU that is cut (MIG).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedInstance {
     /// `MIG-…`
     pub uuid: String,
@@ -32,7 +38,8 @@ pub struct ListedInstance {
 }
 
 /// What became of loading the library and listing GPUs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Listing {
     /// The driver answered.
     Gpus(Vec<ListedGpu>),

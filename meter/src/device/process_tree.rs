@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::Kernel;
-use stat::{Stat, is_thread};
+use crate::own_process;
+pub(crate) use stat::Stat;
+use stat::is_thread;
 
 /// `USER_HZ`: the unit of `/proc/PID/stat` on every architecture we build for (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -153,7 +155,8 @@ impl ProcessTree {
         loop {
             let waiter = self.waiter.as_ref().map(|waiter| waiter.number);
             let is_ours = |number: u32, stat: &Stat| {
-                number == root || Some(stat.parent) == waiter || self.living.contains_key(&stat.parent)
+                let adopted = Some(stat.parent) == waiter && !own_process::is_ours(number);
+                number == root || adopted || self.living.contains_key(&stat.parent)
             };
             let found: Vec<u32> =
                 candidates.iter().filter(|(number, stat)| is_ours(**number, stat)).map(|(&number, _)| number).collect();

@@ -1,5 +1,8 @@
 //! The driver's side of a round: which GPUs are the job's, and what they said.
+//!
+//! The process that asks the driver may end or hang: then its time is missing, and another one is started after a while.
 
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -12,7 +15,19 @@ use crate::clock::SessionClock;
 use crate::device::Kernel;
 use crate::device::cpu::nanoseconds;
 use crate::device::nvml::Listing;
-use crate::device::nvml::worker::DriverThread;
+use crate::device::nvml::process::{DriverProcess, ReaderCommand};
+use crate::device::nvml::reader::Order;
+
+/// A reading that takes longer than this will not come: the process is given up.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
+
+/// Between the end of a process and the start of the next one: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+const ENDED: &str = "the process that asks the NVIDIA driver ended, as when the driver's library crashes";
+const HANGS: &str = "the NVIDIA driver does not answer: the process that asks it was given up";
+const LATE: &str = "the NVIDIA driver did not answer in time";
 
 pub(super) struct Driver {
     clock: SessionClock,
@@ -22,7 +37,13 @@ pub(super) struct Driver {
     listing_patience: Duration,
     period: Duration,
     ordered_at: Duration,
-    thread: Option<DriverThread>,
+    command: Option<ReaderCommand>,
+    library: Option<PathBuf>,
+    answers: Sender<Message>,
+    process: Option<DriverProcess>,
+    /// Counts the processes: what an earlier one still says is not heard.
+    turn: u32,
+    pause: Duration,
     state: State,
     /// UUIDs in the order of readings.
     watched: Vec<String>,
@@ -38,6 +59,15 @@ enum State {
     Idle,
     /// A reading was ordered and has not come.
     Reading,
+    /// The process is gone; the next one is started at this time.
+    Lost {
+        reason: &'static str,
+        again_at: Duration,
+    },
+    /// The next one has not listed its GPUs yet.
+    Returning {
+        reason: &'static str,
+    },
     /// There is nothing to read, or nobody to ask.
     Over,
 }
@@ -52,55 +82,125 @@ impl Driver {
             listing_patience: options.listing_patience,
             period: options.period,
             ordered_at: Duration::ZERO,
-            thread: None,
+            command: options.reader.clone(),
+            library: options.nvml_library.clone(),
+            answers,
+            process: None,
+            turn: 0,
+            pause: FIRST_PAUSE,
             state: State::Listing,
             watched: Vec::new(),
             told_until: Duration::ZERO,
         };
-        if !options.ask_driver {
+        if driver.command.is_none() {
             driver.state = State::Claimed(Claim::default());
-            return driver;
-        }
-        if !may_use_gpus(&options.gpus, &options.environment) {
-            driver.listed(Listing::Gpus(Vec::new()));
-            return driver;
-        }
-        let answer = move |answer| {
-            // If the sampler has stopped, nobody wants to know.
-            let _ = answers.send(Message::Driver(answer));
-        };
-        match DriverThread::start(options.nvml_library.clone(), answer) {
-            Ok(thread) => driver.thread = Some(thread),
-            Err(problem) => driver.listed(Listing::Unavailable { reason: problem.to_string() }),
+        } else if !may_use_gpus(&options.gpus, &options.environment) {
+            driver.state = State::Claimed(claim(&options.gpus, &options.environment, &[]));
+        } else if driver.library.is_none() && !driver.has_nodes(|_| true) {
+            let reason = "there is no device node of one";
+            driver.state = State::Claimed(driver.without_driver(reason));
+        } else if let Err(reason) = driver.start_process() {
+            driver.state = State::Claimed(driver.without_driver(&reason));
         }
         driver
     }
 
-    /// The driver has listed its GPUs, or cannot.
-    pub(super) fn listed(&mut self, listing: Listing) {
-        if !matches!(self.state, State::Listing) {
-            return;
+    fn start_process(&mut self) -> Result<(), String> {
+        let Some(command) = &self.command else { return Err("nobody is to be asked".to_owned()) };
+        self.turn = self.turn.wrapping_add(1);
+        let (turn, answers) = (self.turn, self.answers.clone());
+        let hear = move |heard| {
+            // If the sampler has stopped, nobody wants to know.
+            let _ = answers.send(Message::Driver(turn, heard));
+        };
+        match DriverProcess::start(command, self.library.as_deref(), hear) {
+            Ok(process) => self.process = Some(process),
+            Err(problem) => {
+                return Err(format!("{} cannot be started to ask it: {problem}", command.program.display()));
+            }
         }
-        self.state = State::Claimed(match listing {
-            Listing::Gpus(present) => claim(&self.gpus, &self.environment, &present),
-            Listing::Unavailable { reason } => self.without_driver(&reason),
-        });
+        Ok(())
+    }
+
+    /// Whether this process is the present one.
+    pub(super) fn is_turn(&self, turn: u32) -> bool {
+        self.process.is_some() && self.turn == turn
+    }
+
+    fn order_process(&mut self, order: &Order) -> bool {
+        self.process.as_mut().is_some_and(|process| process.order(order))
+    }
+
+    /// The driver has listed its GPUs, or cannot.
+    pub(super) fn listed(&mut self, listing: Listing, now: Duration) {
+        match (&self.state, listing) {
+            (State::Listing, Listing::Gpus(present)) => {
+                self.state = State::Claimed(claim(&self.gpus, &self.environment, &present));
+            }
+            (State::Listing, Listing::Unavailable { reason }) => {
+                self.state = State::Claimed(self.without_driver(&reason));
+            }
+            (&State::Returning { reason }, Listing::Gpus(_)) => self.watch_again(reason, now),
+            (&State::Returning { reason }, Listing::Unavailable { .. }) => self.lose(reason, now),
+            _ => {}
+        }
+    }
+
+    fn watch_again(&mut self, reason: &'static str, now: Duration) {
+        if self.order_process(&Order::Watch(self.watched.clone())) {
+            self.state = State::Idle;
+        } else {
+            self.lose(reason, now);
+        }
+    }
+
+    /// The process has ended.
+    pub(super) fn ended(&mut self, now: Duration) -> Vec<Sample> {
+        match self.state {
+            State::Listing => {
+                self.process = None;
+                self.state = State::Claimed(self.without_driver(ENDED));
+                Vec::new()
+            }
+            State::Claimed(_) | State::Over => {
+                self.process = None;
+                Vec::new()
+            }
+            State::Idle | State::Reading | State::Lost { .. } | State::Returning { .. } => {
+                self.lose(ENDED, now);
+                self.miss_because(now, ENDED)
+            }
+        }
+    }
+
+    fn lose(&mut self, reason: &'static str, now: Duration) {
+        self.process = None;
+        self.state = State::Lost { reason, again_at: now.saturating_add(self.pause) };
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
     /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
     pub(super) fn give_up_listing(&mut self, now: Duration) {
         if matches!(self.state, State::Listing) && now >= self.listing_patience {
+            self.process = None;
             let reason = "the NVIDIA driver did not say in time which GPUs there are";
             self.state = State::Claimed(unreadable(reason));
         }
     }
 
+    fn has_nodes(&self, further: impl Fn(&str) -> bool) -> bool {
+        // `dxg` is Windows' own under WSL; Jetson boards name their nodes in two other ways.
+        let nvidia = |name: &String| {
+            ["nvidia", "nvhost", "nvgpu", "dxg"].iter().any(|start| name.starts_with(start)) && further(name)
+        };
+        self.kernel.names("dev").iter().any(nvidia)
+    }
+
     /// A machine without a driver has no NVIDIA GPU that a job could use, unless it shows device nodes or the user names GPUs.
     fn without_driver(&self, reason: &str) -> Claim {
-        let numbered = |name: &String| {
-            name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok()) || name == "dxg"
-        };
-        let shown = self.kernel.names("dev").iter().any(numbered);
+        // The driver's own nodes (`nvidiactl`, `nvidia-uvm`) are there without a GPU, too.
+        let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
+        let shown = self.has_nodes(is_gpu);
         let named = matches!(self.gpus, GpuRequest::All | GpuRequest::Listed(_));
         if shown || named {
             return unreadable(&format!("the NVIDIA driver cannot be asked ({reason})"));
@@ -116,8 +216,14 @@ impl Driver {
         let claim = std::mem::take(claim);
         let readable = claim.devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
         self.watched = readable.map(|device| device.id.clone()).collect();
-        let watches = self.thread.as_ref().is_some_and(|thread| thread.watch(self.watched.clone()));
-        self.state = if self.watched.is_empty() || !watches { State::Over } else { State::Idle };
+        if self.watched.is_empty() {
+            self.process = None;
+            self.state = State::Over;
+        } else if self.order_process(&Order::Watch(self.watched.clone())) {
+            self.state = State::Idle;
+        } else {
+            self.lose(ENDED, self.clock.elapsed());
+        }
         let mut findings = claim.findings;
         if !claim.rule.is_empty() {
             let text = format!("{} claimed, by this rule: {}", count(claim.devices.len()), claim.rule);
@@ -134,28 +240,52 @@ impl Driver {
     /// Orders a reading. Where one that was ordered a round before has not come, that time is missing.
     pub(super) fn order(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
-            State::Idle if self.thread.as_ref().is_some_and(DriverThread::read) => {
-                self.state = State::Reading;
-                self.ordered_at = now;
-                Vec::new()
-            }
             State::Idle => {
-                self.state = State::Over;
-                self.miss_because(now, "the thread that asks the NVIDIA driver has ended")
+                if self.order_process(&Order::Read) {
+                    self.state = State::Reading;
+                    self.ordered_at = now;
+                    return Vec::new();
+                }
+                self.lose(ENDED, now);
+                self.miss_because(now, ENDED)
             }
-            State::Reading if now.saturating_sub(self.ordered_at) < self.period / 2 => Vec::new(),
-            State::Reading => self.miss(now),
-            State::Over => self.miss_because(now, "the NVIDIA driver is not asked any more"),
-            State::Listing | State::Claimed(_) => Vec::new(),
+            State::Reading => self.wait_on(now),
+            State::Lost { reason, again_at } => {
+                if now >= again_at {
+                    self.state = State::Returning { reason };
+                    self.ordered_at = now;
+                    if self.start_process().is_err() {
+                        self.lose(reason, now);
+                    }
+                }
+                self.miss_because(now, reason)
+            }
+            State::Returning { reason } => {
+                if now.saturating_sub(self.ordered_at) >= HANGS_AFTER {
+                    self.lose(reason, now);
+                }
+                self.miss_because(now, reason)
+            }
+            State::Listing | State::Claimed(_) | State::Over => Vec::new(),
         }
+    }
+
+    fn wait_on(&mut self, now: Duration) -> Vec<Sample> {
+        let waited = now.saturating_sub(self.ordered_at);
+        if waited >= HANGS_AFTER {
+            self.lose(HANGS, now);
+            return self.miss_because(now, HANGS);
+        }
+        if waited < self.period / 2 { Vec::new() } else { self.miss(now) }
     }
 
     /// The time since the last answer is missing, if one is outstanding.
     pub(super) fn miss(&mut self, now: Duration) -> Vec<Sample> {
-        if !matches!(self.state, State::Reading) {
-            return Vec::new();
+        match self.state {
+            State::Reading => self.miss_because(now, LATE),
+            State::Lost { reason, .. } | State::Returning { reason } => self.miss_because(now, reason),
+            _ => Vec::new(),
         }
-        self.miss_because(now, "the NVIDIA driver did not answer in time")
     }
 
     fn miss_because(&mut self, now: Duration, reason: &str) -> Vec<Sample> {
@@ -170,6 +300,7 @@ impl Driver {
             return Vec::new();
         }
         self.state = State::Idle;
+        self.pause = FIRST_PAUSE;
         self.samples(readings, now)
     }
 

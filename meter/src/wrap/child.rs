@@ -17,6 +17,7 @@ use super::end;
 use super::reap::{self, Change};
 use super::signals::{CallerSignals, Signals, set_disposition};
 use super::witness::{ALL_REACHED, Witness};
+use crate::own_process;
 
 /// A command that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -326,7 +327,7 @@ impl Guard {
         let left_running = loop {
             match reap::next_change() {
                 Change::Ended(..) | Change::Stopped(..) => {}
-                Change::Nothing => break true,
+                Change::Nothing => break own_process::has_others(),
                 Change::Childless => break false,
             }
         };

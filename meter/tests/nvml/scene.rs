@@ -9,6 +9,7 @@ use flopsmeter_core::ceiling::CeilingMeter;
 use flopsmeter_core::run::{Ceiling, Finding, Gap};
 use flopsmeter_core::sample::{Device, GpuReading, Reading, Sample};
 use flopsmeter_meter::clock::{SessionClock, monotonic};
+use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use serde_json::Value;
@@ -37,7 +38,7 @@ impl Scene {
     fn library(&self) -> PathBuf {
         let copy = tempfile::Builder::new().suffix(".so").tempfile_in(self.folder.path()).unwrap();
         let (_, path) = copy.keep().unwrap();
-        fs_err::copy(built_library(), &path).unwrap();
+        fs_err::copy(built("deps/libnvidia_ml.so"), &path).unwrap();
         fs_err::write(format!("{}.json", path.display()), &self.scenario).unwrap();
         path
     }
@@ -49,6 +50,7 @@ impl Scene {
         options.waiter = None;
         options.period = Duration::from_millis(100);
         options.driver_patience = super::PATIENCE;
+        options.reader = Some(ReaderCommand { program: built("examples/nvml_reader"), arguments: Vec::new() });
         options.nvml_library = Some(self.library());
         adjust(&mut options);
         let (sender, receiver) = sync_channel(1000);
@@ -70,12 +72,12 @@ impl Scene {
     }
 }
 
-/// Cargo builds the library beside this test, as a dependency of it.
-fn built_library() -> PathBuf {
+/// Cargo builds the library and the reader together with this test.
+fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let library = test.parent().unwrap().join("libnvidia_ml.so");
-    assert!(library.is_file(), "{} was not built", library.display());
-    library
+    let file = test.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(file.is_file(), "{} was not built", file.display());
+    file
 }
 
 #[derive(Default)]

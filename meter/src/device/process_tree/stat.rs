@@ -4,8 +4,8 @@ use crate::device::Kernel;
 
 /// What is needed of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) parent: u32,
+pub(crate) struct Stat {
+    pub(crate) parent: u32,
     /// Start of the process in ticks since boot: tells a number that was given out again.
     pub(super) started: u64,
     /// Its own user and system time, all threads, in ticks.
@@ -17,7 +17,7 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    pub(super) fn read(kernel: &Kernel, number: u32) -> Option<Self> {
+    pub(crate) fn read(kernel: &Kernel, number: u32) -> Option<Self> {
         Self::parse(&kernel.text(&format!("proc/{number}/stat"))?)
     }
 

@@ -1,0 +1,98 @@
+//! The process in which all driver calls are made, seen from inside.
+//!
+//! A call into the driver can hang, crash or corrupt memory. It happens in a process that is neither the job's nor the meter's:
+//! it takes orders as lines of JSON on its input, and answers in lines on its output. When its input ends it ends at once, even
+//! in the middle of a call, so that nobody has to send it signals.
+
+use std::io::{BufRead as _, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use nvml_wrapper::Nvml;
+use serde::{Deserialize, Serialize};
+
+use flopsmeter_core::sample::GpuReading;
+
+use super::read::WatchedGpu;
+use super::{Listing, library};
+
+/// Orders that may wait: one to watch, one to read.
+const MAX_ORDERS: usize = 2;
+
+/// What the process is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Watch these GPUs or instances from now on, by UUID.
+    Watch(Vec<String>),
+    /// Read what is watched.
+    Read,
+}
+
+/// What the process says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Which GPUs there are; said once, first.
+    Listed(Listing),
+    /// One reading for each watched GPU, in the order of watching.
+    Read(Vec<Result<GpuReading, String>>),
+}
+
+/// Obeys until the input ends. `library` is loaded in place of the system's, if given.
+pub fn serve(library: Option<&Path>) -> std::io::Result<()> {
+    close_inherited();
+    let (orders, inbox) = sync_channel(MAX_ORDERS);
+    thread::Builder::new().name("orders".to_owned()).spawn(move || listen(&orders))?;
+    let mut output = std::io::stdout().lock();
+    let nvml = match library::load(library) {
+        Ok(nvml) => nvml,
+        Err(reason) => return say(&mut output, &Answer::Listed(Listing::Unavailable { reason })),
+    };
+    let listing = match library::list(nvml) {
+        Ok(gpus) => Listing::Gpus(gpus),
+        Err(reason) => Listing::Unavailable { reason },
+    };
+    say(&mut output, &Answer::Listed(listing))?;
+    obey(nvml, &inbox, &mut output)
+}
+
+fn obey(nvml: &'static Nvml, orders: &Receiver<Order>, output: &mut impl Write) -> std::io::Result<()> {
+    let mut watched: Vec<WatchedGpu> = Vec::new();
+    for order in orders {
+        match order {
+            Order::Watch(uuids) => {
+                watched = uuids.into_iter().map(|uuid| WatchedGpu::new(nvml, uuid)).collect();
+            }
+            Order::Read => say(output, &Answer::Read(watched.iter_mut().map(WatchedGpu::read).collect()))?,
+        }
+    }
+    Ok(())
+}
+
+fn say(output: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
+
+/// Hands orders on. The end of the input ends the process.
+fn listen(orders: &SyncSender<Order>) {
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        let Ok(order) = serde_json::from_str(&line) else { break };
+        if orders.send(order).is_err() {
+            break;
+        }
+    }
+    // SAFETY: ends the process. No destructor may run: the driver's own could wait for the call that hangs.
+    unsafe { libc::_exit(0) }
+}
+
+/// Descriptors that the caller of the meter left open are not ours to hold: somebody may wait for their end.
+fn close_inherited() {
+    // SAFETY: a plain system call, before this process has opened anything. A kernel that does not know it changes nothing.
+    let _best_effort = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+}

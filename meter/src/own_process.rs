@@ -1,0 +1,71 @@
+//! Children of this process that are ours and not the job's.
+//!
+//! The wrapper waits for all its children and takes each for the job's, orphans included: those that are not have to be known.
+//! Children belong to the process as a whole, so this is the one list of it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::device::Kernel;
+use crate::device::process_tree::Stat;
+
+static OURS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn ours() -> MutexGuard<'static, BTreeSet<u32>> {
+    // A set of numbers is always whole.
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a process of ours. Nobody who asks can see it before it is on the list.
+pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
+    let mut ours = ours();
+    let child = command.spawn()?;
+    ours.insert(child.id());
+    Ok(child)
+}
+
+/// It has ended: its number may become somebody else's.
+pub(crate) fn forget(number: u32) {
+    ours().remove(&number);
+}
+
+/// Whether this child of the process is ours.
+pub(crate) fn is_ours(number: u32) -> bool {
+    ours().contains(&number)
+}
+
+/// Whether the process has children that are not ours. Reads all of `/proc`, so ask only when there are children.
+pub(crate) fn has_others() -> bool {
+    let ours = ours();
+    children(&Kernel::default()).iter().any(|number| !ours.contains(number))
+}
+
+/// All children of this process, those that have ended and are not yet waited for included.
+fn children(kernel: &Kernel) -> Vec<u32> {
+    let this = std::process::id();
+    let numbers = kernel.names("proc").into_iter().filter_map(|name| name.parse().ok());
+    numbers.filter(|&number| Stat::read(kernel, number).is_some_and(|stat| stat.parent == this)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_ours_is_told_from_others() {
+        let mut ours = start(Command::new("sleep").arg("60")).unwrap();
+        assert!(is_ours(ours.id()));
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!is_ours(other.id()));
+        assert!(has_others());
+        assert!(children(&Kernel::default()).contains(&ours.id()));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        ours.kill().unwrap();
+        ours.wait().unwrap();
+        forget(ours.id());
+        assert!(!is_ours(ours.id()));
+    }
+}
