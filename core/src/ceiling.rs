@@ -5,22 +5,29 @@
 //! readings *prove* not to have been used, so that samples may be lost, late, reordered or repeated: a lost one proves
 //! nothing, a repeated one proves nothing twice.
 
+mod busy;
+mod cycles;
 mod device;
 mod exact;
+mod layer;
+mod pipes;
 mod processor;
 #[cfg(test)]
 mod scripted;
+#[cfg(test)]
+mod scripted_counters;
 mod timeline;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::gpu_table::GpuTable;
+use crate::gpu_table::{GpuPeak, GpuTable};
 use crate::run::{Ceiling, DeviceCeiling, Gap};
 use crate::sample::{Device, DeviceFacts, Sample};
 use crate::unit::{Flops, Joules};
 use device::DeviceMeter;
+use layer::Layer;
 pub use processor::{CorePeak, EMBEDDED as EMBEDDED_PROCESSORS, core_peak, names_floating_point};
 use timeline::nanoseconds;
 

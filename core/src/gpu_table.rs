@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 pub use name::product_name;
-pub use peak::GpuPeak;
+pub use peak::{GpuPeak, StrictRate};
 
 use crate::ledger::Digest;
 use crate::sample::ComputeCapability;
@@ -39,7 +39,9 @@ pub struct GpuRow {
     /// Operations per clock and multiprocessor in the fastest dense floating-point format, with FP16 accumulation where that
     /// is faster.
     pub strict_flop_per_clock: u32,
-    /// Which format that is, and why.
+    /// The same in bf16 (fp16 where the chip has no bf16) with FP32 accumulation, where the row has it.
+    pub sixteen_bit_flop_per_clock: Option<u32>,
+    /// Which format the fastest one is, and why.
     pub strict_basis: String,
     /// Dense bf16 (or fp16) operations per second as the data sheet has them.
     pub nominal_flop_per_second: Flops,
@@ -149,6 +151,8 @@ struct Record {
     dense_bf16_tflops: String,
     dense_fp16_tflops: String,
     flop_per_clk_per_sm_fp32: u32,
+    flop_per_clk_per_sm_bf16: Option<u32>,
+    flop_per_clk_per_sm_fp16: Option<u32>,
     strict_flop_per_clk_per_sm: u32,
     strict_basis: String,
     tdp_w: String,
@@ -183,6 +187,7 @@ impl Record {
             cores_per_multiprocessor: self.flop_per_clk_per_sm_fp32 / 2,
             clock_mhz: clock_mhz.ok_or_else(|| problem("clock in MHz", &self.boost_mhz))?,
             strict_flop_per_clock: self.strict_flop_per_clk_per_sm,
+            sixteen_bit_flop_per_clock: self.flop_per_clk_per_sm_bf16.or(self.flop_per_clk_per_sm_fp16),
             strict_basis: self.strict_basis.clone(),
             nominal_flop_per_second: nominal,
             board_power_milliwatts,

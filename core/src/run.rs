@@ -203,12 +203,17 @@ pub struct DeviceCeiling {
 /// One way to bound a device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CeilingLayer {
-    /// `L0`: time times strict peak; `L1`: times busy share; `cpu`: processor time times peak.
+    /// `L0`: time times strict peak; `L1`: times busy share; `L2`: times sampled clock; `L2x`: active cycles; `L3`: activity of
+    /// the arithmetic units; `L1p`, `L3p`: the same for a given number format; `cpu`: processor time times peak.
     pub layer: String,
     /// The bound, if this layer could be formed.
     pub flop: Option<Flops>,
-    /// Why it could not, or what it assumes.
+    /// Why it could not, or how it is formed.
     pub note: String,
+    /// What has to be true for this to be a bound and cannot be seen in the readings. A layer with such a condition is shown and is
+    /// never the device's figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_if: Option<String>,
 }
 
 /// An interval in which a device could not be read; the ceiling charges it as fully busy.

@@ -194,6 +194,15 @@ pub struct GpuReading {
     /// Clock of the streaming multiprocessors at the end of the interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sm_clock_mhz: Option<u32>,
+    /// The highest clock that the driver buffered in the interval (`nvmlDeviceGetSamples`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub highest_sm_clock_mhz: Option<u32>,
+    /// Stretches of time between two snapshots of the activity counters; they need not fill the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipes: Option<Vec<PipeStretch>>,
+    /// The cycle counters at the end of the interval (since boot).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<CycleCounters>,
     /// The energy counter at the end of the interval (since the driver was loaded).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_millijoules: Option<u64>,
@@ -224,6 +233,47 @@ impl From<BusyStretch> for (u64, u32) {
     fn from(stretch: BusyStretch) -> Self {
         (stretch.microseconds, stretch.percent)
     }
+}
+
+/// A stretch of time and the shares of it in which each kind of arithmetic unit was active, in basis points (hundredths of a
+/// per cent), rounded up; written `[1000123,4371,0,12,0]`.
+///
+/// From two snapshots of GPM, NVML's performance counters of Hopper and later GPUs. No stretch of one device may overlap
+/// another one of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u32, u32, u32, u32)", into = "(u64, u32, u32, u32, u32)")]
+pub struct PipeStretch {
+    /// Length, never longer than it was.
+    pub microseconds: u64,
+    /// Any tensor unit, in whatever number format (`NVML_GPM_METRIC_ANY_TENSOR_UTIL`).
+    pub tensor: u32,
+    /// Vector units in FP64, tensor units excluded (`NVML_GPM_METRIC_FP64_UTIL`).
+    pub fp64: u32,
+    /// The same in FP32.
+    pub fp32: u32,
+    /// The same in FP16.
+    pub fp16: u32,
+}
+
+impl From<(u64, u32, u32, u32, u32)> for PipeStretch {
+    fn from((microseconds, tensor, fp64, fp32, fp16): (u64, u32, u32, u32, u32)) -> Self {
+        Self { microseconds, tensor, fp64, fp32, fp16 }
+    }
+}
+
+impl From<PipeStretch> for (u64, u32, u32, u32, u32) {
+    fn from(stretch: PipeStretch) -> Self {
+        (stretch.microseconds, stretch.tensor, stretch.fp64, stretch.fp32, stretch.fp16)
+    }
+}
+
+/// Cycles of the streaming multiprocessors since boot (GPM counters of the 595 driver line and later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleCounters {
+    /// All cycles.
+    pub elapsed: u64,
+    /// Those in which at least one warp was resident.
+    pub active: u64,
 }
 
 #[cfg(test)]

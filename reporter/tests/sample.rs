@@ -71,11 +71,13 @@ fn device(number: u8, held: f64, busy: f64) -> DeviceCeiling {
                 layer: "L0".to_owned(),
                 flop: Some(Flops(166_000_000_000_000_000_000_000)),
                 note: "time held times strict peak".to_owned(),
+                holds_if: None,
             },
             CeilingLayer {
                 layer: "L1".to_owned(),
                 flop: Some(Flops(160_000_000_000_000_000_000_000)),
                 note: "busy share from the driver's ring buffer, plus one point".to_owned(),
+                holds_if: None,
             },
         ],
         held_seconds: held,

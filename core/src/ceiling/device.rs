@@ -1,15 +1,17 @@
 //! One device: what its samples add up to, and the layers that follow.
 
+use super::busy::Busy;
 use super::exact::{charge, seconds};
+use super::pipes::Pipes;
 use super::processor::{CorePeak, core_peak};
-use super::timeline::{Energy, Timeline, date, nanoseconds};
+use super::timeline::{Counted, Counters, Timeline, date, nanoseconds};
+use super::{Layer, cycles};
 use crate::gpu_table::{GpuPeak, GpuTable};
 use crate::run::{CeilingLayer, DeviceCeiling, Gap};
 use crate::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
 use crate::unit::{Flops, Joules};
 
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
-const NANOSECONDS_PER_MICROSECOND: u128 = 1_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct DeviceMeter {
@@ -17,6 +19,7 @@ pub(super) struct DeviceMeter {
     speed: Speed,
     pub(super) timeline: Timeline,
     busy: Busy,
+    pipes: Pipes,
     /// Highest cumulative processor time that was told.
     cpu_nanoseconds: Option<u128>,
 }
@@ -29,28 +32,6 @@ enum Speed {
     Unknown(String),
 }
 
-/// Sums over the stretches for which the driver told a busy share, in microseconds times per cent.
-#[derive(Clone, Debug, Default)]
-struct Busy {
-    told: bool,
-    microseconds: u128,
-    /// Time proven idle: with whole percentages rounded up and one point added, a stretch at `p` per cent proves `99 - p`.
-    idle: u128,
-    reported: u128,
-}
-
-impl Busy {
-    fn add(&mut self, reading: &GpuReading) {
-        for stretch in reading.busy.iter().flatten() {
-            let length = u128::from(stretch.microseconds);
-            self.told = true;
-            self.microseconds = self.microseconds.saturating_add(length);
-            self.idle = self.idle.saturating_add(length * u128::from(99_u32.saturating_sub(stretch.percent)));
-            self.reported = self.reported.saturating_add(length * u128::from(stretch.percent.min(100)));
-        }
-    }
-}
-
 impl DeviceMeter {
     pub(super) fn new(device: Device, table: &GpuTable) -> Self {
         let speed = match &device.facts {
@@ -58,7 +39,14 @@ impl DeviceMeter {
             DeviceFacts::Cpu(facts) => Speed::Cpu { cores: facts.logical_cores, core: core_peak(facts) },
             DeviceFacts::Unreadable { reason } => Speed::Unknown(reason.clone()),
         };
-        Self { device, speed, timeline: Timeline::default(), busy: Busy::default(), cpu_nanoseconds: None }
+        Self {
+            device,
+            speed,
+            timeline: Timeline::default(),
+            busy: Busy::default(),
+            pipes: Pipes::default(),
+            cpu_nanoseconds: None,
+        }
     }
 
     pub(super) fn is_gpu(&self) -> bool {
@@ -69,16 +57,17 @@ impl DeviceMeter {
         let started = nanoseconds(sample.started);
         let ended = started + i128::from(sample.duration_nanoseconds);
         match (&sample.reading, &self.speed) {
-            (Reading::Gpu(reading), Speed::Gpu(_)) => {
-                if self.timeline.cover(started, ended, Energy::reading(reading.energy_millijoules)) {
-                    self.busy.add(reading);
+            (Reading::Gpu(reading), Speed::Gpu(peak)) => {
+                if self.timeline.cover(started, ended, &counters(started, ended, reading)) {
+                    self.busy.add(reading, peak.rate.map_or(0, |rate| rate.clock_mhz));
+                    self.pipes.add(reading);
                 }
             }
             (Reading::Cpu { cpu_time_nanoseconds, complete }, Speed::Cpu { .. }) => {
                 let told = u128::from(*cpu_time_nanoseconds);
                 self.cpu_nanoseconds = Some(self.cpu_nanoseconds.unwrap_or(0).max(told));
                 if *complete {
-                    self.timeline.cover(started, ended, Energy::default());
+                    self.timeline.cover(started, ended, &Counters::default());
                 } else {
                     let reason = "processes of the job may have been missed: all processors are charged";
                     self.timeline.miss(started, ended, reason);
@@ -105,13 +94,14 @@ impl DeviceMeter {
         let held = self.timeline.held_nanoseconds();
         let mut layers = vec![held_layer(&peak, held)];
         match &self.speed {
-            Speed::Gpu(_) => layers.push(self.busy_layer(&peak, held)),
+            Speed::Gpu(gpu) => layers.extend(self.gpu_layers(gpu, held)),
             Speed::Cpu { cores, core } => layers.push(self.processor_layer(*cores, core)),
             Speed::Unknown(_) => {}
         }
+        let layers: Vec<CeilingLayer> = layers.into_iter().map(Layer::into_told).collect();
         // Of equal bounds the later layer, which rests on more readings, is named.
-        let tightest =
-            layers.iter().rev().filter_map(|layer| Some((layer.flop?, &layer.layer))).min_by_key(|bound| bound.0);
+        let proven = layers.iter().rev().filter(|layer| layer.holds_if.is_none());
+        let tightest = proven.filter_map(|layer| Some((layer.flop?, &layer.layer))).min_by_key(|bound| bound.0);
         let (flop, layer) = tightest.map(|(flop, layer)| (flop, layer.clone())).unzip();
         DeviceCeiling {
             device: self.device.id.clone(),
@@ -119,7 +109,7 @@ impl DeviceMeter {
             flop,
             layer,
             held_seconds: seconds(held),
-            busy_seconds: self.busy.told.then(|| seconds(self.busy.reported * NANOSECONDS_PER_MICROSECOND / 100)),
+            busy_seconds: self.busy.reported_nanoseconds().map(seconds),
             strict_peak: peak.ok(),
             nominal_peak: if let Speed::Gpu(peak) = &self.speed { peak.nominal } else { None },
             energy_joules: self.energy(),
@@ -128,38 +118,19 @@ impl DeviceMeter {
         }
     }
 
-    /// L1: (held time − time proven idle) × strict peak. Whatever no reading covers is charged as busy, so that a lost reading
-    /// can only raise the bound.
-    fn busy_layer(&self, peak: &Result<Flops, String>, held: u128) -> CeilingLayer {
-        let layer = |flop, note: String| CeilingLayer { layer: "L1".to_owned(), flop, note };
-        let peak = match peak {
-            Ok(peak) => *peak,
-            Err(reason) => return layer(None, reason.clone()),
-        };
-        if !self.busy.told {
-            return layer(None, "the driver did not tell the busy share of this device".to_owned());
-        }
-        let told = self.busy.microseconds.saturating_mul(NANOSECONDS_PER_MICROSECOND);
-        if told > held {
-            return layer(
-                None,
-                "the busy shares cover more time than the device was held: they are not believed".to_owned(),
-            );
-        }
-        let charged = held.saturating_mul(100) - self.busy.idle * NANOSECONDS_PER_MICROSECOND;
-        let note = format!(
-            "time held × strict peak × busy share, one point added to each whole percentage; {} s without a busy share are charged as busy",
-            seconds(held - told)
-        );
-        layer(Some(charge(peak, charged, 100 * NANOSECONDS_PER_SECOND)), note)
+    fn gpu_layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {
+        let mut layers = self.busy.layers(peak, held);
+        let Counters { cycles_elapsed, cycles_active, .. } = self.timeline.counters();
+        layers.extend(self.timeline.held().and_then(|held| cycles::layer(&cycles_elapsed, &cycles_active, peak, held)));
+        layers.extend(self.pipes.layers(peak, held));
+        layers
     }
 
     /// `cpu`: processor time × peak of one processor, and all processors for time in which processes may have been missed.
-    fn processor_layer(&self, cores: u32, core: &CorePeak) -> CeilingLayer {
-        let layer = |flop, note: String| CeilingLayer { layer: "cpu".to_owned(), flop, note };
+    fn processor_layer(&self, cores: u32, core: &CorePeak) -> Layer {
         let (Some(spent), Ok(core)) = (self.cpu_nanoseconds, &core.strict) else {
-            let reason = core.strict.as_ref().err().cloned();
-            return layer(None, reason.unwrap_or_else(|| "no processor time was read".to_owned()));
+            let reason = core.strict.as_ref().err().map(String::as_str);
+            return Layer::missing("cpu", reason.unwrap_or("no processor time was read"));
         };
         let uncovered = self.timeline.uncovered_nanoseconds();
         let charged = spent.saturating_add(uncovered.saturating_mul(u128::from(cores)));
@@ -167,11 +138,12 @@ impl DeviceMeter {
             "processor time of the job's processes × peak of one processor; all {cores} processors are charged for {} s in which processes may have been missed",
             seconds(uncovered)
         );
-        layer(Some(charge(*core, charged, NANOSECONDS_PER_SECOND)), note)
+        Layer::strict("cpu", charge(*core, charged, NANOSECONDS_PER_SECOND), note)
     }
 
     pub(super) fn energy(&self) -> Option<Joules> {
-        self.timeline.energy().millijoules().map(Joules::from_millijoules)
+        let energy = self.timeline.counters().energy;
+        energy.first_read().map(|_| Joules::from_millijoules(u64::try_from(energy.risen()).unwrap_or(u64::MAX)))
     }
 
     fn assumptions(&self) -> Vec<String> {
@@ -181,8 +153,8 @@ impl DeviceMeter {
             Speed::Unknown(reason) => vec![reason.clone()],
         };
         if self.is_gpu() {
-            let energy = self.timeline.energy();
-            if energy.millijoules().is_none() {
+            let energy = self.timeline.counters().energy;
+            if energy.first_read().is_none() {
                 said.push("energy is missing: the device's energy counter was not read".to_owned());
             } else if energy.fell() {
                 said.push(
@@ -210,11 +182,21 @@ impl DeviceMeter {
     }
 }
 
+fn counters(started: i128, ended: i128, reading: &GpuReading) -> Counters {
+    let counted = |value| Counted::reading(started, ended, value);
+    Counters {
+        energy: counted(reading.energy_millijoules),
+        cycles_elapsed: counted(reading.cycles.map(|cycles| cycles.elapsed)),
+        cycles_active: counted(reading.cycles.map(|cycles| cycles.active)),
+    }
+}
+
 /// L0: held time × strict peak.
-fn held_layer(peak: &Result<Flops, String>, held: u128) -> CeilingLayer {
-    let (flop, note) = match peak {
-        Ok(peak) => (Some(charge(*peak, held, NANOSECONDS_PER_SECOND)), "time held × strict peak".to_owned()),
-        Err(reason) => (None, reason.clone()),
-    };
-    CeilingLayer { layer: "L0".to_owned(), flop, note }
+fn held_layer(peak: &Result<Flops, String>, held: u128) -> Layer {
+    match peak {
+        Ok(peak) => {
+            Layer::strict("L0", charge(*peak, held, NANOSECONDS_PER_SECOND), "time held × strict peak".to_owned())
+        }
+        Err(reason) => Layer::missing("L0", reason),
+    }
 }

@@ -14,7 +14,7 @@ const H200_PEAK: u128 = 132 * 8192 * CLOCK_HERTZ;
 /// Two cores with SSE2 alone at 1 GHz.
 const CPU_CORE_PEAK: u128 = 8 * 1_000_000_000;
 
-fn gpu(name: &str) -> Device {
+pub(super) fn gpu(name: &str) -> Device {
     let facts = GpuFacts {
         compute_capability: Some(ComputeCapability { major: 9, minor: 0 }),
         core_count: Some(16_896),
@@ -34,11 +34,11 @@ fn cpu() -> Device {
     Device { id: "cpu:host".to_owned(), name: "Some processor".to_owned(), facts: DeviceFacts::Cpu(facts) }
 }
 
-fn at(milliseconds: i64) -> DateTime<Utc> {
+pub(super) fn at(milliseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::milliseconds(milliseconds)
 }
 
-fn sample(device: &str, from: i64, until: i64, reading: Reading) -> Sample {
+pub(super) fn sample(device: &str, from: i64, until: i64, reading: Reading) -> Sample {
     let duration_nanoseconds = u64::try_from(until - from).unwrap() * 1_000_000;
     Sample { device: device.to_owned(), started: at(from), duration_nanoseconds, reading }
 }
@@ -48,7 +48,7 @@ fn busy(stretches: &[(u64, u32)], energy_millijoules: Option<u64>) -> Reading {
     Reading::Gpu(GpuReading { busy, energy_millijoules, ..GpuReading::default() })
 }
 
-fn missing(reason: &str) -> Reading {
+pub(super) fn missing(reason: &str) -> Reading {
     Reading::Missing { reason: reason.to_owned() }
 }
 

@@ -23,43 +23,89 @@ pub(super) struct Timeline {
     missing: BTreeMap<Nanoseconds, (Nanoseconds, String)>,
 }
 
-/// A stretch without a hole, and the energy counted in it.
+/// A stretch without a hole, and what was counted in it.
 #[derive(Clone, Debug)]
 struct Stretch {
     end: Nanoseconds,
-    energy: Energy,
+    counters: Counters,
 }
 
-/// Counter readings in the order of time, folded: first, last, and the sum of what it rose between them.
+/// The counters that run on while they are not read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Energy {
-    ends: Option<(u64, u64)>,
-    millijoules: u64,
+pub(super) struct Counters {
+    /// Millijoules.
+    pub(super) energy: Counted,
+    pub(super) cycles_elapsed: Counted,
+    pub(super) cycles_active: Counted,
+}
+
+impl Counters {
+    fn then(self, later: Self) -> Self {
+        Self {
+            energy: self.energy.then(later.energy),
+            cycles_elapsed: self.cycles_elapsed.then(later.cycles_elapsed),
+            cycles_active: self.cycles_active.then(later.cycles_active),
+        }
+    }
+}
+
+/// One counter's readings in the order of time, folded: first, last, and the sum of what it rose between them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    ends: Option<(Read, Read)>,
+    risen: u128,
     /// Whether the counter ever fell: it restarts there, and what it missed is not known.
     fell: bool,
 }
 
-impl Energy {
-    pub(super) fn reading(counter: Option<u64>) -> Self {
-        Self { ends: counter.map(|value| (value, value)), ..Self::default() }
+/// A counter's value, and the interval at some moment of which it was read.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    started: Nanoseconds,
+    ended: Nanoseconds,
+    value: u64,
+}
+
+impl Counted {
+    /// A counter that was read at some moment of this interval.
+    pub(super) fn reading(started: Nanoseconds, ended: Nanoseconds, value: Option<u64>) -> Self {
+        let read = value.map(|value| Read { started, ended, value });
+        Self { ends: read.map(|read| (read, read)), ..Self::default() }
     }
 
     fn then(self, later: Self) -> Self {
         let (rise, fell, ends) = match (self.ends, later.ends) {
-            (Some((first, last)), Some((next, end))) => (next.saturating_sub(last), next < last, Some((first, end))),
+            (Some((first, last)), Some((next, end))) => {
+                (next.value.saturating_sub(last.value), next.value < last.value, Some((first, end)))
+            }
             (ends, None) | (None, ends) => (0, false, ends),
         };
-        let millijoules = self.millijoules.saturating_add(later.millijoules).saturating_add(rise);
-        Self { ends, millijoules, fell: self.fell || later.fell || fell }
+        let risen = self.risen.saturating_add(later.risen).saturating_add(u128::from(rise));
+        Self { ends, risen, fell: self.fell || later.fell || fell }
     }
 
-    /// What was counted, if the counter was read at all.
-    pub(super) fn millijoules(self) -> Option<u64> {
-        self.ends.map(|_| self.millijoules)
+    /// What was counted; nothing if the counter was never read.
+    pub(super) const fn risen(&self) -> u128 {
+        self.risen
     }
 
-    pub(super) fn fell(self) -> bool {
+    pub(super) const fn fell(&self) -> bool {
         self.fell
+    }
+
+    /// By when it had been read for the first time.
+    pub(super) fn first_read(&self) -> Option<Nanoseconds> {
+        self.ends.map(|(first, _)| first.ended)
+    }
+
+    /// The longest time that can lie between the first and the last reading, in nanoseconds.
+    pub(super) fn longest(&self) -> u128 {
+        self.ends.map_or(0, |(first, last)| length(first.started, last.ended))
+    }
+
+    /// Until when it had certainly not been read for the last time: what is later is not in the sum.
+    pub(super) fn last_read(&self) -> Option<Nanoseconds> {
+        self.ends.map(|(first, last)| last.started.max(first.ended))
     }
 }
 
@@ -93,7 +139,7 @@ impl Timeline {
 
     /// A reading covers this time. `false` if some of it is covered already (a duplicate) or too many stretches are kept: such
     /// a reading must prove nothing, since what it tells may have been told before.
-    pub(super) fn cover(&mut self, started: Nanoseconds, ended: Nanoseconds, energy: Energy) -> bool {
+    pub(super) fn cover(&mut self, started: Nanoseconds, ended: Nanoseconds, counters: &Counters) -> bool {
         self.hold(started, ended);
         let before = self.read.range(..ended).next_back();
         if before.is_some_and(|(_, stretch)| stretch.end > started) {
@@ -104,13 +150,13 @@ impl Timeline {
         if before.is_none() && !after && self.read.len() >= MAX_STRETCHES {
             return false;
         }
-        let mut merged = Stretch { end: ended, energy };
+        let mut merged = Stretch { end: ended, counters: *counters };
         if let Some(stretch) = self.read.remove(&ended) {
-            merged = Stretch { end: stretch.end, energy: merged.energy.then(stretch.energy) };
+            merged = Stretch { end: stretch.end, counters: merged.counters.then(stretch.counters) };
         }
         let start = before.unwrap_or(started);
         if let Some(stretch) = self.read.remove(&start) {
-            merged.energy = stretch.energy.then(merged.energy);
+            merged.counters = stretch.counters.then(merged.counters);
         }
         self.read.insert(start, merged);
         true
@@ -138,9 +184,14 @@ impl Timeline {
         self.held_nanoseconds().saturating_sub(covered)
     }
 
-    /// Energy over the whole time, in which the counter runs on while it is not read.
-    pub(super) fn energy(&self) -> Energy {
-        self.read.values().fold(Energy::default(), |sum, stretch| sum.then(stretch.energy))
+    /// The counters over the whole time, in which they run on while they are not read.
+    pub(super) fn counters(&self) -> Counters {
+        self.read.values().fold(Counters::default(), |sum, stretch| sum.then(stretch.counters))
+    }
+
+    /// The time that the device was held, from and until.
+    pub(super) fn held(&self) -> Option<(Nanoseconds, Nanoseconds)> {
+        self.held
     }
 
     /// The time that no reading covers, in order, each with its reason.
@@ -185,6 +236,10 @@ fn length(from: Nanoseconds, until: Nanoseconds) -> u128 {
 mod tests {
     use super::*;
 
+    fn energy(started: Nanoseconds, ended: Nanoseconds, millijoules: u64) -> Counters {
+        Counters { energy: Counted::reading(started, ended, Some(millijoules)), ..Counters::default() }
+    }
+
     fn uncovered(timeline: &Timeline) -> Vec<(Nanoseconds, Nanoseconds, String)> {
         timeline.uncovered().into_iter().map(|hole| (hole.started, hole.ended, hole.reason)).collect()
     }
@@ -193,12 +248,12 @@ mod tests {
     fn what_is_not_covered_is_listed_with_its_reason() {
         let mut timeline = Timeline::default();
         timeline.hold(0, 100);
-        assert!(timeline.cover(10, 20, Energy::default()));
-        assert!(timeline.cover(20, 30, Energy::default()));
+        assert!(timeline.cover(10, 20, &Counters::default()));
+        assert!(timeline.cover(20, 30, &Counters::default()));
         timeline.miss(30, 40, "lost");
         timeline.miss(40, 50, "lost");
         timeline.miss(50, 60, "late");
-        assert!(timeline.cover(70, 100, Energy::default()));
+        assert!(timeline.cover(70, 100, &Counters::default()));
         assert_eq!(timeline.uncovered_nanoseconds(), 50);
         assert_eq!(
             uncovered(&timeline),
@@ -214,11 +269,11 @@ mod tests {
     #[test]
     fn a_duplicate_or_an_overlap_is_not_accepted_twice() {
         let mut timeline = Timeline::default();
-        assert!(timeline.cover(0, 10, Energy::default()));
-        assert!(!timeline.cover(0, 10, Energy::default()));
-        assert!(!timeline.cover(9, 11, Energy::default()));
-        assert!(!timeline.cover(-5, 50, Energy::default()));
-        assert!(timeline.cover(10, 11, Energy::default()));
+        assert!(timeline.cover(0, 10, &Counters::default()));
+        assert!(!timeline.cover(0, 10, &Counters::default()));
+        assert!(!timeline.cover(9, 11, &Counters::default()));
+        assert!(!timeline.cover(-5, 50, &Counters::default()));
+        assert!(timeline.cover(10, 11, &Counters::default()));
         assert_eq!(timeline.held_nanoseconds(), 55);
     }
 
@@ -230,10 +285,10 @@ mod tests {
             let mut timeline = Timeline::default();
             for offset in 0..readings.len() {
                 let (start, end, counter) = readings[(turn + offset) % readings.len()];
-                assert!(timeline.cover(start, end, Energy::reading(Some(counter))));
+                assert!(timeline.cover(start, end, &energy(start, end, counter)));
             }
-            assert_eq!(timeline.energy().millijoules(), Some(80));
-            assert!(timeline.energy().fell());
+            let energy = timeline.counters().energy;
+            assert_eq!((energy.risen(), energy.fell()), (80, true));
         }
     }
 
@@ -242,7 +297,7 @@ mod tests {
         let mut timeline = Timeline::default();
         let count = Nanoseconds::try_from(MAX_STRETCHES).unwrap() + 10;
         let accepted =
-            (0..count).filter(|&index| timeline.cover(index * 10, index * 10 + 5, Energy::default())).count();
+            (0..count).filter(|&index| timeline.cover(index * 10, index * 10 + 5, &Counters::default())).count();
         assert_eq!(accepted, MAX_STRETCHES);
         assert_eq!(timeline.uncovered_nanoseconds(), timeline.held_nanoseconds() - 5 * MAX_STRETCHES as u128);
     }

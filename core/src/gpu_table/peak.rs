@@ -13,17 +13,35 @@ use crate::unit::Flops;
 pub struct GpuPeak {
     /// Upper bound in operations per second, or why there is none.
     pub strict: Result<Flops, String>,
+    /// What it is made of, where there is one.
+    pub rate: Option<StrictRate>,
     /// Dense bf16 (or fp16) operations per second of the data sheet; `None` for a GPU that is not in the table.
     pub nominal: Option<Flops>,
     /// What the bound rests on, one sentence each.
     pub assumptions: Vec<String>,
 }
 
-/// The three factors of a strict peak.
-struct Factors {
-    multiprocessors: u32,
-    flop_per_clock: u32,
-    clock_mhz: u32,
+/// The factors of a strict peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrictRate {
+    /// Streaming multiprocessors, those of the slice for a MIG instance.
+    pub multiprocessors: u32,
+    /// Operations per clock and multiprocessor in the fastest dense floating-point format.
+    pub flop_per_clock: u32,
+    /// The same in bf16 (fp16 where the chip has no bf16) with FP32 accumulation; `None` for a GPU that is not in the table.
+    pub sixteen_bit_flop_per_clock: Option<u32>,
+    /// FP32 lanes of a multiprocessor, each of which does one multiply-add per clock.
+    pub cores_per_multiprocessor: u32,
+    /// Highest clock of the multiprocessors.
+    pub clock_mhz: u32,
+}
+
+impl StrictRate {
+    /// Operations per second at so many per clock and multiprocessor.
+    pub fn per_second(&self, flop_per_clock: u32) -> Flops {
+        let per_clock = u128::from(self.multiprocessors) * u128::from(flop_per_clock);
+        Flops((per_clock * u128::from(self.clock_mhz)).saturating_mul(1_000_000))
+    }
 }
 
 impl GpuTable {
@@ -36,19 +54,20 @@ impl GpuTable {
             Some(row) => Ok(known_part(row, facts, &mut assumptions)),
             None => self.unknown_part(name, facts, &mut assumptions),
         };
-        let strict = factors.map(|factors| {
-            let Factors { multiprocessors, flop_per_clock, clock_mhz } = factors;
-            let multiprocessors = slice(facts, multiprocessors, &mut assumptions);
+        let factors = factors.map(|whole| {
+            let rate = StrictRate { multiprocessors: slice(facts, whole.multiprocessors, &mut assumptions), ..whole };
             assumptions.push(format!(
-                "strict peak: {multiprocessors} multiprocessors × {flop_per_clock} FLOP per clock × {clock_mhz} MHz, dense (2:4 sparsity skips operations, it does not add any)"
+                "strict peak: {} multiprocessors × {} FLOP per clock × {} MHz, dense (2:4 sparsity skips operations, it does not add any)",
+                rate.multiprocessors, rate.flop_per_clock, rate.clock_mhz
             ));
-            let per_second = u128::from(multiprocessors) * u128::from(flop_per_clock) * u128::from(clock_mhz);
-            Flops(per_second.saturating_mul(1_000_000))
+            rate
         });
-        GpuPeak { strict, nominal: row.map(|row| row.nominal_flop_per_second), assumptions }
+        let rate = factors.as_ref().ok().copied();
+        let strict = factors.map(|rate| rate.per_second(rate.flop_per_clock));
+        GpuPeak { strict, rate, nominal: row.map(|row| row.nominal_flop_per_second), assumptions }
     }
 
-    fn unknown_part(&self, name: &str, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<Factors, String> {
+    fn unknown_part(&self, name: &str, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<StrictRate, String> {
         let missing = |fact: &str| {
             format!("`{name}` is not in the GPU table and the driver does not tell its {fact}; add a row for it")
         };
@@ -61,7 +80,13 @@ impl GpuTable {
         assumptions.push(format!(
             "`{name}` is not in the GPU table: its {core_count} cores are charged at the rate of the fastest known part of compute capability {capability}"
         ));
-        Ok(Factors { multiprocessors: core_count.div_ceil(cores), flop_per_clock, clock_mhz })
+        Ok(StrictRate {
+            multiprocessors: core_count.div_ceil(cores),
+            flop_per_clock,
+            sixteen_bit_flop_per_clock: None,
+            cores_per_multiprocessor: cores,
+            clock_mhz,
+        })
     }
 
     /// Highest operations per clock and multiprocessor of any row of this capability, and the fewest cores of a multiprocessor.
@@ -74,12 +99,14 @@ impl GpuTable {
 }
 
 /// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver.
-fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Factors {
+fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> StrictRate {
     let driver_multiprocessors = facts.core_count.map(|cores| cores.div_ceil(row.cores_per_multiprocessor.max(1)));
     assumptions.push(format!("GPU table row `{}`, fastest format {} ({})", row.label, row.strict_basis, row.source));
-    Factors {
+    StrictRate {
         multiprocessors: prefer("multiprocessors", row, row.multiprocessors, driver_multiprocessors, assumptions),
         flop_per_clock: row.strict_flop_per_clock,
+        sixteen_bit_flop_per_clock: row.sixteen_bit_flop_per_clock,
+        cores_per_multiprocessor: row.cores_per_multiprocessor,
         clock_mhz: prefer("MHz", row, row.clock_mhz, facts.max_sm_clock_mhz, assumptions),
     }
 }

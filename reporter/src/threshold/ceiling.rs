@@ -160,7 +160,13 @@ fn layer_table(composer: &Composer<'_>) -> Result<Option<Block>, ReportProblem> 
                 Cell(vec![Text::plain(&device.name), Text::code(&device.device)]),
                 layer.layer.as_str().into(),
                 composer.flops(layer.flop, origin, "next_ceiling")?.into(),
-                layer.note.as_str().into(),
+                match &layer.holds_if {
+                    None => layer.note.as_str().into(),
+                    Some(condition) => Cell(vec![
+                        Text::plain(&layer.note),
+                        composer.say("ceiling", "condition", &Values::default().words("condition", condition))?,
+                    ]),
+                },
             ]));
         }
     }
