@@ -93,7 +93,7 @@ CASES = [
     translator("mbart", QV, **BART),
     translator("pegasus", QV, **BART),
     translator("marian", QV, **BART),
-    translator("m2m_100", QV, **BART),
+    translator("m2m_100", QV, **BART, encoder_layerdrop=0.0, decoder_layerdrop=0.0),
     translator("blenderbot", QV, **BART),
     translator("whisper", QV, None, speech, SPEECH, "AutoModelForSpeechSeq2Seq", **WHISPER),
     translator("whisper", QV, "whisper-dropout-untied", speech, SPEECH, "AutoModelForSpeechSeq2Seq", **WHISPER, dropout=0.1, tie_word_embeddings=False),
