@@ -55,17 +55,23 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let distances = distances(config, first)?;
     let encoder = encoder(config, hidden)?;
     let heads = config.required_size("num_attention_heads", most::HEADS)?;
-    Attention::head_size(hidden, heads, &["num_attention_heads"])?;
+    check_heads(config, hidden, heads, first)?;
     let inner = config.required_size("intermediate_size", most::WIDTH)?;
     let branch = Branch::of_sum(hidden, config.is_positive_or("hidden_dropout_prob", true)?);
     let attention = Disentangled { hidden, fused: first, distances };
-    let block = block(&attention, branch, &FeedForward::plain(inner, "intermediate.dense", "output.dense"));
-    let kinds = vec![(); usize::try_from(layers).unwrap_or_default()];
-    let mut program = encoder.program(Piece::stack(encoder.name(encoder.blocks), &kinds, &mut |()| block.clone()));
-    if let Some(distances) = distances {
-        program.pieces.insert(1, Piece::once(distances.table(&encoder)));
-        program.last_layers = Some(2);
+    let feed_forward = FeedForward::plain(inner, "intermediate.dense", "output.dense");
+    let convolution = convolution(config, first, &encoder)?;
+    let convolves = convolution.is_some();
+    let joins: Vec<bool> = (0..layers).map(|index| convolves && index == 1).collect();
+    let mut build = |joins: &bool| block(&attention, branch, &feed_forward, *joins);
+    let mut program = encoder.program(Piece::stack(encoder.name(encoder.blocks), &joins, &mut build));
+    if convolves && layers == 1 {
+        program.pieces.push(Piece::once(joined(Builder::new(Stream::Text)).finish()));
     }
+    let tables = distances.map(|it| it.table(&encoder));
+    let ahead: Vec<Piece> = tables.into_iter().chain(convolution).map(Piece::once).collect();
+    program.last_layers = Some(ahead.len().saturating_add(1));
+    program.pieces.splice(1..1, ahead);
     let pooled = [Cow::Borrowed("pooler.dense"), Cow::Borrowed("classifier")];
     match head::ending(config)? {
         None | Some("MaskedLM") => {
@@ -91,15 +97,12 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
 fn refuse(config: Config<'_>) -> Result<(), ShapeProblem> {
     let not_counted = |key: &str, found: String| Err(ShapeProblem::NotCounted { key: key.to_owned(), found });
     let hidden = config.size("hidden_size", most::WIDTH)?;
-    for key in ["embedding_size", "attention_head_size", "pooler_hidden_size"] {
+    for key in ["embedding_size", "pooler_hidden_size"] {
         if let Some(size) = config.size(key, most::WIDTH)?
             && Some(size) != hidden
         {
             return not_counted(key, size.to_string());
         }
-    }
-    if config.count("conv_kernel_size")?.unwrap_or(0) > 0 {
-        return not_counted("conv_kernel_size", "above 0".to_owned());
     }
     if config.flag("talking_head")?.unwrap_or(false) {
         return not_counted("talking_head", "true".to_owned());
@@ -108,6 +111,19 @@ fn refuse(config: Config<'_>) -> Result<(), ShapeProblem> {
         return not_counted("legacy", "false".to_owned());
     }
     Ok(())
+}
+
+/// Heads have to fill the width of the blocks, whether or not their size is written: the projection back reads no other.
+fn check_heads(config: Config<'_>, hidden: u64, heads: u64, first: bool) -> Result<(), ShapeProblem> {
+    Attention::head_size(hidden, heads, &["num_attention_heads"])?;
+    match config.size("attention_head_size", most::WIDTH)? {
+        Some(size) if !first && size.checked_mul(heads) != Some(hidden) => {
+            let conflict = format!("{heads} heads of it do not make up the width of the blocks, {hidden}");
+            let key = "attention_head_size".to_owned();
+            Err(ShapeProblem::Contradiction { key, found: size.to_string(), conflict })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn encoder(config: Config<'_>, hidden: u64) -> Result<Encoder, ShapeProblem> {
@@ -179,8 +195,51 @@ impl Distances {
     }
 }
 
-fn block(attention: &Disentangled, branch: Branch, feed_forward: &FeedForward) -> Block {
+/// The convolution that large models of the second version have beside their first block, left in `MEMORY`.
+///
+/// It reads what the first block reads and joins what that block gives. Ahead of the block it costs the same.
+fn convolution(config: Config<'_>, first: bool, encoder: &Encoder) -> Result<Option<Block>, ShapeProblem> {
+    if first || config.count("conv_kernel_size")?.unwrap_or(0) == 0 {
+        return Ok(None);
+    }
+    let kernel = config.required_size("conv_kernel_size", most::WIDTH)?;
+    let contradiction = |key: &str, found: u64, conflict: &str| {
+        Err(ShapeProblem::Contradiction {
+            key: key.to_owned(),
+            found: found.to_string(),
+            conflict: conflict.to_owned(),
+        })
+    };
+    if kernel.is_multiple_of(2) {
+        return contradiction(
+            "conv_kernel_size",
+            kernel,
+            "leaves another number of positions than it reads: only odd ones fit",
+        );
+    }
+    let (hidden, groups) = (encoder.hidden, config.size("conv_groups", most::WIDTH)?.unwrap_or(1));
+    if !hidden.is_multiple_of(groups) {
+        return contradiction("conv_groups", groups, "does not divide `hidden_size`");
+    }
     let mut block = Builder::new(Stream::Text);
+    let kind = ModuleKind::Convolution { inputs: hidden, outputs: hidden, kernel, groups, bias: true };
+    let convolved = block.apply(encoder.name("encoder.conv.conv"), kind, Part::Convolutions, Slot::RESIDUAL);
+    let normed = block.layer_norm(encoder.name("encoder.conv.LayerNorm"), hidden, convolved);
+    block.rename(normed, Slot::MEMORY);
+    Ok(Some(block.finish()))
+}
+
+/// What the convolution gave joins the stream.
+fn joined(mut block: Builder) -> Builder {
+    block.add_to_residual(Slot::MEMORY);
+    block
+}
+
+fn block(attention: &Disentangled, branch: Branch, feed_forward: &FeedForward, joins: bool) -> Block {
+    let mut block = Builder::new(Stream::Text);
+    if joins {
+        block = joined(block);
+    }
     branch.build(&mut block, "attention.output.LayerNorm", |block, input| attention.build(block, input));
     branch.build(&mut block, "output.LayerNorm", |block, input| feed_forward.build(block, branch.hidden, input));
     block.finish()
