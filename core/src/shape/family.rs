@@ -32,6 +32,7 @@ mod opt;
 mod parallel;
 mod pixtral;
 mod qwen_vl;
+mod rwkv;
 mod sizes;
 mod state_space;
 mod t5;
@@ -53,6 +54,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&experts::MODEL_TYPES, experts::read),
     (&hybrid::MODEL_TYPES, hybrid::read),
     (&state_space::MODEL_TYPES, state_space::read),
+    (&rwkv::MODEL_TYPES, rwkv::read),
     (&encoders::MODEL_TYPES, encoders::read),
     (&deberta::MODEL_TYPES, deberta::read),
     (&modernbert::MODEL_TYPES, modernbert::read),

@@ -68,4 +68,5 @@ CASES = [
     case("olmo_hybrid", ["q_proj", "v_proj"], sizes=LONG, **LINEAR, layer_types=NEXT, num_hidden_layers=4),
     case("kimi_linear", ["q_proj", "kv_b_proj"], sizes=LONG, linear_num_heads=4, linear_head_dim=10, kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6, num_local_experts=6, num_experts_per_tok=2, moe_intermediate_size=20, num_key_value_heads=4, num_hidden_layers=4),
     case("rwkv", ["key", "receptance"], vocab_size=96, hidden_size=48, num_hidden_layers=2, attention_hidden_size=40, intermediate_size=80, context_length=64, common=IDS),
+    case("rwkv", ["key", "value"], "rwkv-tied", vocab_size=96, hidden_size=48, num_hidden_layers=3, context_length=64, tie_word_embeddings=True, common=IDS),
 ]
