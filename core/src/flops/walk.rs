@@ -100,6 +100,8 @@ struct Walk<'a> {
     requiring_grad: Bits,
     input_gradients: bool,
     prefix: bool,
+    /// The whole block is under a reentrant checkpoint.
+    reentrant: bool,
     regions: Regions<'a>,
 }
 
@@ -120,6 +122,7 @@ impl<'w> Walk<'w> {
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
             prefix: around.prefix,
+            reentrant: around.checkpoint == Some(Checkpointing::Reentrant),
             regions: Regions::new(around.within),
         }
     }
@@ -191,6 +194,10 @@ impl<'w> Walk<'w> {
                 self.requiring_grad.set(slot, output);
             }
             Step::Nested => self.nested = self.forward.len(),
+            Step::HandOn { from, to } => {
+                let output = self.requiring_grad.get(from) && !self.reentrant;
+                self.requiring_grad.set(to, output);
+            }
             Step::Detach { slot } => self.requiring_grad.set(slot, false),
             Step::InputGradients { slot } => {
                 let output = self.requiring_grad.get(slot) || self.input_gradients;

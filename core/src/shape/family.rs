@@ -17,11 +17,14 @@ mod encoders;
 mod experts;
 mod features;
 mod frame;
+mod gemma3n;
+mod gemma4;
 mod gemma_vision;
 mod gpt;
 mod hybrid;
 mod idefics;
 mod internvl;
+mod key_sharing;
 mod keys;
 mod llama4_vision;
 mod llava;
@@ -51,6 +54,8 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&opt::MODEL_TYPES, opt::read),
     (&alibi::MODEL_TYPES, alibi::read),
     (&minicpm::MODEL_TYPES, minicpm::read),
+    (&gemma3n::MODEL_TYPES, gemma3n::read),
+    (&gemma4::MODEL_TYPES, gemma4::read),
     (&experts::MODEL_TYPES, experts::read),
     (&hybrid::MODEL_TYPES, hybrid::read),
     (&state_space::MODEL_TYPES, state_space::read),

@@ -171,6 +171,8 @@ pub(crate) enum Step {
     Keep { on: Slot },
     /// What follows is a checkpointed layer of its own within this one: a reentrant checkpoint computes it twice more.
     Nested,
+    /// Leaves the block beside what it returns, where a reentrant checkpoint cuts the gradient off.
+    HandOn { from: Slot, to: Slot },
     /// The gradient ends here.
     Detach { slot: Slot },
     /// Where trained keys or values (prefix tuning) stand beside the slot's own.

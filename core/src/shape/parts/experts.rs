@@ -145,7 +145,7 @@ impl Experts {
     }
 
     /// Through the experts themselves.
-    fn each(&self, block: &mut Builder, width: u64, entered: Slot) -> Slot {
+    pub(crate) fn each(&self, block: &mut Builder, width: u64, entered: Slot) -> Slot {
         let projection = |inputs, outputs| ModuleKind::Experts {
             count: self.count,
             chosen: self.chosen,
