@@ -32,6 +32,7 @@ mod network;
 mod passes;
 mod plan;
 mod region;
+mod stage;
 mod state;
 mod targets;
 mod walk;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cost::{Attention, Cost, Part, TermCost};
 use super::region::Asked;
+use super::stage::Stage;
 use super::state::State;
 use super::walk::{BlockCost, Surroundings, walk};
 use crate::facts::Checkpointing;
@@ -148,7 +149,10 @@ impl Network {
         let mut requiring_grad = 0;
         // Blocks that can be recomputed are numbered through the whole model.
         let mut recomputable = 0_u64;
+        let mut stage = Stage::default();
+        let nested = self.checkpoint == Some(Checkpointing::NonReentrant);
         for (piece, planned) in self.program.pieces.iter().zip(&self.pieces) {
+            stage.enter(piece.stage.filter(|_| nested), requiring_grad, &mut totals);
             // Blocks of one plan that are entered in the same state cost the same: each is walked once.
             let mut walked: Vec<((usize, u8, bool), BlockCost)> = Vec::with_capacity(planned.plans.len() + 1);
             for (index, layer) in planned.layers.iter().enumerate() {
@@ -170,9 +174,11 @@ impl Network {
                 if let Some((_, cost)) = walked.get(place) {
                     cost.entries.iter().for_each(|entry| totals.book(*entry));
                     requiring_grad = cost.requiring_grad;
+                    stage.hold(cost, piece.is_stack());
                 }
             }
         }
+        stage.enter(None, requiring_grad, &mut totals);
         let cost = into_cost(totals);
         Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, ..cost }
     }

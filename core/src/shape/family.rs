@@ -38,6 +38,7 @@ mod qwen_vl;
 mod rwkv;
 mod sizes;
 mod state_space;
+mod swin;
 mod t5;
 mod vision;
 mod vision_language;
@@ -76,6 +77,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&bart::MODEL_TYPES, bart::read),
     (&whisper::MODEL_TYPES, whisper::read),
     (&vision::MODEL_TYPES, vision::read),
+    (&swin::MODEL_TYPES, swin::read),
 ];
 
 /// Names that an unknown one is answered with.

@@ -35,7 +35,8 @@ impl Shape {
         let ties = modules.ties();
         let block = Block { modules: modules.into_list(), steps, ..Block::default() };
         let prefix = Cow::Borrowed("");
-        let piece = Piece { prefix, blocks: vec![block], layers: vec![0], checkpointed: false, shared: false };
+        let piece =
+            Piece { prefix, blocks: vec![block], layers: vec![0], checkpointed: false, shared: false, stage: None };
         let program = Program {
             pieces: vec![piece],
             ties,

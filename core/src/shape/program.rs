@@ -52,6 +52,8 @@ pub(crate) struct Piece {
     pub(crate) checkpointed: bool,
     /// All blocks of one kind are the same block, used again and again: its parameters are there once.
     pub(crate) shared: bool,
+    /// Number of the checkpointed layer that holds this piece and its neighbours of the same number.
+    pub(crate) stage: Option<u16>,
 }
 
 impl Piece {

@@ -90,10 +90,11 @@ fn kinds(config: Config<'_>, sizes: Sizes) -> Result<Vec<Kind>, ShapeProblem> {
 
 /// Width of each feed-forward part: one for all, or a list.
 fn widths(config: Config<'_>, layers: u64) -> Result<Vec<u64>, ShapeProblem> {
-    let Ok(Some(listed)) = config.sizes("intermediate_size", most::WIDTH) else {
-        let inner = config.required_size("intermediate_size", most::WIDTH)?;
+    let listed = config.sizes("intermediate_size", most::WIDTH)?;
+    let listed = listed.ok_or_else(|| ShapeProblem::Missing { key: "intermediate_size".to_owned() })?;
+    if let [inner] = *listed.as_slice() {
         return Ok((0..layers).map(|_| inner).collect());
-    };
+    }
     if u64::try_from(listed.len()) == Ok(layers) {
         return Ok(listed);
     }

@@ -188,7 +188,14 @@ impl Decoder {
 impl Piece {
     /// A block that stands alone; its modules have their full names.
     pub(crate) fn once(block: Block) -> Self {
-        Self { prefix: Cow::Borrowed(""), blocks: vec![block], layers: vec![0], checkpointed: false, shared: false }
+        Self {
+            prefix: Cow::Borrowed(""),
+            blocks: vec![block],
+            layers: vec![0],
+            checkpointed: false,
+            shared: false,
+            stage: None,
+        }
     }
 
     /// A stack of blocks that checkpointing recomputes; blocks of equal kinds are built once.
@@ -207,6 +214,6 @@ impl Piece {
             layers.push(place);
         }
         let blocks = known.into_iter().map(build).collect();
-        Self { prefix: prefix.into(), blocks, layers, checkpointed: true, shared: false }
+        Self { prefix: prefix.into(), blocks, layers, checkpointed: true, shared: false, stage: None }
     }
 }

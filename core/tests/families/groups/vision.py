@@ -95,6 +95,7 @@ CASES = [
     vision("dinov2_with_registers", QV, mlp_ratio=2, num_register_tokens=3, length=20),
     vision("dinov3_vit", QV, "dinov3_vit", "AutoModel", pictures.alone, 21, num_register_tokens=4),
     Case("swin", SWIN, "AutoModelForImageClassification", pictures.image, counts(64), QV, blocks="-"),
+    Case("swin-filled-windows", {**SWIN, "image_size": 44, "window_size": 3, "depths": [1, 3, 2], "num_heads": [2, 4, 4], "use_absolute_embeddings": True, "qkv_bias": False, "hidden_dropout_prob": 0.1, "mlp_ratio": 2.5}, "AutoModelForImageClassification", pictures.image, counts(121), QV, blocks="-"),
     vision("clip_vision_model", QV, None, "CLIPVisionModel", pictures.alone),
     vision("siglip_vision_model", QV, None, "SiglipVisionModel", pictures.alone, 16),
     vision("siglip_vision_model", QV, "siglip_vision_model-no-head", "SiglipVisionModel", pictures.alone, 16, vision_use_head=False),

@@ -1,0 +1,42 @@
+//! Blocks that a second checkpoint holds, around several of them: what a non-reentrant one repeats of them once more.
+//!
+//! The outer checkpoint saves what enters each inner one, so its recomputation runs every block but the last one, and that
+//! too where something behind it is saved. A reentrant one repeats all, which the blocks themselves say ([`Step::Nested`]).
+//!
+//! [`Step::Nested`]: crate::shape::Step::Nested
+
+use super::walk::{BlockCost, Entry};
+
+/// What was walked of a stage so far.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    number: Option<u16>,
+    /// Forward passes of the blocks but the latest, which are repeated if anything in the stage requires grad.
+    pending: Vec<Entry>,
+    latest: Vec<Entry>,
+}
+
+impl Stage {
+    /// Ends the stage before a piece of another one, or at the end; books what it repeats.
+    pub(super) fn enter(&mut self, number: Option<u16>, requiring_grad: u8, totals: &mut BlockCost) {
+        if self.number == number {
+            return;
+        }
+        if requiring_grad != 0 {
+            self.pending.iter().for_each(|entry| totals.book(*entry));
+        }
+        *self = Self { number, ..Self::default() };
+    }
+
+    /// A block of the stage, or what stands alone behind its blocks.
+    pub(super) fn hold(&mut self, cost: &BlockCost, is_stack: bool) {
+        if self.number.is_none() {
+            return;
+        }
+        self.pending.append(&mut self.latest);
+        if is_stack {
+            let again = |entry: &Entry| Entry { forward: 0, backward: 0, recompute: entry.forward, ..*entry };
+            self.latest.extend(cost.entries.iter().map(again));
+        }
+    }
+}
