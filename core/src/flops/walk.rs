@@ -86,7 +86,7 @@ fn walk_steps(block: &Block, states: &[State], around: Surroundings<'_>) -> Bloc
     for step in &block.steps {
         walk.step(*step, block, |module| states.get(module).unwrap_or(&untouched));
     }
-    walk.finish(around.checkpoint)
+    walk.finish()
 }
 
 struct Walk<'a> {
@@ -100,8 +100,10 @@ struct Walk<'a> {
     requiring_grad: Bits,
     input_gradients: bool,
     prefix: bool,
-    /// The whole block is under a reentrant checkpoint.
-    reentrant: bool,
+    /// Around the whole block.
+    checkpoint: Option<Checkpointing>,
+    /// Within steps that are computed without gradients.
+    no_grad: bool,
     regions: Regions<'a>,
 }
 
@@ -122,13 +124,14 @@ impl<'w> Walk<'w> {
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
             prefix: around.prefix,
-            reentrant: around.checkpoint == Some(Checkpointing::Reentrant),
+            checkpoint: around.checkpoint,
+            no_grad: false,
             regions: Regions::new(around.within),
         }
     }
 
-    fn finish(self, checkpoint: Option<Checkpointing>) -> BlockCost {
-        let mut cost = self.cost;
+    fn finish(self) -> BlockCost {
+        let (checkpoint, mut cost) = (self.checkpoint, self.cost);
         let repeated = match checkpoint {
             None => 0,
             Some(Checkpointing::NonReentrant) => self.repeated,
@@ -152,8 +155,8 @@ impl<'w> Walk<'w> {
         match step {
             Step::Apply { module, from, to, rows } => {
                 let Some(applied) = block.modules.get(module) else { return };
-                let input = self.requiring_grad.get(from);
-                let output = if self.regions.cuts() {
+                let input = self.requires_grad(from);
+                let output = if self.no_grad || self.regions.cuts() {
                     self.apply(applied, &state(module).frozen(), input, rows)
                 } else {
                     self.apply(applied, state(module), input, rows)
@@ -174,8 +177,7 @@ impl<'w> Walk<'w> {
                 }
             }
             Step::Product { left, right, to, amount, part } => {
-                let operands =
-                    Gradients { first: self.requiring_grad.get(left), second: self.requiring_grad.get(right) };
+                let operands = Gradients { first: self.requires_grad(left), second: self.requires_grad(right) };
                 let output = self.product(part, amount, operands);
                 self.requiring_grad.set(to, output);
             }
@@ -195,9 +197,11 @@ impl<'w> Walk<'w> {
             }
             Step::Nested => self.nested = self.forward.len(),
             Step::HandOn { from, to } => {
-                let output = self.requiring_grad.get(from) && !self.reentrant;
+                let output = self.requiring_grad.get(from) && self.checkpoint != Some(Checkpointing::Reentrant);
                 self.requiring_grad.set(to, output);
             }
+            Step::BeginNoGrad => self.no_grad = true,
+            Step::EndNoGrad => self.no_grad = false,
             Step::Detach { slot } => self.requiring_grad.set(slot, false),
             Step::InputGradients { slot } => {
                 let output = self.requiring_grad.get(slot) || self.input_gradients;
@@ -209,6 +213,11 @@ impl<'w> Walk<'w> {
             }
             Step::EndCheckpoint => self.regions.end(self.forward.len()),
         }
+    }
+
+    /// Whether gradients reach an activation from here.
+    fn requires_grad(&self, slot: Slot) -> bool {
+        !self.no_grad && self.requiring_grad.get(slot)
     }
 
     /// Through a module; returns whether the result requires grad.

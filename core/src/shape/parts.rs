@@ -29,7 +29,7 @@ pub(super) use experts::{Experts, Latent, Router, Shared};
 pub(super) use feed_forward::{FeedForward, Widening};
 pub(super) use gated_attention::GatedAttention;
 pub(super) use kimi_delta::KimiDelta;
-pub(super) use latent_attention::LatentAttention;
+pub(super) use latent_attention::{Indexer, LatentAttention};
 pub(super) use layer::{Layer, Norm, Norms, Order};
 pub(super) use layer_inputs::LayerInputs;
 pub(super) use lightning_attention::LightningAttention;

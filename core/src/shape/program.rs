@@ -175,6 +175,10 @@ pub(crate) enum Step {
     Nested,
     /// Leaves the block beside what it returns, where a reentrant checkpoint cuts the gradient off.
     HandOn { from: Slot, to: Slot },
+    /// What follows is computed without gradients, whatever is trained.
+    BeginNoGrad,
+    /// No longer.
+    EndNoGrad,
     /// The gradient ends here.
     Detach { slot: Slot },
     /// Where trained keys or values (prefix tuning) stand beside the slot's own.

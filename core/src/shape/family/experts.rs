@@ -4,7 +4,7 @@ use super::super::ShapeProblem;
 use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::mask;
-use super::super::parts::{Attention, Decoder, Experts, FeedForward, HeadNorms, LatentAttention, Shared};
+use super::super::parts::{Attention, Decoder, Experts, FeedForward, HeadNorms, Indexer, LatentAttention, Shared};
 use super::super::program::{Block, Program, Slot};
 use super::super::quantity::{Mask, Stream};
 use super::classes::ending;
@@ -35,9 +35,9 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let experts = experts(&family, config)?;
     let dense = dense_feed_forward(&family, config)?;
     let kinds = kinds(&family, config, layers)?;
-    let build = |(mask, sparse): &(Mask, bool)| {
-        let feed_forward = if *sparse { Inner::Experts(&experts) } else { Inner::Dense(&dense) };
-        block(&family, hidden, &attention, *mask, feed_forward)
+    let build = |kind: &Kind| {
+        let feed_forward = if kind.sparse { Inner::Experts(&experts) } else { Inner::Dense(&dense) };
+        block(&family, hidden, &attention, *kind, feed_forward)
     };
     let head_bias = match family.head_bias {
         Some(key) => config.flag(key)?.unwrap_or(false),
@@ -67,6 +67,16 @@ impl AnyAttention {
     }
 }
 
+/// What sets a block apart from the others.
+#[derive(Clone, Copy, PartialEq)]
+struct Kind {
+    mask: Mask,
+    /// It has experts.
+    sparse: bool,
+    /// It chooses keys itself, where blocks choose any.
+    indexes: bool,
+}
+
 /// The feed-forward part of a block.
 #[derive(Clone, Copy)]
 enum Inner<'a> {
@@ -74,7 +84,7 @@ enum Inner<'a> {
     Experts(&'a Experts),
 }
 
-fn block(family: &Family, hidden: u64, attention: &AnyAttention, mask: Mask, inner: Inner<'_>) -> Block {
+fn block(family: &Family, hidden: u64, attention: &AnyAttention, kind: Kind, inner: Inner<'_>) -> Block {
     let mut block = Builder::new(Stream::Text);
     let after = family.norms == Norms::After;
     let norm = |block: &mut Builder, name: &'static str, from: Slot| match family.norms {
@@ -84,10 +94,13 @@ fn block(family: &Family, hidden: u64, attention: &AnyAttention, mask: Mask, inn
     let entered = if after { Slot::RESIDUAL } else { norm(&mut block, "input_layernorm", Slot::RESIDUAL) };
     let mut branch = match attention {
         AnyAttention::Usual { attention, sinks } => {
-            let attention = Attention { mask, ..attention.clone() };
+            let attention = Attention { mask: kind.mask, ..attention.clone() };
             attention.build_with_sinks(&mut block, hidden, entered, sinks.then_some("self_attn.sinks"))
         }
-        AnyAttention::Latent(attention) => attention.build(&mut block, hidden, entered),
+        AnyAttention::Latent(attention) => {
+            let indexer = attention.indexer.filter(|_| kind.indexes);
+            LatentAttention { indexer, ..*attention }.build(&mut block, hidden, entered)
+        }
     };
     if after {
         branch = norm(&mut block, "post_attention_layernorm", branch);
@@ -139,6 +152,13 @@ fn latent_attention(config: Config<'_>, defaults: LatentSizes) -> Result<LatentA
         rotary_size: size("qk_rope_head_dim", defaults.rotary)?,
         value_size: size("v_head_dim", defaults.value)?,
         bias: config.flag("attention_bias")?.unwrap_or(false),
+        indexer: match defaults.index_heads {
+            None => None,
+            Some(heads) => Some(Indexer {
+                heads: config.size("index_n_heads", most::HEADS)?.unwrap_or(heads),
+                head_size: config.size("index_head_dim", most::HEAD_SIZE)?.unwrap_or(128),
+            }),
+        },
     })
 }
 
@@ -207,11 +227,35 @@ fn dense_feed_forward(family: &Family, config: Config<'_>) -> Result<FeedForward
     }
 }
 
-/// The mask of each block, and whether it has experts.
-fn kinds(family: &Family, config: Config<'_>, layers: u64) -> Result<Vec<(Mask, bool)>, ShapeProblem> {
+fn kinds(family: &Family, config: Config<'_>, layers: u64) -> Result<Vec<Kind>, ShapeProblem> {
     let masks = mask::read(family.windows, config, layers)?;
     let sparse = sparse(family.sparse, config, layers)?;
-    Ok(masks.into_iter().zip(sparse).collect())
+    let indexes = indexing(config, layers)?;
+    let blocks = masks.into_iter().zip(sparse).zip(indexes);
+    Ok(blocks.map(|((mask, sparse), indexes)| Kind { mask, sparse, indexes }).collect())
+}
+
+/// Blocks that choose keys themselves; the others take over what the one before chose.
+///
+/// Those that `indexer_types` calls full, else by `index_topk_pattern`, else each `index_topk_freq`-th; all without these.
+fn indexing(config: Config<'_>, layers: u64) -> Result<Vec<bool>, ShapeProblem> {
+    if let Some(kinds) = layer_kinds(config, &["indexer_types"], Some(layers), &["shared", "full"])? {
+        return Ok(kinds.into_iter().map(|kind| kind == 1).collect());
+    }
+    if config.is_there("index_topk_pattern") {
+        let pattern = config.text("index_topk_pattern")?.unwrap_or_default();
+        if u64::try_from(pattern.len()) == Ok(layers) {
+            return Ok(pattern.bytes().map(|letter| letter == b'F').collect());
+        }
+        return Err(ShapeProblem::Contradiction {
+            key: "index_topk_pattern".to_owned(),
+            found: format!("a pattern of {}", pattern.len()),
+            conflict: format!("num_hidden_layers is {layers}"),
+        });
+    }
+    let every = config.count("index_topk_freq")?.unwrap_or(1).max(1);
+    let offset = config.count("index_skip_topk_offset")?.unwrap_or(2);
+    Ok((0..layers).map(|layer| layer.saturating_add(1).saturating_sub(offset).is_multiple_of(every)).collect())
 }
 
 /// Which blocks have experts.

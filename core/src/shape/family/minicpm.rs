@@ -29,6 +29,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         rotary_size: size("qk_rope_head_dim", 32)?,
         value_size: size("v_head_dim", head_size)?,
         bias: flag("attention_bias", false)?,
+        indexer: None,
     };
     let inner = config.required_size("intermediate_size", most::WIDTH)?;
     let layer = Layer {

@@ -37,6 +37,8 @@ CASES = [
     case("deepseek_v2", ["q_proj", "kv_b_proj"], "deepseek_v2-lite", **{**LATENT, "q_lora_rank": None}, **{**ROUTED, "n_group": 1}, n_shared_experts=1),
     case("deepseek_v3", MLA, **LATENT, **ROUTED),
     case("deepseek_v3", ["q_proj", "kv_b_proj"], "deepseek_v3-no-q-rank", **{**LATENT, "q_lora_rank": None}, **{**ROUTED, "first_k_dense_replace": 2}, n_shared_experts=2, attention_bias=True),
+    case("deepseek_v32", MLA, **LATENT, **ROUTED, index_n_heads=3, index_head_dim=8, index_topk=4),
+    case("glm_moe_dsa", MLA, **LATENT, **ROUTED, index_n_heads=2, index_head_dim=12, index_topk=5, indexer_types=["full", "shared", "full"], attention_bias=True),
     case("gpt_oss", **LOCAL, head_dim=16, sliding_window=6),
     case("llama4_text", **{**LOCAL, "num_experts_per_tok": 1}, head_dim=16, intermediate_size_mlp=60, interleave_moe_layer_step=2, num_hidden_layers=4, attention_chunk_size=6),
     case("llama4_text", name="llama4_text-top-2", **LOCAL, head_dim=16, intermediate_size_mlp=60, attention_chunk_size=64, use_qk_norm=False, attention_bias=True),

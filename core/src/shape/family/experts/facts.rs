@@ -49,6 +49,8 @@ pub(super) struct LatentSizes {
     pub(super) plain: u64,
     pub(super) rotary: u64,
     pub(super) value: u64,
+    /// Heads of what chooses keys, in families that have it.
+    pub(super) index_heads: Option<u64>,
 }
 
 /// Norms of a block.

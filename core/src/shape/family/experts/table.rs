@@ -10,12 +10,14 @@ use super::super::sizes::{Heads, Key};
 use super::facts::{Attends, Family, HeadNorm, LatentSizes, Norms, SharedExpert, Sparse};
 
 /// Every `model_type` that [`family`] knows, and two that are read apart.
-pub(in crate::shape::family) const MODEL_TYPES: [&str; 25] = [
+pub(in crate::shape::family) const MODEL_TYPES: [&str; 27] = [
     "mixtral",
     "qwen2_moe",
     "qwen3_moe",
     "deepseek_v2",
     "deepseek_v3",
+    "deepseek_v32",
+    "glm_moe_dsa",
     "glm4_moe",
     "glm4_moe_lite",
     "mistral4",
@@ -42,7 +44,8 @@ const GATE: Router = Router::parameter("mlp.gate");
 const EACH: HeadNorm = HeadNorm::Each { query: "self_attn.q_norm", key: "self_attn.k_norm" };
 const BIASED: Attends = Attends::Biased { key: "attention_bias", default: false, output: true };
 
-const DEEPSEEK: LatentSizes = LatentSizes { query_rank: 1536, key_value_rank: 512, plain: 128, rotary: 64, value: 128 };
+const DEEPSEEK: LatentSizes =
+    LatentSizes { query_rank: 1536, key_value_rank: 512, plain: 128, rotary: 64, value: 128, index_heads: None };
 
 const MIXTRAL: Family = Family {
     heads: Heads { key_value: Some(8), size: None },
@@ -129,7 +132,7 @@ pub(super) fn family(model_type: &str) -> Family {
         "qwen3_moe" => QWEN3,
         "qwen2_moe" => qwen2(),
         "deepseek_v3" => DEEPSEEK_V3,
-        "deepseek_v2" | "glm4_moe_lite" | "mistral4" => latent(model_type),
+        "deepseek_v2" | "deepseek_v32" | "glm_moe_dsa" | "glm4_moe_lite" | "mistral4" => latent(model_type),
         "glm4_moe" => GLM4,
         "dots1" => dots1(),
         "solar_open" => solar_open(),
@@ -173,6 +176,22 @@ fn latent(model_type: &str) -> Family {
             shared: several(Key::new(&["n_shared_experts"], 2)),
             sparse: Sparse::From(0),
             feed_forward_bias: Some("mlp_bias"),
+            ..DEEPSEEK_V3
+        },
+        "deepseek_v32" => Family {
+            attends: Attends::Latent(LatentSizes { index_heads: Some(64), ..DEEPSEEK }),
+            sparse: Sparse::Typed(3),
+            ..DEEPSEEK_V3
+        },
+        "glm_moe_dsa" => Family {
+            attends: Attends::Latent(LatentSizes {
+                query_rank: 2048,
+                plain: 192,
+                value: 256,
+                index_heads: Some(32),
+                ..DEEPSEEK
+            }),
+            sparse: Sparse::Typed(3),
             ..DEEPSEEK_V3
         },
         "glm4_moe_lite" => Family {

@@ -19,6 +19,7 @@ pub(super) fn read(config: Config<'_>, sizes: Sizes) -> Result<Program, ShapePro
         rotary_size: size("qk_rope_head_dim", 64)?,
         value_size: size("v_head_dim", 128)?,
         bias: config.flag("attention_bias")?.unwrap_or(false),
+        indexer: None,
     };
     let written = config.inner("linear_attn_config")?;
     let mixers = [Mixer::Kimi(delta(config, written)?), Mixer::Latent(attention)];
