@@ -38,6 +38,7 @@ mod targets;
 mod walk;
 
 pub use batch::Batch;
+pub(crate) use cost::SpareExperts;
 pub use cost::{Attention, Cost, Part, TermCost};
 pub use count::Count;
 pub use network::{Network, Product};

@@ -13,4 +13,4 @@ pub use fleet::{Fleet, FleetProblem, Utilisation, UtilisationProblem};
 pub use headroom::{Edge, Edges};
 pub use job::{Beside, Dataset, Job, Passes, Reach};
 pub use lengths::{LengthRun, Lengths, LengthsProblem};
-pub use uncertainty::{Knowledge, Known, Range, Reason};
+pub use uncertainty::{Images, Knowledge, Known, Range, Reason};

@@ -293,6 +293,7 @@ fn every_part_of_a_network_has_its_words() {
         Part::FeedForward,
         Part::Router,
         Part::Experts,
+        Part::SharedExperts,
         Part::Adapters,
         Part::OutputHead,
     ];

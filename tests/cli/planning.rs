@@ -355,3 +355,76 @@ fn a_decoder_and_images_are_counted_or_refused() {
     assert!(refused("--decoder-len 3").contains("this model has no decoder"));
     assert!(refused("--images 1").contains("this model looks at no images"));
 }
+
+/// A vision tower of pictures of one size before a small text model.
+fn tiny_llava() -> Value {
+    let mut text = tiny_config();
+    text["model_type"] = json!("llama");
+    let vision = json!({
+        "model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 16, "patch_size": 8, "projection_dim": 16
+    });
+    json!({ "model_type": "llava", "image_token_index": 3, "vision_feature_layer": -1, "vision_config": vision, "text_config": text })
+}
+
+#[test]
+fn images_that_nobody_told_of_are_a_reason_and_never_silence() {
+    let place = place();
+    place.write_json("llava.json", &tiny_llava());
+    let command =
+        |options: &str| format!("plan --config llava.json --base base.toml {DAY} --seq-len 32 --sequences 2 {options}");
+    let of = |options: &str| place.flopsmeter(&command(&format!("--json {options}"))).json();
+    let (untold, none, one) = (of(""), of("--images 0"), of("--images 1"));
+    assert_eq!(untold["flops"]["training"], none["flops"]["training"], "text alone is counted");
+    assert_eq!(untold["defaults"], json!(["--images 0"]));
+    let images = reason(&untold, "images-not-told");
+    assert_eq!(images["training_high"], one["flops"]["training"]);
+    assert!(images.get("training_low").is_none());
+    assert_eq!(untold["flops"]["training_high"], one["flops"]["training"]);
+    assert!(flop(&one["flops"]["training"]) > flop(&none["flops"]["training"]));
+    for told in [&none, &one] {
+        assert!(!told["uncertainty"].to_string().contains("images-not-told"), "{}", told["uncertainty"]);
+    }
+    let table = place.flopsmeter(&command(""));
+    assert!(table.data().contains("\n           images-not-told (up to "), "{}", table.data());
+    assert!(table.data().contains("text alone is counted"), "{}", table.data());
+}
+
+#[test]
+fn a_verdict_hears_of_images_that_nobody_told_of() {
+    let place = place();
+    place.write_json("llava.json", &tiny_llava());
+    let of = |options: &str| {
+        place
+            .flopsmeter(&format!("plan --json --config llava.json --base base.toml {DAY} --seq-len 32 {options}"))
+            .json()
+    };
+    let (text, seen) = (flop(&of("--images 0")["flops"]["training"]), flop(&of("--images 1")["flops"]["training"]));
+    // As many sequences as reach the near edge with an image each, and do not without.
+    let near = (3_000_000_000_000_u128 * 7).div_ceil(39);
+    let sequences = near.div_ceil(seen);
+    assert!(sequences * text < near, "{sequences} x {text} < {near}");
+    let tokens = sequences * 32;
+    assert_eq!(of(&format!("--images 0 --tokens {tokens}"))["verdicts"]["high"], "below");
+    assert_eq!(of(&format!("--tokens {tokens}"))["assessment"]["verdict"], "near");
+}
+
+#[test]
+fn routed_experts_have_bounds() {
+    let place = place();
+    let mixtral = json!({
+        "model_type": "mixtral", "vocab_size": 97, "hidden_size": 8, "intermediate_size": 10, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": false, "num_local_experts": 4,
+        "num_experts_per_tok": 2
+    });
+    place.write_json("mixtral.json", &mixtral);
+    let plan = place.flopsmeter("plan --json --config mixtral.json --seq-len 6 --sequences 2").json();
+    let best = flop(&plan["flops"]["training"]);
+    let terms = plan["terms"].as_array().unwrap();
+    let experts = terms.iter().find(|term| term["name"] == "experts").unwrap();
+    let routed = flop(&experts["forward"]) + flop(&experts["backward"]);
+    let reason = reason(&plan, "routed-experts");
+    assert_eq!((flop(&reason["training_low"]), flop(&reason["training_high"])), (best - routed, best + routed));
+    assert!(flop(&plan["flops"]["training_low"]) <= best - routed);
+    assert!(flop(&plan["flops"]["training_high"]) >= best + routed);
+}

@@ -30,8 +30,10 @@ pub enum Part {
     FeedForward,
     /// What chooses the experts.
     Router,
-    /// Chosen experts, and those that every position goes through.
+    /// Experts that a position goes through because the router chose them.
     Experts,
+    /// Experts that every position goes through, and what leads into narrower channels for the others and back.
+    SharedExperts,
     /// Low-rank pairs and other adapters.
     Adapters,
     /// The output head.
@@ -39,7 +41,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub(super) const COUNT: usize = 13;
+    pub(super) const COUNT: usize = 14;
 
     /// All parts, in order.
     pub(super) const ALL: [Self; Self::COUNT] = [
@@ -54,6 +56,7 @@ impl Part {
         Self::FeedForward,
         Self::Router,
         Self::Experts,
+        Self::SharedExperts,
         Self::Adapters,
         Self::OutputHead,
     ];
@@ -77,6 +80,7 @@ impl Part {
             Self::FeedForward => "mlp",
             Self::Router => "router",
             Self::Experts => "experts",
+            Self::SharedExperts => "shared-experts",
             Self::Adapters => "adapters",
             Self::OutputHead => "output-head",
         }
@@ -125,9 +129,57 @@ pub struct Cost {
     pub(super) attention: Attention,
     pub(super) virtual_positions: u64,
     pub(super) virtual_keys: u64,
+    pub(super) spare_experts: SpareExperts,
+}
+
+/// How many experts more than those chosen for it a position could be led through, where twice as many as chosen are the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpareExperts {
+    /// So many more.
+    pub(crate) more: u64,
+    /// For each so many that are chosen; never 0.
+    pub(crate) of: u64,
+}
+
+impl Default for SpareExperts {
+    fn default() -> Self {
+        Self { more: 0, of: 1 }
+    }
+}
+
+impl SpareExperts {
+    /// Of a layer with `count` experts, `chosen` for each position.
+    pub(super) fn of_layer(count: u64, chosen: u64) -> Self {
+        Self { more: count.saturating_sub(chosen).min(chosen), of: chosen.max(1) }
+    }
+
+    /// The larger share.
+    pub(super) fn or_more(self, other: Self) -> Self {
+        let share = |one: Self, two: Self| u128::from(one.more) * u128::from(two.of);
+        if share(other, self) > share(self, other) { other } else { self }
+    }
+
+    /// So large a part of `flops`, rounded up.
+    pub(crate) fn part_of(self, flops: Flops) -> Flops {
+        let (more, of) = (u128::from(self.more), u128::from(self.of));
+        let whole = (flops.0 / of).saturating_mul(more);
+        Flops(whole.saturating_add((flops.0 % of * more).div_ceil(of)))
+    }
 }
 
 impl Cost {
+    /// The part of it that is in the experts that the router chooses, without what is done for them once in each pass.
+    #[must_use]
+    pub(crate) fn routed(mut self) -> Self {
+        self.terms.retain(|term| term.part == Part::Experts && term.quantity != Quantity::Pass);
+        self
+    }
+
+    /// How much more the chosen experts could be.
+    pub(crate) const fn spare_experts(&self) -> SpareExperts {
+        self.spare_experts
+    }
+
     /// The same cost under another convention for attention.
     #[must_use]
     pub fn with_attention(mut self, attention: Attention) -> Self {

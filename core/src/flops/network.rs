@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::cost::{Attention, Cost, Part, TermCost};
+use super::cost::{Attention, Cost, Part, SpareExperts, TermCost};
 use super::region::Asked;
 use super::stage::Stage;
 use super::state::State;
 use super::walk::{BlockCost, Surroundings, walk};
 use crate::facts::Checkpointing;
-use crate::shape::{Block, Module, Piece, Program, Shape};
+use crate::shape::{Block, Module, ModuleKind, Piece, Program, Shape};
 
 /// The ordered products of a model and what is trained of each.
 ///
@@ -180,7 +180,17 @@ impl Network {
         }
         stage.enter(None, requiring_grad, &mut totals);
         let cost = into_cost(totals);
-        Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, ..cost }
+        let spare_experts = self.spare_experts();
+        Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, spare_experts, ..cost }
+    }
+
+    fn spare_experts(&self) -> SpareExperts {
+        let modules = self.program.pieces.iter().flat_map(|piece| &piece.blocks).flat_map(|block| &block.modules);
+        let layers = modules.filter_map(|module| match module.kind {
+            ModuleKind::Experts { count, chosen, .. } => Some(SpareExperts::of_layer(count, chosen)),
+            _ => None,
+        });
+        layers.fold(SpareExperts::default(), SpareExperts::or_more)
     }
 
     fn sum(&self, of: fn(&Module, &State) -> u64) -> u64 {
@@ -250,5 +260,11 @@ fn into_cost(totals: BlockCost) -> Cost {
     };
     let mut terms: Vec<TermCost> = totals.entries.into_iter().map(term).collect();
     terms.sort_unstable_by_key(|term| (term.part, term.quantity));
-    Cost { terms, attention: Attention::Full, virtual_positions: 0, virtual_keys: 0 }
+    Cost {
+        terms,
+        attention: Attention::Full,
+        virtual_positions: 0,
+        virtual_keys: 0,
+        spare_experts: SpareExperts::default(),
+    }
 }

@@ -112,7 +112,7 @@ impl<'c> Passes<'c> {
 }
 
 /// `from` without `taken`, part by part; nothing goes below zero.
-fn less(from: &Count, taken: &Count) -> Count {
+pub(super) fn less(from: &Count, taken: &Count) -> Count {
     let minus = |from: Flops, taken: Flops| Flops(from.0.saturating_sub(taken.0));
     let term = |term: &Term| {
         let other = taken.terms.iter().find(|other| other.name == term.name);

@@ -1,14 +1,16 @@
 //! How far an estimate may be off, and why.
 
+mod lengths;
+mod reasons;
+
 use serde::Serialize;
 
-use super::batching::Batching;
-use super::job::{Beside, Dataset, Job, Passes};
-use super::lengths::Lengths;
-use crate::flops::{Attention, Cost, Count, Part};
+use super::job::{Beside, Job, Passes};
+use crate::flops::{Attention, Cost, Count};
 use crate::rules::Fraction;
-use crate::shape::{Quantity, Stream};
 use crate::unit::Flops;
+
+use lengths::{Mix, Variant};
 
 /// Model operations between bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,51 +61,55 @@ pub struct Known {
     pub lengths: Knowledge,
     /// How many sequences a micro-batch has; else one is a default, and the least there can be.
     pub micro_batch: bool,
+    /// How many images come with each sequence.
+    pub images: Images,
 }
 
-/// One way to count the job otherwise.
-struct Variant {
-    code: &'static str,
-    text: String,
-    /// The jobs between which it may lie.
-    jobs: Vec<Job>,
+/// What is known of the images beside a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Images {
+    /// Their number, which may be none.
+    Told,
+    /// Nothing; each has the size that the configuration settles.
+    Untold,
+    /// Nothing, not even their size.
+    UntoldOfAnySize,
 }
 
 impl Range {
     /// The range around `count`, the operations of `job` in these passes.
     pub fn of_job(job: &Job, passes: &Passes<'_>, count: &Count, known: Known) -> Self {
-        let (best, cost) = (count.training(), passes.cost);
+        let (best, cost, beside) = (count.training(), passes.cost, passes.beside);
         let visible = cost.clone().with_attention(Attention::Visible);
         let full = cost.clone().with_attention(Attention::Full);
-        let count_of = |job: &Job, cost: &Cost| job.count(&Passes::new(cost).with(passes.beside));
-        let training = |job: &Job, cost: &Cost| count_of(job, cost).training();
-        let mut reasons = Vec::new();
-        reasons.extend(attention(cost.attention(), best, training(job, &visible), training(job, &full)));
-        let variant =
-            if passes.beside == Beside::default() { lengths(job, known.lengths) } else { fixed(known.lengths) };
-        let others: Vec<Job> = variant.iter().flat_map(|variant| variant.jobs.clone()).collect();
-        if let Some(Variant { code, text, jobs }) = variant {
-            // Shorter sequences mostly cost less, but not where each is filled up or brings virtual positions.
-            let counts: Vec<Flops> = jobs.iter().map(|job| training(job, cost)).collect();
-            let training_low = counts.iter().copied().filter(|count| *count < best).min();
-            let training_high = counts.iter().copied().filter(|count| *count > best).max();
-            reasons.push(Reason { code, text, training_low, training_high });
-        }
-        let fewer_passes = if known.micro_batch { Flops::ZERO } else { beyond_one_pass(job, passes) };
-        reasons.extend(larger_micro_batch(best, fewer_passes));
-        let skipped = |count: &Count| if predicts_each_position(cost) { head(count) } else { Flops::ZERO };
-        let all = || others.iter().chain([job]);
-        let least = |job: &Job| {
-            let count = count_of(job, &visible);
-            Flops((count.training().0 - skipped(&count).0).saturating_sub(fewer_passes.0))
+        let training = |cost: &Cost, beside: Beside| job.count(&Passes::new(cost).with(beside)).training();
+        let routed = |mix: &Mix, cost: &Cost| mix.count(&cost.clone().routed(), beside).training();
+        let own = Mix::plain(job.clone());
+        let one_image = (known.images == Images::Untold).then_some(Beside { images: 1, ..beside });
+        let fewer_passes = if known.micro_batch { Flops::ZERO } else { reasons::beyond_one_pass(job, passes) };
+        let variant = Variant::of(job, beside, known.lengths);
+        let reasons = [
+            reasons::attention(cost.attention(), best, training(&visible, beside), training(&full, beside)),
+            variant.as_ref().map(|variant| variant.reason(best, cost, beside)),
+            reasons::larger_micro_batch(best, fewer_passes),
+            reasons::skipped_head(best, reasons::head(cost, count)),
+            reasons::routing(best, routed(&own, cost), cost.spare_experts()),
+            reasons::images(known.images, one_image.map(|beside| training(cost, beside))),
+        ];
+        let least = |mix: &Mix| {
+            let count = mix.count(&visible, beside);
+            let spared = reasons::head(&visible, &count) + routed(mix, &visible) + fewer_passes;
+            Flops(count.training().0.saturating_sub(spared.0))
         };
-        reasons.extend(skipped_head(best, skipped(count)));
-        reasons.extend(routing(count));
+        let most = |mix: &Mix| mix.count(&full, beside).training() + full.spare_experts().part_of(routed(mix, &full));
+        let seen =
+            one_image.map_or(0, |beside| training(&full, beside).0.saturating_sub(training(&full, passes.beside).0));
+        let all = || variant.iter().flat_map(|variant| &variant.mixes).chain([&own]);
         Self {
             low: all().map(least).fold(best, Ord::min),
             best,
-            high: all().map(|job| training(job, &full)).fold(best, Ord::max),
-            reasons,
+            high: all().map(most).fold(best, Ord::max) + Flops(seen),
+            reasons: reasons.into_iter().flatten().collect(),
         }
     }
 
@@ -131,168 +137,4 @@ impl Range {
         });
         Self { low, best, high, reasons: [Some(own), frozen].into_iter().flatten().collect() }
     }
-}
-
-/// Whether the output head works at every position, as that of a language model does and that of a classifier may not.
-fn predicts_each_position(cost: &Cost) -> bool {
-    let each = Quantity::Positions;
-    cost.terms().iter().any(|term| {
-        term.part == Part::OutputHead && [each(Stream::Text), each(Stream::Decoder)].contains(&term.quantity)
-    })
-}
-
-/// Operations of the output head.
-fn head(count: &Count) -> Flops {
-    let heads = count.terms.iter().filter(|term| term.name == Part::OutputHead.name());
-    heads.map(|term| term.forward + term.backward).sum()
-}
-
-/// What would be saved were an epoch one pass: adapters whose weights are built once in each.
-fn beyond_one_pass(job: &Job, passes: &Passes<'_>) -> Flops {
-    let once = passes.done_once(job.dataset().lengths.longest()).training();
-    let more = u128::from(job.micro_batches().saturating_sub(1)).saturating_mul(job.dataset().epochs.into());
-    Flops(once.0.saturating_mul(more))
-}
-
-fn larger_micro_batch(best: Flops, saved: Flops) -> Option<Reason> {
-    (saved > Flops::ZERO).then(|| Reason {
-        code: "micro-batch-size",
-        text: "adapters build their weights once in each micro-batch, which is taken to have one sequence: give --sequences".to_owned(),
-        training_low: Some(Flops(best.0.saturating_sub(saved.0))),
-        training_high: None,
-    })
-}
-
-fn skipped_head(best: Flops, head: Flops) -> Option<Reason> {
-    (head > Flops::ZERO).then(|| Reason {
-        code: "output-head",
-        text: "counted at every position; a trainer may leave out those without a label, as trl does on a GPU"
-            .to_owned(),
-        training_low: Some(Flops(best.0 - head.0)),
-        training_high: None,
-    })
-}
-
-fn attention(counted: Attention, best: Flops, visible: Flops, full: Flops) -> Option<Reason> {
-    if visible == full {
-        return None;
-    }
-    let text = match counted {
-        Attention::Full => {
-            "the whole score matrix is counted, as eager and sdpa compute it; other kernels skip what the mask hides"
-        }
-        Attention::Visible => {
-            "the pairs that the mask leaves are counted; eager and sdpa compute the whole score matrix"
-        }
-    };
-    Some(Reason {
-        code: "attention-convention",
-        text: text.to_owned(),
-        training_low: (visible < best).then_some(visible),
-        training_high: (full > best).then_some(full),
-    })
-}
-
-/// What else the lengths may be, as they are known.
-fn lengths(job: &Job, knowledge: Knowledge) -> Option<Variant> {
-    match knowledge {
-        Knowledge::Each => arrangement(job),
-        Knowledge::Longest => Some(Variant {
-            code: "sequence-lengths",
-            text: "each sequence is taken as long as --seq-len, without padding; --lengths counts them as they are"
-                .to_owned(),
-            jobs: shortest(job).into_iter().collect(),
-        }),
-        Knowledge::Nothing { positions } => {
-            let most = match positions {
-                Some(positions) => format!("the model's {positions}"),
-                None => "any number, for the configuration names no most".to_owned(),
-            };
-            Some(Variant {
-                code: "sequence-lengths",
-                text: format!("neither --seq-len nor --lengths is given: from one position to {most}"),
-                jobs: shortest(job).into_iter().chain(positions.and_then(|most| longest(job, most))).collect(),
-            })
-        }
-    }
-}
-
-/// Where sequences bring more than their positions, other lengths would bring it more or less often.
-fn fixed(knowledge: Knowledge) -> Option<Variant> {
-    (knowledge != Knowledge::Each).then(|| Variant {
-        code: "sequence-lengths",
-        text: "each sequence is taken as long as --seq-len; with other lengths there would be more or fewer images or decoder \
-               positions, which are not bounded here: --lengths counts them"
-            .to_owned(),
-        jobs: Vec::new(),
-    })
-}
-
-/// Experts are counted as the router chooses them, which a trainer can cut short.
-fn routing(count: &Count) -> Option<Reason> {
-    let routed = count.terms.iter().any(|term| term.name == Part::Router.name() && term.forward > Flops::ZERO);
-    routed.then(|| Reason {
-        code: "routed-experts",
-        text: "each position goes through as many experts as the router chooses, as in transformers; a trainer that gives experts a \
-               capacity drops or pads positions"
-            .to_owned(),
-        training_low: None,
-        training_high: None,
-    })
-}
-
-/// The same positions in sequences of one, in as many passes.
-fn shortest(job: &Job) -> Option<Job> {
-    let data = job.dataset();
-    let sequences = data.sequences.checked_mul(data.lengths.longest())?;
-    let lengths = Lengths::uniform(1, data.lengths.tokens())?;
-    Some(Job::new(Dataset { lengths, batching: Batching::Padded, sequences, seq_len: None, ..*data }))
-}
-
-/// The same positions in sequences of `length`.
-fn longest(job: &Job, length: u64) -> Option<Job> {
-    let data = job.dataset();
-    let lengths = Lengths::uniform(length, data.lengths.tokens().div_ceil(length.max(1)))?;
-    Some(Job::new(Dataset { lengths, batching: Batching::Padded, seq_len: None, ..*data }))
-}
-
-/// Where each length is known, how they come together is not.
-fn arrangement(job: &Job) -> Option<Variant> {
-    let data = job.dataset();
-    match data.batching {
-        Batching::Padded if data.sequences > 1 && data.lengths.runs().len() > 1 => Some(Variant {
-            code: "padding-order",
-            text: "a Trainer shuffles: low is without any padding, high the order that pads most".to_owned(),
-            jobs: vec![
-                Job::new(Dataset { batching: Batching::PaddingFree, ..data.clone() }),
-                Job::new(Dataset { lengths: data.as_cut().spread(data.sequences), seq_len: None, ..*data }),
-            ],
-        }),
-        Batching::Packed => Some(Variant {
-            code: "packed-attention",
-            text: "positions attend over their whole row; a trainer that keeps packed sequences apart computes less"
-                .to_owned(),
-            jobs: apart(job).into_iter().collect(),
-        }),
-        Batching::PaddingFree if data.sequences > 1 => Some(Variant {
-            code: "attention-over-rows",
-            text: "sequences attend to themselves alone; eager and sdpa compute the matrix of the whole row".to_owned(),
-            jobs: vec![Job::new(Dataset {
-                lengths: data.rows()?,
-                batching: Batching::Padded,
-                sequences: 1,
-                seq_len: None,
-                ..*data
-            })],
-        }),
-        Batching::Padded | Batching::PaddingFree => None,
-    }
-}
-
-/// Packed sequences that attend to themselves alone, in as many passes.
-fn apart(job: &Job) -> Option<Job> {
-    let data = job.dataset();
-    let lengths = data.lengths.halved(data.seq_len)?;
-    let sequences = lengths.sequences().div_ceil(job.micro_batches().max(1));
-    Some(Job::new(Dataset { lengths, batching: Batching::PaddingFree, sequences, seq_len: None, ..*data }))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use flopsmeter_core::plan::{Batching, Beside, Dataset, Job, Knowledge, Known, Lengths};
+use flopsmeter_core::plan::{Batching, Beside, Dataset, Images, Job, Knowledge, Known, Lengths};
 use serde::Serialize;
 
 use super::model::Model;
@@ -99,7 +99,8 @@ impl Data {
             BatchingChoice::PaddingFree => Batching::PaddingFree,
         };
         let job = Job::new(Dataset { lengths, batching, sequences, seq_len, epochs: arguments.epochs });
-        let known = Known { lengths: knowledge, micro_batch: arguments.sequences.is_some() };
+        let known =
+            Known { lengths: knowledge, micro_batch: arguments.sequences.is_some(), images: images(arguments, model) };
         let beside = beside(arguments, model, settled, seq_len, &mut defaults)?;
         Ok(Self { size: size(&job, &beside, arguments), job, beside, known, defaults })
     }
@@ -201,6 +202,15 @@ fn knowledge(arguments: &PlanArguments, model: Option<&Model>) -> Knowledge {
         (None, _) => Knowledge::Each,
         (Some(_), Some(_)) => Knowledge::Longest,
         (Some(_), None) => Knowledge::Nothing { positions: model.and_then(|model| model.positions) },
+    }
+}
+
+/// What a text model sees of images where nobody says: the count is of text alone, and says so.
+fn images(arguments: &PlanArguments, model: Option<&Model>) -> Images {
+    match model.filter(|model| model.sees() && arguments.images.is_none()) {
+        None => Images::Told,
+        Some(model) if model.sees_any_size() => Images::UntoldOfAnySize,
+        Some(_) => Images::Untold,
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::facts::AdapterKind;
 use crate::flops::Network;
 use crate::method::{Method, Targets, TrainingOptions};
-use crate::plan::{Knowledge, Known, Range};
+use crate::plan::{Images, Knowledge, Known, Range};
 use crate::shape::Shape;
 
 fn cost(method: &Method) -> Cost {
@@ -119,7 +119,7 @@ proptest! {
     fn the_range_holds_every_order_of_the_data(job in jobs(), shuffled in any::<proptest::sample::Index>()) {
         let cost = cost(&Method::full());
         let count = job.count(&Passes::new(&cost));
-        let range = Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch: true });
+        let range = Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch: true, images: Images::Told });
         prop_assert!(range.low <= range.best && range.best <= range.high);
         let mut lengths: Vec<u64> =
             job.dataset().lengths.runs().iter().flat_map(|run| std::iter::repeat_n(run.length, run.count.try_into().unwrap())).collect();
@@ -148,7 +148,9 @@ fn unknown_lengths_reach_from_one_position_to_the_models() {
     let cost = cost(&Method::full());
     let job = job(&[64, 64], Batching::Padded, 1, None, 1);
     let count = job.count(&Passes::new(&cost));
-    let range = |lengths| Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths, micro_batch: false });
+    let range = |lengths| {
+        Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths, micro_batch: false, images: Images::Told })
+    };
     let nothing = range(Knowledge::Nothing { positions: Some(128) });
     let one = Passes::new(&cost).pass(1, 128).training();
     assert_eq!(nothing.high, one);
@@ -164,10 +166,134 @@ fn adapters_that_build_weights_in_each_pass_cost_less_in_larger_micro_batches() 
     let cost = cost(&dora());
     let job = job(&[8, 8, 8], Batching::Padded, 1, None, 2);
     let count = job.count(&Passes::new(&cost));
-    let range =
-        |micro_batch| Range::of_job(&job, &Passes::new(&cost), &count, Known { lengths: Knowledge::Each, micro_batch });
+    let range = |micro_batch| {
+        Range::of_job(
+            &job,
+            &Passes::new(&cost),
+            &count,
+            Known { lengths: Knowledge::Each, micro_batch, images: Images::Told },
+        )
+    };
     let reason = range(false).reasons.into_iter().find(|reason| reason.code == "micro-batch-size").unwrap();
     assert_eq!(reason.training_low, Some(Passes::new(&cost).pass(3, 8).times(2).training()));
     assert!(range(true).reasons.iter().all(|reason| reason.code != "micro-batch-size"));
     assert!(range(false).low < range(true).low);
+}
+
+fn range_of(cost: &Cost, job: &Job, beside: Beside, known: Known) -> (Range, Flops) {
+    let passes = Passes::new(cost).with(beside);
+    let count = job.count(&passes);
+    (Range::of_job(job, &passes, &count, known), count.training())
+}
+
+fn bounds(range: &Range, code: &str) -> (Option<Flops>, Option<Flops>) {
+    let reason = range.reasons.iter().find(|reason| reason.code == code).unwrap_or_else(|| panic!("no {code}"));
+    (reason.training_low, reason.training_high)
+}
+
+const KNOWN: Known = Known { lengths: Knowledge::Each, micro_batch: true, images: Images::Told };
+
+/// Four experts of eight channels that are widened to ten.
+fn mixture(chosen: u64, method: &Method) -> Cost {
+    let config = serde_json::json!({
+        "model_type": "mixtral", "vocab_size": 97, "hidden_size": 8, "intermediate_size": 10, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": false, "num_local_experts": 4,
+        "num_experts_per_tok": chosen,
+    });
+    let shape = Shape::from_config(&config).unwrap();
+    Network::from_method(&shape, method, &TrainingOptions::default()).unwrap().cost()
+}
+
+#[test]
+fn routed_experts_lie_between_none_and_twice_the_rows_but_no_more_than_there_are() {
+    let job = job(&[6, 6], Batching::Padded, 2, None, 3);
+    for (chosen, more) in [(1, 1), (2, 2), (3, 1), (4, 0)] {
+        let (range, best) = range_of(&mixture(chosen, &Method::full()), &job, Beside::default(), KNOWN);
+        // Forward and twice as much backward of gate, up and down, for each of 36 positions.
+        let each = 3 * 2 * 36 * 3 * 8 * 10;
+        let routed = u128::from(chosen) * each;
+        let high = (more > 0).then(|| best + Flops(more * each));
+        assert_eq!(bounds(&range, "routed-experts"), (Some(Flops(best.0 - routed)), high), "{chosen} of 4");
+        assert!(range.low <= Flops(best.0 - routed) && range.high >= high.unwrap_or(best), "{chosen} of 4");
+    }
+}
+
+#[test]
+fn what_pairs_on_a_stack_of_experts_build_once_in_a_pass_is_never_dropped() {
+    let method = Method::Lora {
+        kind: AdapterKind::Lora,
+        rank: 2,
+        rank_pattern: Vec::new(),
+        targets: Targets::AllLinear,
+        layers_to_transform: Vec::new(),
+        modules_to_save: Vec::new(),
+    };
+    let cost = mixture(2, &method);
+    let job = |micro_batch| job(&[6, 6], Batching::Padded, micro_batch, None, 1);
+    let once = Passes::new(&cost).done_once(6).training();
+    assert!(once > Flops::ZERO, "each pass builds the weights of all experts");
+    let (together, one_pass) = range_of(&cost, &job(2), Beside::default(), KNOWN);
+    let (apart, two_passes) = range_of(&cost, &job(1), Beside::default(), KNOWN);
+    assert_eq!(two_passes, one_pass + once);
+    let dropped = |range: &Range, best: Flops| best.0 - bounds(range, "routed-experts").0.unwrap().0;
+    assert_eq!(dropped(&together, one_pass), dropped(&apart, two_passes), "the same positions, however they are fed");
+    assert!(apart.low.0 >= 2 * once.0);
+}
+
+/// A decoder that asks a text of an encoder.
+fn translator() -> Cost {
+    let config = serde_json::json!({
+        "model_type": "t5", "vocab_size": 96, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
+        "architectures": ["T5ForConditionalGeneration"]
+    });
+    let shape = Shape::from_config(&config).unwrap();
+    Network::from_method(&shape, &Method::full(), &TrainingOptions::default()).unwrap().cost()
+}
+
+#[test]
+fn unknown_lengths_are_bounded_below_where_sequences_bring_more() {
+    let cost = translator();
+    let beside = Beside { decoder_length: 5, ..Beside::default() };
+    let job = job(&[64, 64], Batching::Padded, 2, None, 1);
+    let of = |lengths| range_of(&cost, &job, beside, Known { lengths, ..KNOWN });
+    let (longest, best) = of(Knowledge::Longest);
+    let pass = |sequences, length, beside| Passes::new(&cost).with(beside).pass(sequences, length).training().0;
+    // The encoder's text one by one; the decoder's as often as there are sequences at least.
+    let least = pass(128, 1, Beside::default()) + pass(2, 64, beside) - pass(2, 64, Beside::default());
+    assert_eq!(bounds(&longest, "sequence-lengths"), (Some(Flops(least)), None));
+    // Sequences of 32 bring twice as many decoder positions, and none of them brings fewer.
+    assert!(longest.low.0 <= least && least < best.0 && least < pass(4, 32, beside));
+    let (nothing, _) = of(Knowledge::Nothing { positions: Some(128) });
+    let fewest = pass(128, 1, Beside::default()) + pass(1, 128, beside) - pass(1, 128, Beside::default());
+    let most = pass(1, 128, Beside::default()) + pass(2, 64, beside) - pass(2, 64, Beside::default());
+    assert_eq!(bounds(&nothing, "sequence-lengths"), (Some(Flops(fewest)), Some(Flops(most))));
+    let (open, _) = of(Knowledge::Nothing { positions: None });
+    assert_eq!(bounds(&open, "sequence-lengths"), (Some(Flops(pass(128, 1, Beside::default()))), None));
+}
+
+#[test]
+fn images_that_nobody_told_of_are_bounded_by_one_each_where_their_size_is_known() {
+    let config = serde_json::json!({
+        "model_type": "llava", "image_token_index": 3, "vision_feature_layer": -1,
+        "vision_config": {
+            "model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 16, "patch_size": 8, "projection_dim": 16,
+        },
+        "text_config": {
+            "model_type": "llama", "vocab_size": 97, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false,
+        },
+    });
+    let shape = Shape::from_config(&config).unwrap();
+    let cost = Network::from_method(&shape, &Method::full(), &TrainingOptions::default()).unwrap().cost();
+    let job = job(&[9, 9], Batching::Padded, 1, None, 1);
+    let (range, best) = range_of(&cost, &job, Beside::default(), Known { images: Images::Untold, ..KNOWN });
+    let seen = job.count(&Passes::new(&cost).with(Beside { images: 1, ..Beside::default() })).training();
+    assert!(seen > best);
+    assert_eq!(bounds(&range, "images-not-told"), (None, Some(seen)));
+    assert_eq!(range.high, seen);
+    let (range, _) = range_of(&cost, &job, Beside::default(), Known { images: Images::UntoldOfAnySize, ..KNOWN });
+    assert_eq!(bounds(&range, "images-not-told"), (None, None));
+    let (range, _) = range_of(&cost, &job, Beside::default(), KNOWN);
+    assert!(range.reasons.iter().all(|reason| reason.code != "images-not-told"));
 }

@@ -72,7 +72,8 @@ impl Shared {
     pub(crate) fn gated(module: &str, inner: u64) -> Self {
         let name = |projection: &str| Cow::Owned(format!("{module}.{projection}"));
         let widening = Widening::Gated { gate: name("gate_proj"), up: name("up_proj") };
-        let feed_forward = FeedForward { inner, widening, down: name("down_proj"), bias: false, part: Part::Experts };
+        let feed_forward =
+            FeedForward { inner, widening, down: name("down_proj"), bias: false, part: Part::SharedExperts };
         Self { feed_forward, gate: None, first: false }
     }
 
@@ -80,7 +81,7 @@ impl Shared {
     pub(crate) fn plain(module: &str, inner: u64, bias: bool) -> Self {
         let name = |projection: &str| Cow::Owned(format!("{module}.{projection}"));
         let widening = Widening::Plain { up: name("up_proj") };
-        let feed_forward = FeedForward { inner, widening, down: name("down_proj"), bias, part: Part::Experts };
+        let feed_forward = FeedForward { inner, widening, down: name("down_proj"), bias, part: Part::SharedExperts };
         Self { feed_forward, gate: None, first: false }
     }
 
@@ -88,7 +89,7 @@ impl Shared {
     pub(crate) const fn fused(both: &'static str, down: &'static str, inner: u64) -> Self {
         let widening = Widening::Fused { name: Cow::Borrowed(both) };
         let down = Cow::Borrowed(down);
-        let feed_forward = FeedForward { inner, widening, down, bias: false, part: Part::Experts };
+        let feed_forward = FeedForward { inner, widening, down, bias: false, part: Part::SharedExperts };
         Self { feed_forward, gate: None, first: false }
     }
 
@@ -133,13 +134,13 @@ impl Experts {
         let mut entered = if self.router.weights_input { block.multiply(input, weights) } else { input };
         let mut width = hidden;
         if let Some(latent) = self.latent {
-            entered = block.linear(latent.enter, (hidden, latent.width), latent.bias, Part::Experts, entered);
+            entered = block.linear(latent.enter, (hidden, latent.width), latent.bias, Part::SharedExperts, entered);
             width = latent.width;
         }
         let narrow = self.each(block, width, entered);
         let mut output = if self.router.weights_input { narrow } else { block.multiply(narrow, weights) };
         if let Some(latent) = self.latent {
-            output = block.linear(latent.leave, (latent.width, hidden), latent.bias, Part::Experts, output);
+            output = block.linear(latent.leave, (latent.width, hidden), latent.bias, Part::SharedExperts, output);
         }
         output
     }
