@@ -6,6 +6,7 @@
 mod completeness;
 mod model;
 mod phase;
+mod segments;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -15,20 +16,24 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::ceiling::CeilingMeter;
 use crate::facts::{HookMessage, Progress};
 use crate::ledger::body::Body;
 use crate::lineage::BaseReference;
 use crate::run::{
     Alert, Ceiling, Exit, Finding, Gap, ModelSummary, RUN_SCHEMA, RunFlops, RunState, RunSummary, RunTokens,
 };
-use crate::unit::{Flops, Joules};
+use crate::unit::Flops;
 
-use completeness::{is_hole, missing_ranks};
+use completeness::{Spoken, is_hole, missing_ranks};
 use model::CountedModel;
 use phase::PhaseTotals;
+use segments::Segments;
 
-/// A hook's connection within a segment.
+/// What is told once where processes outlive a segment.
+const LEFT_RUNNING: &str =
+    "processes of the job outlived it: what they did after its end is in no figure; let the job wait for them";
+
+/// A hook's connection within a segment (counted from 1, in the order of opening).
 type ConnectionKey = (usize, u32);
 
 /// The run so far.
@@ -41,8 +46,7 @@ pub struct Tally {
     started: Option<DateTime<Utc>>,
     ended: Option<DateTime<Utc>>,
     exit: Option<Exit>,
-    segments: usize,
-    open_segments: usize,
+    segments: Segments,
     models: BTreeMap<(ConnectionKey, u32), CountedModel>,
     connections: BTreeMap<ConnectionKey, Connection>,
     phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
@@ -51,8 +55,6 @@ pub struct Tally {
     holes: bool,
     /// Processes of the job outlived it.
     left_running: bool,
-    /// Start and devices of each segment.
-    ceilings: Vec<(DateTime<Utc>, CeilingMeter)>,
     findings: Vec<Finding>,
     alerts: Vec<Alert>,
 }
@@ -84,64 +86,41 @@ impl Tally {
                 self.command.clone_from(&opened.command);
                 self.started.get_or_insert(at);
             }
-            Body::SegmentOpened(_) => {
-                self.segments += 1;
-                self.open_segments += 1;
-                let mut ceiling = CeilingMeter::new(Vec::new());
-                ceiling.hold(at, at);
-                self.ceilings.push((at, ceiling));
-            }
+            Body::SegmentOpened(opened) => self.segments.open(at, opened.segment),
             Body::BaseBound(bound) => self.base = Some(bound.base.clone()),
             Body::DevicesSeen(seen) => {
-                if let Some((_, ceiling)) = self.ceilings.last_mut() {
+                if let Some(ceiling) = self.segments.latest() {
                     ceiling.announce(seen.devices.clone());
                 }
             }
             Body::Samples(batch) => {
-                if let Some((_, ceiling)) = self.ceilings.last_mut() {
+                if let Some(ceiling) = self.segments.latest() {
                     for sample in &batch.samples {
                         ceiling.add(sample);
                     }
                 }
             }
-            Body::Hook(hook) => self.hear((self.segments, hook.connection), &hook.message),
+            Body::Hook(hook) => self.hear((self.segments.opened(), hook.connection), &hook.message),
             Body::HookLost(lost) => {
                 // A connection that was refused has said nothing; what it would have said is missing all the same.
                 self.holes = true;
-                if let Some(connection) = self.connections.get_mut(&(self.segments, lost.connection)) {
+                if let Some(connection) = self.connections.get_mut(&(self.segments.opened(), lost.connection)) {
                     connection.lost = true;
                 }
             }
             Body::Finding(finding) => self.find(&finding.code, &finding.text),
             Body::Alert(alert) => self.alerts.push(alert.clone()),
             Body::SegmentClosed(closed) => {
-                self.open_segments = self.open_segments.saturating_sub(1);
+                self.segments.close(closed);
                 self.exit = closed.exit;
-                self.ended = Some(closed.ended);
-                self.left_running |= closed.left_running;
-                self.look_back();
-                if let Some((started, ceiling)) = self.ceilings.last_mut() {
-                    ceiling.hold(*started, closed.ended);
+                // Nodes end in any order, and the job with the last of them.
+                self.ended = self.ended.max(Some(closed.ended));
+                if closed.left_running {
+                    self.left_running = true;
+                    self.find("left-running", LEFT_RUNNING);
                 }
             }
             _ => {}
-        }
-    }
-
-    /// What can be said of a segment only when it has ended.
-    fn look_back(&mut self) {
-        if self.left_running {
-            let text = "processes of the job outlived it: what they did after its end is in no figure; let the job wait for them";
-            self.find("left-running", text);
-        }
-        let missing = missing_ranks(&self.connections.values());
-        if missing > 0 {
-            self.holes = true;
-            let text = format!(
-                "{missing} ranks of the launcher told nothing to this meter, so their operations are missing: install the Python \
-                 package for each of them; ranks on other nodes are metered there"
-            );
-            self.find("ranks-missing", &text);
         }
     }
 
@@ -225,41 +204,54 @@ impl Tally {
         Some(flops)
     }
 
-    /// Whether everything that was fed was counted and every hook that ended said so.
+    /// Whether everything that was fed was counted and every hook that ended said so. Which node began or ended first does not
+    /// matter; a rank is missing when all segments that were opened have ended and none of them heard it.
     pub fn is_complete(&self) -> bool {
-        let cut = |connection: &Connection| connection.lost || (self.open_segments == 0 && !connection.ended);
+        let cut = |(key, connection): (&ConnectionKey, &Connection)| {
+            connection.lost || (!connection.ended && self.segments.has_ended(key.0))
+        };
         !self.models.is_empty()
             && self.uncounted_passes == 0
             && !self.holes
             && self.models.values().all(CountedModel::is_whole)
-            && !self.connections.values().any(cut)
+            && !self.connections.iter().any(cut)
+            && self.ranks_missing() == 0
+    }
+
+    /// Ranks that never spoke; none while a segment is open, for they may yet.
+    fn ranks_missing(&self) -> u64 {
+        let spoken = self.connections.iter().map(|(key, connection)| Spoken {
+            segment: key.0,
+            rank: connection.rank,
+            world_size: connection.world_size,
+        });
+        if self.segments.any_open() { 0 } else { missing_ranks(spoken) }
+    }
+
+    /// What was found, and what can be said only of all segments together.
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        let missing = self.ranks_missing();
+        if missing > 0 {
+            let text = format!(
+                "{missing} ranks of the launcher told nothing to this meter, so their operations are missing: install the Python \
+                 package for each of them; ranks on other nodes are metered there"
+            );
+            findings.push(Finding { code: "ranks-missing".to_owned(), text });
+        }
+        findings
     }
 
     /// What the hardware could have done at most, so far.
     pub fn ceiling(&self) -> Ceiling {
-        let mut parts = self.ceilings.iter().map(|(_, ceiling)| ceiling.ceiling());
-        let Some(first) = parts.next() else { return Ceiling::default() };
-        let mut ceiling = parts.fold(first, |mut sum, part| {
-            sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
-            sum.complete &= part.complete;
-            if sum.layer != part.layer {
-                sum.layer = Some("mixed".to_owned());
-            }
-            sum.devices.extend(part.devices);
-            sum
-        });
+        let mut ceiling = self.segments.ceiling();
         ceiling.complete &= !self.left_running;
         ceiling
     }
 
     /// Gaps of all devices so far.
     pub fn gaps(&self) -> Vec<Gap> {
-        self.ceilings.iter().flat_map(|(_, ceiling)| ceiling.gaps()).collect()
-    }
-
-    fn energy(&self) -> Option<Joules> {
-        let parts: Option<Vec<Joules>> = self.ceilings.iter().map(|(_, ceiling)| ceiling.energy()).collect();
-        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())
+        self.segments.gaps()
     }
 
     /// The summary so far, without an assessment.
@@ -274,9 +266,9 @@ impl Tally {
             schema: RUN_SCHEMA.to_owned(),
             run: self.run.clone(),
             modification: self.modification.clone(),
-            state: if self.open_segments > 0 || self.ended.is_none() { RunState::Open } else { RunState::Closed },
+            state: if self.segments.any_open() || self.ended.is_none() { RunState::Open } else { RunState::Closed },
             started: self.started.unwrap_or_default(),
-            ended: self.ended.filter(|_| self.open_segments == 0),
+            ended: self.ended.filter(|_| !self.segments.any_open()),
             command: self.command.clone(),
             exit: self.exit,
             flops: self.flops(),
@@ -285,9 +277,9 @@ impl Tally {
             phases: self.phases.iter().map(|(phase, totals)| totals.summary(*phase)).collect(),
             models,
             ceiling: self.ceiling(),
-            energy_joules: self.energy(),
+            energy_joules: self.segments.energy(),
             gaps: self.gaps(),
-            findings: self.findings.clone(),
+            findings: self.findings(),
             alerts: self.alerts.clone(),
             assessment: None,
         }

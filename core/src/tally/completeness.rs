@@ -1,8 +1,6 @@
 //! What makes a count a lower bound.
 
-use std::collections::BTreeSet;
-
-use super::Connection;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Findings that say that operations may be missing from the count. A hook's own findings do unless they are known not to: a
 /// code of a later version counts as a hole until this one learns otherwise.
@@ -22,13 +20,28 @@ pub(super) fn is_hole(code: &str) -> bool {
     !HARMLESS.contains(&code)
 }
 
+/// A rank that a segment has heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spoken {
+    pub(super) segment: usize,
+    pub(super) rank: u32,
+    pub(super) world_size: u32,
+}
+
 /// Ranks of a launcher of which no process has spoken, over all world sizes that were told.
-pub(super) fn missing_ranks<'a>(connections: &(impl Iterator<Item = &'a Connection> + Clone)) -> u64 {
-    let sizes: BTreeSet<u32> = connections.clone().map(|connection| connection.world_size).collect();
-    let missing = |size: u32| {
-        let ranks = connections.clone().filter(|connection| connection.world_size == size);
-        let seen: BTreeSet<u32> = ranks.map(|connection| connection.rank).collect();
-        u64::from(size).saturating_sub(u64::try_from(seen.len()).unwrap_or(u64::MAX))
+///
+/// The ranks of one launch may speak on several nodes, each in a segment of its own. A rank that spoke in several segments was
+/// launched as often (a resumed job), and so was every other rank of its world.
+pub(super) fn missing_ranks(spoken: impl Iterator<Item = Spoken>) -> u64 {
+    let mut worlds: BTreeMap<u32, BTreeMap<u32, BTreeSet<usize>>> = BTreeMap::new();
+    for Spoken { segment, rank, world_size } in spoken {
+        worlds.entry(world_size).or_default().entry(rank).or_default().insert(segment);
+    }
+    let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let missing = |(size, ranks): (&u32, &BTreeMap<u32, BTreeSet<usize>>)| {
+        let launches = ranks.values().map(BTreeSet::len).max().map_or(0, wide);
+        let heard: u64 = ranks.values().map(|segments| wide(segments.len())).sum();
+        u64::from(*size).saturating_mul(launches).saturating_sub(heard)
     };
-    sizes.into_iter().map(missing).sum()
+    worlds.iter().map(missing).fold(0, u64::saturating_add)
 }

@@ -143,3 +143,83 @@ fn a_run_nobody_hooked_has_no_count() {
     assert_eq!((summary.flops, summary.complete), (None, false));
     assert!(!summary.ceiling.complete);
 }
+
+/// One rank of a world on a node of its own: all its entries, from the opening of its segment to its end.
+fn node(segment: u32, rank: u32, world_size: u32, ended: i64) -> Vec<Body> {
+    let process = Process { pid: 1, host: format!("node-{segment}"), rank, local_rank: 0, world_size };
+    let said =
+        [HookMessage::Hello { protocol: 1, process }, model(), fed(Phase::Training, true, 1), HookMessage::Goodbye];
+    let opened = Body::SegmentOpened(SegmentOpened { segment, ..SegmentOpened::default() });
+    let closed = SegmentClosed {
+        segment,
+        ended: at(ended),
+        exit: Some(Exit::Code(0)),
+        cpu_time_nanoseconds: 1,
+        left_running: false,
+    };
+    let said = said.into_iter().map(|message| hook(0, message));
+    [opened].into_iter().chain(said).chain([Body::SegmentClosed(closed)]).collect()
+}
+
+fn whole(bodies: impl IntoIterator<Item = Body>) -> Tally {
+    let mut tally = Tally::new();
+    tally.add(at(0), &Body::RunOpened(RunOpened::default()));
+    for body in bodies {
+        tally.add(at(0), &body);
+    }
+    tally
+}
+
+fn misses_ranks(tally: &Tally) -> bool {
+    tally.summary().findings.iter().any(|finding| finding.code == "ranks-missing")
+}
+
+#[test]
+fn the_order_in_which_nodes_begin_and_end_does_not_matter() {
+    let parts = |mut bodies: Vec<Body>| (bodies.pop().unwrap(), bodies);
+    let ((a_ends, a), (b_ends, b)) = (parts(node(0, 0, 2, 5)), parts(node(1, 1, 2, 9)));
+    let orders = [
+        [a.clone(), vec![a_ends.clone()], b.clone(), vec![b_ends.clone()]],
+        [b.clone(), vec![b_ends.clone()], a.clone(), vec![a_ends.clone()]],
+        [a.clone(), b.clone(), vec![a_ends.clone()], vec![b_ends.clone()]],
+        [b, a, vec![a_ends], vec![b_ends]],
+    ];
+    let summaries: Vec<_> = orders.map(|order| whole(order.into_iter().flatten()).summary()).into();
+    for summary in &summaries {
+        assert!(summary.complete, "{:?}", summary.findings);
+        assert!(summary.findings.is_empty(), "{:?}", summary.findings);
+        assert_eq!((summary.state, summary.ended), (RunState::Closed, Some(at(9))));
+        assert_eq!(summary.flops, summaries[0].flops);
+    }
+}
+
+#[test]
+fn a_rank_that_really_is_missing_leaves_the_count_incomplete() {
+    let one = whole(node(0, 0, 2, 5));
+    assert!(!one.is_complete() && misses_ranks(&one), "one of two nodes");
+    let two_of_three = whole(node(0, 0, 3, 5).into_iter().chain(node(1, 2, 3, 9)));
+    assert!(!two_of_three.is_complete() && misses_ranks(&two_of_three));
+    let twice_the_same = whole(node(0, 0, 2, 5).into_iter().chain(node(1, 0, 2, 9)));
+    assert!(!twice_the_same.is_complete() && misses_ranks(&twice_the_same), "one rank, resumed, is no other rank");
+    let first_without = node(0, 0, 2, 3).into_iter().chain(node(1, 0, 2, 5)).chain(node(2, 1, 2, 9));
+    let first_without = whole(first_without);
+    assert!(
+        !first_without.is_complete() && misses_ranks(&first_without),
+        "the other rank spoke after the resume alone"
+    );
+    let resumed = [(0, 0, 3), (1, 1, 4), (2, 0, 8), (3, 1, 9)];
+    let resumed = whole(resumed.into_iter().flat_map(|(segment, rank, ended)| node(segment, rank, 2, ended)));
+    assert!(resumed.is_complete() && !misses_ranks(&resumed));
+}
+
+#[test]
+fn a_node_that_ended_without_a_goodbye_is_cut_while_others_go_on() {
+    let mut a = node(0, 0, 2, 5);
+    a.retain(|body| !matches!(body, Body::Hook(Hook { message: HookMessage::Goodbye, .. })));
+    let a_ends = a.pop().unwrap();
+    let mut b = node(1, 1, 2, 9);
+    b.pop();
+    let both = whole(a.into_iter().chain(b).chain([a_ends]));
+    assert!(!both.is_complete());
+    assert!(!misses_ranks(&both), "ranks may yet speak while a segment is open");
+}

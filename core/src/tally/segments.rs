@@ -1,0 +1,81 @@
+//! The segments of a run: which of them are open, and what their hardware could have done.
+
+use chrono::{DateTime, Utc};
+
+use crate::ceiling::CeilingMeter;
+use crate::ledger::body::SegmentClosed;
+use crate::run::{Ceiling, Gap};
+use crate::unit::Joules;
+
+/// All segments that were opened, in that order: one process lifetime on one node each.
+#[derive(Debug, Default)]
+pub(super) struct Segments(Vec<Segment>);
+
+#[derive(Debug)]
+struct Segment {
+    /// As its entries call it; a node may open several of one number.
+    number: u32,
+    started: DateTime<Utc>,
+    ceiling: CeilingMeter,
+    is_open: bool,
+}
+
+impl Segments {
+    pub(super) fn open(&mut self, at: DateTime<Utc>, number: u32) {
+        let mut ceiling = CeilingMeter::new(Vec::new());
+        ceiling.hold(at, at);
+        self.0.push(Segment { number, started: at, ceiling, is_open: true });
+    }
+
+    /// Nodes end in any order: the segment that is meant is told by its number.
+    pub(super) fn close(&mut self, closed: &SegmentClosed) {
+        let is_meant = |segment: &&mut Segment| segment.is_open && segment.number == closed.segment;
+        let Some(segment) = self.0.iter_mut().rev().find(is_meant) else { return };
+        segment.is_open = false;
+        segment.ceiling.hold(segment.started, closed.ended);
+    }
+
+    /// How many were opened, which is the number of the latest when counted from 1.
+    pub(super) const fn opened(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn any_open(&self) -> bool {
+        self.0.iter().any(|segment| segment.is_open)
+    }
+
+    /// Whether the segment of this number, counted from 1 in the order of opening, has ended.
+    pub(super) fn has_ended(&self, opened: usize) -> bool {
+        let segment = opened.checked_sub(1).and_then(|index| self.0.get(index));
+        segment.is_none_or(|segment| !segment.is_open)
+    }
+
+    /// The hardware that entries without a segment of their own are of.
+    pub(super) fn latest(&mut self) -> Option<&mut CeilingMeter> {
+        self.0.last_mut().map(|segment| &mut segment.ceiling)
+    }
+
+    /// What the hardware of all could have done at most.
+    pub(super) fn ceiling(&self) -> Ceiling {
+        let mut parts = self.0.iter().map(|segment| segment.ceiling.ceiling());
+        let Some(first) = parts.next() else { return Ceiling::default() };
+        parts.fold(first, |mut sum, part| {
+            sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
+            sum.complete &= part.complete;
+            if sum.layer != part.layer {
+                sum.layer = Some("mixed".to_owned());
+            }
+            sum.devices.extend(part.devices);
+            sum
+        })
+    }
+
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        self.0.iter().flat_map(|segment| segment.ceiling.gaps()).collect()
+    }
+
+    pub(super) fn energy(&self) -> Option<Joules> {
+        let parts: Option<Vec<Joules>> = self.0.iter().map(|segment| segment.ceiling.energy()).collect();
+        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())
+    }
+}
