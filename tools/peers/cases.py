@@ -52,6 +52,13 @@ class Case:
         return self.sequences * self.length
 
     @property
+    def images(self) -> int:
+        """Images beside the text of each sequence; of one that is cut into tiles, the tiles. None where the image is the sequence."""
+        if self.kind != "vlm":
+            return 0
+        return int(self.run.get("tiles") or self.run.get("images") or 1)
+
+    @property
     def training(self) -> int:
         """Model operations: forward and backward, without recomputation."""
         return int(self.run["forward"]) + int(self.run["backward"])
@@ -112,8 +119,10 @@ class Case:
         line = ["--sequences", str(self.sequences), "--seq-len", str(self.length), "--method", run["method"]]
         if self.decoder_length:
             line += ["--decoder-len", str(self.decoder_length)]
-        if self.kind == "vlm":
-            line += ["--images", "1"]
+        if self.images:
+            line += ["--images", str(self.images)]
+        if run.get("image_grid") is not None:
+            line += ["--image-grid", ",".join(map(str, run["image_grid"]))]
         if run.get("r") is not None:
             line += ["--lora-r", str(run["r"])]
         if run.get("targets") is not None:
@@ -162,7 +171,7 @@ def read_families(path: Path) -> list[Case]:
     return [
         Case(
             model=name,
-            kind="vlm" if row.get("images") else "causal",
+            kind="vlm" if row.get("images") and "vision_config" in fixture["configs"][name]["config"] else "causal",
             config=fixture["configs"][name]["config"],
             base_parameters=row["parameters_total"],
             trainable_parameters=row["trainable"],
