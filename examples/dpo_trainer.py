@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
 
     set_seed(11)
-    tokenizer = tiny_model.train_tokenizer()
+    tokenizer = tiny_model.train_tokenizer(tiny_model.sentences())
     model = tiny_model.build_model(tokenizer)
     adapters = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     reference = None

@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
 
     set_seed(11)
-    tokenizer = tiny_model.train_tokenizer()
+    tokenizer = tiny_model.train_tokenizer(tiny_model.sentences())
     prompts = [" ".join(sentence.split()[:5]) for sentence in tiny_model.sentences()]
     trainer = GRPOTrainer(
         model=tiny_model.build_model(tokenizer),

@@ -8,56 +8,13 @@ The model has random weights and the tokenizer is trained on the spot, so that n
 """
 
 import argparse
-import os
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
+import tiny_model
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    DataCollatorForLanguageModeling,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments, set_seed
 
-TEXT = Path(__file__).parent / "data" / "notebook.txt"
 SEED = 11
-LONGEST = 160
-
-
-def train_tokenizer(text: str) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1024, special_tokens=["<pad>", "<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(text.splitlines(), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
-
-
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        max_position_embeddings=LONGEST,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        attn_implementation="eager",
-    )
-    return LlamaForCausalLM(config)
 
 
 def main() -> None:
@@ -69,13 +26,13 @@ def main() -> None:
     options = parser.parse_args()
 
     set_seed(SEED)
-    text = TEXT.read_text(encoding="utf-8")
-    tokenizer = train_tokenizer(text)
+    text = tiny_model.TEXT.read_text(encoding="utf-8")
+    tokenizer = tiny_model.train_tokenizer(text.splitlines())
     paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
-    rows = [tokenizer(paragraph, truncation=True, max_length=LONGEST) for paragraph in paragraphs]
+    rows = [tokenizer(paragraph, truncation=True, max_length=tiny_model.LONGEST) for paragraph in paragraphs]
     held_out, training = rows[:8], rows[8:]
 
-    model = build_model(tokenizer)
+    model = tiny_model.build_model(tokenizer, width=256, layers=6)
     if options.method == "lora":
         model = get_peft_model(
             model, LoraConfig(r=16, lora_alpha=32, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")

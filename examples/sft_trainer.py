@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
 
     set_seed(11)
-    tokenizer = tiny_model.train_tokenizer()
+    tokenizer = tiny_model.train_tokenizer(tiny_model.sentences())
     trainer = SFTTrainer(
         model=tiny_model.build_model(tokenizer),
         args=SFTConfig(
