@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use flopsmeter_core::flops::Network;
 use flopsmeter_core::method::{Method, MethodProblem, TrainingOptions};
-use flopsmeter_core::shape::{Quantity, Shape, Stream};
+use flopsmeter_core::shape::{Quantity, Shape, Stream, read_json};
 use serde_json::Value;
 
 use crate::args::PlanArguments;
@@ -50,7 +50,7 @@ fn read_config(path: &Path) -> anyhow::Result<Model> {
     let next_step = "name a config.json, or the folder it is in, with --config";
     let text = input::configuration(&file, "model configuration", next_step)?;
     let not_json = || format!("{} is no JSON; name a config.json of the Hugging Face form", file.display());
-    let config: Value = serde_json::from_str(&text).with_context(not_json)?;
+    let config: Value = read_json(&text).with_context(not_json)?;
     let shape = Shape::from_config(&config).with_context(|| format!("{} cannot be counted", file.display()))?;
     let streams = streams(&shape).with_context(|| format!("{} cannot be counted", file.display()))?;
     Ok(Model { shape, positions: positions(&config), streams })
