@@ -2,94 +2,18 @@
 #![cfg(feature = "machine")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead as _, BufReader, Lines, Read as _};
+#[path = "wrap/job.rs"]
+mod job;
+
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// The example beside this test's own binary; Cargo builds both for `cargo test` and `cargo nextest run`.
-fn wrapper() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let wrapper = test.parent().and_then(Path::parent).unwrap().join("examples/wrap");
-    assert!(wrapper.exists(), "{} is missing: run `cargo build -p flopsmeter-meter --examples`", wrapper.display());
-    wrapper
-}
-
-fn file(name: &str) -> String {
-    format!("{}/tests/wrap/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn wrapped(command: &[&str]) -> Command {
-    let mut wrapped = Command::new(wrapper());
-    wrapped.args(command);
-    wrapped
-}
-
-fn status_of(script: &str) -> ExitStatus {
-    wrapped(&["sh", "-c", script]).status().unwrap()
-}
-
-/// `tests/wrap/job.py` under the wrapper, in a process group of its own.
-struct Job {
-    wrapper: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    pid: Pid,
-}
-
-impl Job {
-    fn start() -> Self {
-        let mut command = wrapped(&["python3", &file("job.py")]);
-        let mut wrapper = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(wrapper.stdout.take().unwrap()).lines();
-        let ready = lines.next().unwrap().unwrap();
-        let words: Vec<&str> = ready.split(' ').collect();
-        assert_eq!((words[0], words[2], words[3]), ("ready", wrapper.id().to_string().as_str(), "yes"), "{ready}");
-        Self { wrapper, lines, pid: Pid::from_raw(words[1].parse().unwrap()) }
-    }
-
-    fn wrapper_pid(&self) -> Pid {
-        Pid::from_raw(self.wrapper.id().try_into().unwrap())
-    }
-
-    /// Sends to the wrapper alone.
-    fn send(&self, signal: Signal) {
-        kill(self.wrapper_pid(), signal).unwrap();
-    }
-
-    /// Sends to the whole group.
-    fn send_to_group(&self, signal: Signal) {
-        killpg(self.wrapper_pid(), signal).unwrap();
-    }
-
-    fn next_line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
-    }
-
-    /// What the job said until its end. The wrapper passes signals on in the order in which it has them, so nothing it might still
-    /// have to pass on comes after the SIGUSR2 that ends the job.
-    fn rest(mut self) -> Vec<String> {
-        self.send(Signal::SIGUSR2);
-        let rest = self.lines.map(Result::unwrap).collect();
-        assert_eq!(self.wrapper.wait().unwrap().code(), Some(0));
-        rest
-    }
-
-    fn wait_until_stopped(&self) {
-        let status = waitpid(self.wrapper_pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
-    }
-}
-
-/// State of a process as `/proc/PID/stat` has it: `S`, `T`, `Z` …
-fn state(pid: Pid) -> Option<char> {
-    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
+use job::{Job, file, state, status_of, wrapped, wrapper};
 
 #[test]
 fn exit_codes_pass_through() {
