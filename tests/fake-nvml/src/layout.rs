@@ -1,5 +1,9 @@
 //! The C structs and codes of `nvml.h`, written down a second time: a test compares their layout with the client's bindings.
 
+use std::ffi::c_char;
+
+use crate::gpm::Snapshot;
+
 /// `nvmlReturn_t`
 pub type Return = u32;
 /// The call did what it says.
@@ -16,15 +20,33 @@ pub const NOT_FOUND: Return = 6;
 pub const INSUFFICIENT_SIZE: Return = 7;
 /// The GPU has fallen off the bus.
 pub const GPU_IS_LOST: Return = 15;
+/// Nothing to tell.
+pub const NO_DATA: Return = 21;
+/// The struct's version is unknown.
+pub const ARGUMENT_VERSION_MISMATCH: Return = 25;
+/// No such GPU any more.
+pub const GPU_NOT_FOUND: Return = 28;
 
+/// `NVML_TOTAL_POWER_SAMPLES`
+pub const TOTAL_POWER_SAMPLES: u32 = 0;
 /// `NVML_GPU_UTILIZATION_SAMPLES`
 pub const GPU_UTILIZATION_SAMPLES: u32 = 1;
 /// `NVML_PROCESSOR_CLK_SAMPLES`
 pub const PROCESSOR_CLOCK_SAMPLES: u32 = 5;
 /// `NVML_VALUE_TYPE_UNSIGNED_INT`
 pub const VALUE_UNSIGNED_INT: u32 = 1;
+/// `NVML_VALUE_TYPE_UNSIGNED_LONG_LONG`
+pub const VALUE_UNSIGNED_LONG_LONG: u32 = 3;
 /// `NVML_CLOCK_MEM`
 pub const CLOCK_MEMORY: u32 = 2;
+/// `NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION`
+pub const FIELD_TOTAL_ENERGY: u32 = 83;
+/// `NVML_FI_DEV_POWER_AVERAGE`
+pub const FIELD_POWER_AVERAGE: u32 = 185;
+/// `NVML_FI_DEV_POWER_INSTANT`
+pub const FIELD_POWER_INSTANT: u32 = 186;
+/// `NVML_FI_DEV_POWER_CURRENT_LIMIT`
+pub const FIELD_POWER_CURRENT_LIMIT: u32 = 190;
 
 /// `nvmlPciInfo_t`
 #[repr(C)]
@@ -128,4 +150,74 @@ pub struct DeviceAttributes {
     pub shared: [u32; 7],
     /// `memorySizeMB`
     pub memory_mb: u64,
+}
+
+/// `nvmlGpmSupport_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GpmSupport {
+    /// `version`
+    pub version: u32,
+    /// `isSupportedDevice`
+    pub is_supported_device: u32,
+}
+
+/// `nvmlGpmMetric_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GpmMetric {
+    /// `metricId`
+    pub metric_id: u32,
+    /// `nvmlReturn`
+    pub nvml_return: Return,
+    /// `value`
+    pub value: f64,
+    /// `metricInfo`: short name, long name, unit
+    pub metric_info: [*mut c_char; 3],
+}
+
+/// The head of `nvmlGpmMetricsGet_t`: its array `metrics` has another length in each version of the header.
+#[repr(C)]
+pub struct GpmMetricsGet {
+    /// `version`
+    pub version: u32,
+    /// `numMetrics`
+    pub num_metrics: u32,
+    /// `sample1`
+    pub(crate) sample1: *mut Snapshot,
+    /// `sample2`
+    pub(crate) sample2: *mut Snapshot,
+}
+
+/// `nvmlMemory_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// `total`
+    pub total: u64,
+    /// `free`
+    pub free: u64,
+    /// `used`
+    pub used: u64,
+}
+
+/// `nvmlMemory_v2_t`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MemoryV2 {
+    /// `version`
+    pub version: u32,
+    /// `total`
+    pub total: u64,
+    /// `reserved`
+    pub reserved: u64,
+    /// `free`
+    pub free: u64,
+    /// `used`
+    pub used: u64,
+}
+
+impl MemoryV2 {
+    /// `nvmlMemory_v2`: the struct's size, and 2 in the highest byte.
+    pub const VERSION: u32 = 0x0200_0028;
 }

@@ -8,7 +8,14 @@ use crate::write;
 
 #[unsafe(no_mangle)]
 extern "C" fn nvmlInit_v2() -> Return {
-    state::initialise().map_or(UNINITIALIZED, |state| state.scenario.init)
+    let Ok(state) = state::initialise() else { return UNINITIALIZED };
+    state::system("nvmlInit_v2").err().unwrap_or(state.scenario.init)
+}
+
+/// As programs older than the second version call it.
+#[unsafe(no_mangle)]
+extern "C" fn nvmlInit() -> Return {
+    nvmlInit_v2()
 }
 
 #[unsafe(no_mangle)]
@@ -29,25 +36,28 @@ extern "C" fn nvmlErrorString(_code: Return) -> *const c_char {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlSystemGetDriverVersion(version: *mut c_char, length: u32) -> Return {
     // SAFETY: as `nvml.h` asks of the caller.
-    code(state::state().and_then(|state| unsafe { write::text(version, length, &state.scenario.driver_version) }))
+    code(
+        state::system("nvmlSystemGetDriverVersion")
+            .and_then(|state| unsafe { write::text(version, length, &state.scenario.driver_version) }),
+    )
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlSystemGetNVMLVersion(version: *mut c_char, length: u32) -> Return {
     // SAFETY: as `nvml.h` asks of the caller.
-    code(state::state().and_then(|_| unsafe { write::text(version, length, "13.580.159") }))
+    code(state::system("nvmlSystemGetNVMLVersion").and_then(|_| unsafe { write::text(version, length, "13.580.159") }))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlSystemGetCudaDriverVersion_v2(version: *mut i32) -> Return {
     // SAFETY: as `nvml.h` asks of the caller.
-    code(state::state().and_then(|_| unsafe { write::value(version, 13_000) }))
+    code(state::system("nvmlSystemGetCudaDriverVersion_v2").and_then(|_| unsafe { write::value(version, 13_000) }))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetCount_v2(count: *mut u32) -> Return {
-    let found =
-        state::state().and_then(|state| u32::try_from(state.scenario.devices.len()).map_err(|_| INVALID_ARGUMENT));
+    let found = state::system("nvmlDeviceGetCount_v2")
+        .and_then(|state| u32::try_from(state.scenario.present(state.now()).count()).map_err(|_| INVALID_ARGUMENT));
     // SAFETY: as `nvml.h` asks of the caller.
     code(found.and_then(|found| unsafe { write::value(count, found) }))
 }
@@ -55,9 +65,9 @@ unsafe extern "C" fn nvmlDeviceGetCount_v2(count: *mut u32) -> Return {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: u32, device: *mut Handle) -> Return {
     let find = || {
+        let state = state::system("nvmlDeviceGetHandleByIndex_v2")?;
         let index = usize::try_from(index).map_err(|_| INVALID_ARGUMENT)?;
-        let known = state::state()?.scenario.devices.len();
-        if index < known { Ok(handle(index)) } else { Err(INVALID_ARGUMENT) }
+        state.scenario.present(state.now()).nth(index).map(handle).ok_or(INVALID_ARGUMENT)
     };
     // SAFETY: as `nvml.h` asks of the caller.
     code(find().and_then(|found| unsafe { write::value(device, found) }))
@@ -75,12 +85,14 @@ unsafe extern "C" fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, device: *mut
 }
 
 fn by_uuid(uuid: &str) -> Result<Handle, Return> {
-    for (index, device) in state::state()?.scenario.devices.iter().enumerate() {
+    let state = state::system("nvmlDeviceGetHandleByUUID")?;
+    for place in state.scenario.present(state.now()) {
+        let device = &state.scenario.devices[place];
         if device.uuid == uuid {
-            return state::target(handle(index), "nvmlDeviceGetHandleByUUID").map(|_| handle(index));
+            return state::target(handle(place), "nvmlDeviceGetHandleByUUID").map(|_| handle(place));
         }
         if let Some(instance) = device.mig.iter().position(|instance| instance.uuid == uuid) {
-            return Ok(instance_handle(index, instance));
+            return Ok(instance_handle(place, instance));
         }
     }
     Err(NOT_FOUND)
