@@ -29,6 +29,9 @@ step "wheel"
 tools/wheel.sh debug
 step "Python tests against real transformers and peft"
 .venv/bin/python -m pytest python-bindings/tests
+step "the stand-in for NVML against NVIDIA's header and other programs"
+tools/venv.sh .venv-nvml tests/fake-nvml/requirements.txt
+.venv-nvml/bin/python -m pytest tests/fake-nvml/checks
 step "other estimators"
 .venv/bin/python -m pytest tools/peers/tests
 printf '\nAll tests passed: format, lints, Rust, documentation, Python.\n'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with torch, transformers, peft and trl in the versions of python-bindings/requirements.txt.
+# Makes .venv with torch, transformers, peft and trl in the versions of python-bindings/requirements.txt, or another
+# environment of other versions: venv.sh [FOLDER REQUIREMENTS].
 #
 # The packages (5 GB) stand in a cache folder, one environment for each content of that file, so that a second clone
 # downloads nothing. .venv is this clone's own and sees them; flopsmeter itself is installed into .venv only, so that two
@@ -7,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-requirements=python-bindings/requirements.txt
+venv=${1:-.venv}
+requirements=${2:-python-bindings/requirements.txt}
 python=${FLOPSMETER_PYTHON:-python3}
 cache=${FLOPSMETER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flopsmeter}
 
@@ -22,19 +24,19 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || f
 hash=$({ cat "$requirements"; "$python" -c 'import sys, platform; print(sys.version, sys.base_prefix, platform.machine())'; } | sha256sum | cut -c1-16)
 packages=$cache/venv-$hash
 
-if [ "$(cat .venv/packages 2>/dev/null)" = "$packages" ] && [ -e "$packages/complete" ]; then
-    echo ".venv is up to date"
+if [ "$(cat "$venv/packages" 2>/dev/null)" = "$packages" ] && [ -e "$packages/complete" ]; then
+    echo "$venv is up to date"
     exit 0
 fi
-if [ -e .venv ] && [ ! -e .venv/packages ]; then
-    fail ".venv was made by something else; move it away and run this again"
+if [ -e "$venv" ] && [ ! -e "$venv/packages" ]; then
+    fail "$venv was made by something else; move it away and run this again"
 fi
 
 mkdir -p "$cache"
 exec 9>"$packages.lock"
 flock --nonblock 9 || { echo "waiting for another venv.sh that fills $packages"; flock 9; }
 if [ ! -e "$packages/complete" ]; then
-    echo "installing torch, transformers, peft and trl into $packages (once; downloads 3 GB, takes some minutes)"
+    echo "installing $requirements into $packages (once; torch alone downloads 3 GB and takes some minutes)"
     rm -rf "$packages"
     "$python" -m venv "$packages" ||
         fail "'$python -m venv' failed; on Debian and Ubuntu: sudo apt-get install -y python3-venv"
@@ -43,11 +45,13 @@ if [ ! -e "$packages/complete" ]; then
 fi
 flock --unlock 9
 
-echo "making .venv on top of $packages"
-rm -rf .venv
-"$python" -m venv --without-pip .venv
-site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "making $venv on top of $packages"
+rm -rf "$venv"
+"$python" -m venv --without-pip "$venv"
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 "$packages/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/flopsmeter_packages.pth"
 # maturin's module looks for its binary beside the interpreter.
-ln -s "$packages/bin/maturin" .venv/bin/maturin
-echo "$packages" >.venv/packages
+if [ -e "$packages/bin/maturin" ]; then
+    ln -s "$packages/bin/maturin" "$venv/bin/maturin"
+fi
+echo "$packages" >"$venv/packages"

@@ -3,15 +3,12 @@
 use std::ptr::null_mut;
 
 use crate::layout::{
-    ARGUMENT_VERSION_MISMATCH, GpmMetric, GpmMetricsGet, GpmSupport, INVALID_ARGUMENT, NO_DATA, NOT_SUPPORTED, Return,
-    SUCCESS,
+    ARGUMENT_VERSION_MISMATCH, GPM_VERSION, GpmMetric, GpmMetricsGet, GpmSupport, INVALID_ARGUMENT, METRICS, NO_DATA,
+    NOT_SUPPORTED, Return, SUCCESS, Told,
 };
 use crate::scenario::{Device, Instance, Pipe};
 use crate::state::{self, Handle, Target, code, target};
 use crate::write;
-
-/// `NVML_GPM_METRICS_GET_VERSION` and `NVML_GPM_SUPPORT_VERSION`
-const VERSION: u32 = 1;
 
 /// What a sample's buffer holds: the time that its counters are of.
 #[derive(Clone, Copy, Default)]
@@ -32,7 +29,7 @@ unsafe extern "C" fn nvmlGpmQueryDeviceSupport(device: Handle, support: *mut Gpm
     code(target(device, "nvmlGpmQueryDeviceSupport").and_then(|target| {
         // SAFETY: null or valid, as `nvml.h` asks of the caller.
         let answer = unsafe { support.as_mut() }.ok_or(INVALID_ARGUMENT)?;
-        if answer.version != VERSION {
+        if answer.version != GPM_VERSION {
             return Err(ARGUMENT_VERSION_MISMATCH);
         }
         answer.is_supported_device = u32::from(target.device.has_gpm());
@@ -109,11 +106,12 @@ unsafe extern "C" fn nvmlGpmMetricsGet(request: *mut GpmMetricsGet) -> Return {
 unsafe fn answer(state: &state::State, request: *mut GpmMetricsGet) -> Result<(), Return> {
     // SAFETY: null or valid by the caller's word; the head alone is read.
     let head = unsafe { request.as_ref() }.ok_or(INVALID_ARGUMENT)?;
-    if head.version != VERSION {
+    if head.version != GPM_VERSION {
         return Err(ARGUMENT_VERSION_MISMATCH);
     }
     // SAFETY: null or valid by the caller's word.
-    let (first, second) = unsafe { (head.sample1.as_ref(), head.sample2.as_ref()) };
+    let (first, second) =
+        unsafe { (head.sample1.cast::<Snapshot>().as_ref(), head.sample2.cast::<Snapshot>().as_ref()) };
     let taken = |sample: Option<&Snapshot>| sample.and_then(|sample| sample.taken).ok_or(INVALID_ARGUMENT);
     let (first, second) = (taken(first)?, taken(second)?);
     let of = |taken: &Taken| (taken.place, taken.instance.map(|(number, _)| number));
@@ -136,16 +134,16 @@ unsafe fn answer(state: &state::State, request: *mut GpmMetricsGet) -> Result<()
 
 /// A ratio between the snapshots in per cent, or a cycle counter as the second has it.
 fn metric(id: u32, counts_cycles: bool, first: &Taken, second: &Taken) -> Result<f64, Return> {
-    if let Some(pipe) = counted(id) {
-        return if counts_cycles { Ok(float(second.counter(pipe))) } else { Err(NOT_SUPPORTED) };
+    let metric = METRICS.iter().find(|metric| metric.id == id).ok_or(NOT_SUPPORTED)?;
+    if metric.told == Told::CyclesSinceBoot {
+        return if counts_cycles { Ok(float(second.counter(metric.pipe))) } else { Err(NOT_SUPPORTED) };
     }
-    let pipe = ratio_of(id).ok_or(NOT_SUPPORTED)?;
     let cycles = |pipe| second.device.cycles(second.instance.map(|(_, instance)| instance), pipe, first.at, second.at);
     let elapsed = cycles(Pipe::Clock);
     if first.at >= second.at || elapsed == 0 {
         return Err(NO_DATA);
     }
-    Ok(100.0 * wide(cycles(pipe)) / wide(elapsed))
+    Ok(100.0 * wide(cycles(metric.pipe)) / wide(elapsed))
 }
 
 impl Taken {
@@ -155,41 +153,6 @@ impl Taken {
         let sum = |from, until| scale * self.device.cycles(instance, pipe, from, until);
         self.device.cycle_counter.shown(self.at, sum)
     }
-}
-
-/// `NVML_GPM_METRIC_…_UTIL`
-fn ratio_of(id: u32) -> Option<Pipe> {
-    Some(match id {
-        2 => Pipe::Sm,
-        4 => Pipe::Integer,
-        5 => Pipe::Tensor,
-        6 => Pipe::Dfma,
-        7 => Pipe::Hmma,
-        8 => Pipe::Dmma,
-        9 => Pipe::Imma,
-        11 => Pipe::Fp64,
-        12 => Pipe::Fp32,
-        13 => Pipe::Fp16,
-        _ => return None,
-    })
-}
-
-/// `NVML_GPM_METRIC_…_CYCLES_…`
-fn counted(id: u32) -> Option<Pipe> {
-    Some(match id {
-        248 => Pipe::Clock,
-        249 => Pipe::Sm,
-        250 => Pipe::Tensor,
-        251 => Pipe::Dmma,
-        252 => Pipe::Hmma,
-        253 => Pipe::Imma,
-        254 => Pipe::Dfma,
-        257 => Pipe::Integer,
-        258 => Pipe::Fp64,
-        259 => Pipe::Fp32,
-        260 => Pipe::Fp16,
-        _ => return None,
-    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "GPM tells every metric as a double, counters too")]

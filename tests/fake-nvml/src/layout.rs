@@ -1,8 +1,10 @@
 //! The C structs and codes of `nvml.h`, written down a second time: a test compares their layout with the client's bindings.
 
-use std::ffi::c_char;
+mod metric;
 
-use crate::gpm::Snapshot;
+use std::ffi::{c_char, c_void};
+
+pub use metric::{METRICS, Metric, Told};
 
 /// `nvmlReturn_t`
 pub type Return = u32;
@@ -47,6 +49,9 @@ pub const FIELD_POWER_AVERAGE: u32 = 185;
 pub const FIELD_POWER_INSTANT: u32 = 186;
 /// `NVML_FI_DEV_POWER_CURRENT_LIMIT`
 pub const FIELD_POWER_CURRENT_LIMIT: u32 = 190;
+
+/// `NVML_GPM_METRICS_GET_VERSION` and `NVML_GPM_SUPPORT_VERSION`
+pub const GPM_VERSION: u32 = 1;
 
 /// `nvmlPciInfo_t`
 #[repr(C)]
@@ -184,9 +189,9 @@ pub struct GpmMetricsGet {
     /// `numMetrics`
     pub num_metrics: u32,
     /// `sample1`
-    pub(crate) sample1: *mut Snapshot,
+    pub sample1: *mut c_void,
     /// `sample2`
-    pub(crate) sample2: *mut Snapshot,
+    pub sample2: *mut c_void,
 }
 
 /// `nvmlMemory_t`
