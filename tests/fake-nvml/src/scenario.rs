@@ -40,8 +40,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Such calls that do not return before a time.
     pub hangs: Vec<Hang>,
-    /// File (beside this one) that tells when the scenario began. The first `nvmlInit` of any process writes it, so that
-    /// all processes share one time; without it each process has its own.
+    /// File (beside this one) that tells when the scenario begins, in microseconds of the day's clock. The first `nvmlInit`
+    /// of any process writes it if it is not there, so that all processes share one time; without it each has its own.
     pub origin_file: Option<PathBuf>,
     /// File (beside this one) that tells what time it is: a number of milliseconds, read at each call. Time stands still
     /// until someone writes another.

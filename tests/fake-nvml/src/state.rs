@@ -49,7 +49,7 @@ impl State {
         let folder = Path::new(&path).parent().unwrap_or(Path::new("")).to_owned();
         let time = match (&scenario.time_file, &scenario.origin_file) {
             (Some(file), _) => Time::told(folder.join(file)),
-            (None, Some(file)) => Time::shared(&folder.join(file)),
+            (None, Some(file)) => Time::shared(folder.join(file)),
             (None, None) => Time::own(),
         }?;
         Ok(Self { scenario, folder, time })
@@ -78,7 +78,7 @@ impl State {
 
     /// The driver's time stamp of a moment: microseconds of the day's clock.
     pub(crate) fn timestamp(&self, milliseconds: u64) -> u64 {
-        self.time.started_unix_microseconds() + milliseconds * 1000
+        self.time.started_unix_microseconds().saturating_add(milliseconds * 1000)
     }
 
     /// The moment of a time stamp.

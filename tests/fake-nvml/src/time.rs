@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) enum Time {
     /// This process's own, since the first `nvmlInit`.
     Own { started: Instant, started_unix_microseconds: u64 },
-    /// All processes' together, since the first `nvmlInit` of any of them.
-    Shared { started_unix_microseconds: u64 },
+    /// All processes' together, since the moment that a file tells: the first `nvmlInit` of any of them, unless a test has
+    /// written or writes another. Before it, the time is zero.
+    Shared { file: PathBuf },
     /// A file tells it.
     Told { file: PathBuf, started_unix_microseconds: u64 },
 }
@@ -19,8 +20,9 @@ impl Time {
         Ok(Self::Own { started: Instant::now(), started_unix_microseconds: unix_microseconds()? })
     }
 
-    pub(crate) fn shared(file: &Path) -> Result<Self, String> {
-        Ok(Self::Shared { started_unix_microseconds: origin(file)? })
+    pub(crate) fn shared(file: PathBuf) -> Result<Self, String> {
+        propose_origin(&file)?;
+        Ok(Self::Shared { file })
     }
 
     pub(crate) fn told(file: PathBuf) -> Result<Self, String> {
@@ -31,8 +33,8 @@ impl Time {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::Own { started, .. } => u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            Self::Shared { started_unix_microseconds } => {
-                unix_microseconds().map_or(0, |now| now.saturating_sub(*started_unix_microseconds) / 1000)
+            Self::Shared { .. } => {
+                unix_microseconds().map_or(0, |now| now.saturating_sub(self.started_unix_microseconds()) / 1000)
             }
             Self::Told { file, .. } => read_number(file).unwrap_or(0),
         }
@@ -41,17 +43,19 @@ impl Time {
     /// Sleeps until a moment, or for good while a file that tells the time does not come to it.
     pub(crate) fn sleep_until(&self, until: u64) {
         while self.now() < until {
-            let left = if matches!(self, Self::Told { .. }) { 1 } else { until.saturating_sub(self.now()) };
-            std::thread::sleep(Duration::from_millis(left));
+            // A file may tell another time at any moment.
+            let left = until.saturating_sub(self.now());
+            std::thread::sleep(Duration::from_millis(if matches!(self, Self::Own { .. }) { left } else { 1 }));
         }
     }
 
     /// When the scenario began, in microseconds of the day's clock.
     pub(crate) fn started_unix_microseconds(&self) -> u64 {
         match self {
-            Self::Own { started_unix_microseconds, .. }
-            | Self::Shared { started_unix_microseconds }
-            | Self::Told { started_unix_microseconds, .. } => *started_unix_microseconds,
+            Self::Own { started_unix_microseconds, .. } | Self::Told { started_unix_microseconds, .. } => {
+                *started_unix_microseconds
+            }
+            Self::Shared { file } => read_number(file).unwrap_or(u64::MAX),
         }
     }
 }
@@ -67,14 +71,13 @@ fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// What the file says, or now if this process is the first: a link into place, so that no one reads half a number.
+/// Writes now, unless the file is there: a link into place, so that no one reads half a number.
 #[expect(clippy::disallowed_methods, reason = "as above")]
-fn origin(file: &Path) -> Result<u64, String> {
+fn propose_origin(file: &Path) -> Result<(), String> {
     let cannot = |problem: std::io::Error| format!("{}: {problem}", file.display());
     let mine = file.with_extension(std::process::id().to_string());
     std::fs::write(&mine, unix_microseconds()?.to_string()).map_err(cannot)?;
     // Fails where another was first: theirs holds.
     let _ = std::fs::hard_link(&mine, file);
-    let _ = std::fs::remove_file(&mine);
-    read_number(file).ok_or_else(|| format!("{}: no number of microseconds", file.display()))
+    std::fs::remove_file(&mine).map_err(cannot)
 }
