@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,54 @@ def test_a_fault_of_ours_does_not_reach_the_pass(receiver: Receiver, monkeypatch
     assert all(parameter.grad is not None for parameter in model.parameters())
     (trace,) = traces(receiver)
     assert trace["outcome"] == "skipped" and "injected" in trace["reason"]
+
+
+OURS = [
+    "StepTracer._consider",
+    "StepTracer._begin",
+    "StepTracer._await_backward",
+    "StepTracer._count_backward",
+    "StepTracer._conclude",
+    "StepTracer._end",
+    "StepTracer._say",
+    "StepTracer.before",
+    "StepTracer.expect",
+    "StepTracer.give_up",
+    "Counter.__enter__",
+    "Counter.stop",
+    "_row",
+    "_why_not",
+]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_whatever_of_ours_raises_the_job_goes_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    raised = []
+
+    holder, _, own = f"flopsmeter._traced_step.{name}".rpartition(".")
+    original = pkgutil.resolve_name(f"flopsmeter._traced_step:{name}")
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raised.append(name)
+        if own in ("stop", "give_up"):
+            original(*arguments, **named)  # nobody could clean up after one that does not
+        raise ZeroDivisionError("injected")
+
+    monkeypatch.setattr(f"{holder}.{own}", fail)
+    if name == "StepTracer._end":
+        monkeypatch.setattr(_traced_step, "_why_not", lambda model: "of the test")
+    model, backward = llama(), torch.autograd.backward
+    alone = llama()
+    steps(model, 4)
+    for _ in range(4):
+        alone(input_ids=IDS, labels=IDS).loss.backward()
+    assert raised
+    assert torch.autograd.backward is backward
+    assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    assert all(torch.equal(one.grad, two.grad) for one, two in zip(model.parameters(), alone.parameters(), strict=True))
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_pass_that_fails_leaves_nothing_behind(receiver: Receiver) -> None:

@@ -6,6 +6,7 @@ the job itself enters and leaves stay nested. A fault of ours ends the tracing; 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -67,6 +68,15 @@ class Counter(TorchDispatchMode):  # type: ignore[misc]
             self.unseen[f"{operator.name()} of {type(args[0]).__name__}"] = None
             return
         self.operations += amount
+
+
+    def stop(self) -> None:
+        """Ends the counting."""
+        self.__exit__(None, None, None)
+
+
+def _failure(problem: Exception) -> str:
+    return f"it failed: {type(problem).__name__}: {problem}"
 
 
 _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
@@ -133,17 +143,27 @@ class StepTracer:
 
     def before(self, module: Module, args: Any) -> None:
         """Forward pre-hook on the plain model, after the one that expects."""
-        if torch.compiler.is_compiling():
-            return
+        if not torch.compiler.is_compiling():
+            self._guarded(self._consider)
+
+    def _guarded(self, act: Callable[..., Any], *args: Any) -> Any:
+        """Does something of ours in the midst of the job's pass: what goes wrong ends the tracing and nothing else."""
+        try:
+            return act(*args)
+        except Exception as problem:
+            self._is_on = False
+            with contextlib.suppress(Exception):
+                self.give_up()
+            with contextlib.suppress(Exception):
+                self._end(_failure(problem))
+            return None
+
+    def _consider(self) -> None:
         if _active is not None and torch.is_grad_enabled():
             _active.give_up()  # two passes whose backward passes nobody could tell apart
         row, self._row = self._row, None
-        if self._refusal is not None or row is None or not self._is_on or self._passes < _TRACED_PASS:
-            return
-        try:
+        if self._refusal is None and row is not None and self._is_on and self._passes >= _TRACED_PASS:
             self._begin(row)
-        except Exception as problem:
-            self._end(f"it failed: {type(problem).__name__}: {problem}")
 
     def give_up(self) -> None:
         """Forgets the pass that is being traced; a later one may be."""
@@ -166,35 +186,51 @@ class StepTracer:
         counter = Counter()
 
         def after(module: Module, args: Any, output: Any) -> None:
-            handle.remove()
-            counter.__exit__(None, None, None)
-            self._await_backward(row, counter)
+            self._guarded(handle.remove)
+            self._guarded(counter.stop)
+            self._guarded(self._await_backward, row, counter)
 
         handle = self._plain.register_forward_hook(after, always_call=True)
-        counter.__enter__()
+        try:
+            counter.__enter__()
+        except Exception:
+            handle.remove()
+            raise
 
     def _await_backward(self, row: dict[str, Any], forward: Counter) -> None:
         global _active
+        if not self._is_on:
+            return
         original, thread = torch.autograd.backward, threading.get_ident()
 
         def backward(*args: Any, **kwargs: Any) -> Any:
-            if self._forward is not forward or threading.get_ident() != thread:
+            is_ours = self._forward is forward and threading.get_ident() == thread
+            counter = self._guarded(self._count_backward) if is_ours else None
+            if counter is None:
                 return original(*args, **kwargs)
-            self.give_up()
-            counter = Counter()
-            with counter:
+            try:
                 result = original(*args, **kwargs)
-            self._conclude(row, forward, counter)
+            finally:
+                self._guarded(counter.stop)
+            self._guarded(self._conclude, row, forward, counter)
             return result
 
         self._forward, self._backward = forward, (backward, original)
         torch.autograd.backward = backward
         _active = self
 
+    def _count_backward(self) -> Counter:
+        self.give_up()
+        counter = Counter()
+        counter.__enter__()
+        return counter
+
     def _conclude(self, row: dict[str, Any], forward: Counter, backward: Counter) -> None:
+        if not self._is_on:
+            return
         for counter in (forward, backward):
             if counter.problem is not None:
-                self._end(f"it failed: {type(counter.problem).__name__}: {counter.problem}")
+                self._end(_failure(counter.problem))
                 return
         self._is_on = False
         unseen = sorted({*forward.unseen, *backward.unseen})

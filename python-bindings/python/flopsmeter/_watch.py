@@ -48,9 +48,11 @@ def harmless(act: Act) -> Act:
 
 
 def _tell_fault(problem: Exception) -> None:
-    text = f"the hook failed, so passes may be missing: {type(problem).__name__}: {problem}"
-    tell_finding("hook-failed", text)
-    _connection.warn(text)
+    # Nothing is left to be done where telling fails as well.
+    with contextlib.suppress(Exception):
+        text = f"the hook failed, so passes may be missing: {type(problem).__name__}: {problem}"
+        tell_finding("hook-failed", text)
+        _connection.warn(text)
 
 
 def tell_finding(code: str, text: str) -> None:
@@ -68,7 +70,10 @@ class _Hook:
         self._act = act
 
     def __call__(self, *arguments: Any) -> None:
-        self._act(*arguments)
+        try:
+            self._act(*arguments)
+        except Exception as problem:
+            _tell_fault(problem)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")
@@ -158,10 +163,7 @@ class Watch:
         if torch.compiler.is_compiling():
             return
         self._seen_inside = True
-        try:
-            self._record(module, args, kwargs)
-        except Exception as problem:
-            _tell_fault(problem)
+        self._record(module, args, kwargs)
 
     def _enter_wrapper(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not torch.compiler.is_compiling():
