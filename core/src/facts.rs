@@ -147,6 +147,12 @@ pub struct TrainingFacts {
     pub trained: Vec<String>,
     /// Adapters that are active, one for each adapted module.
     pub adapters: Vec<Adapter>,
+    /// Vectors that a module's inputs or outputs are multiplied with (IA3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaled: Vec<ScaledModule>,
+    /// What is trained before each sequence, or beside the keys of each attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_tokens: Option<VirtualTokens>,
     /// Modules that stand twice, a frozen original and a trained copy that is used instead (`modules_to_save`).
     pub copied: Vec<String>,
     /// Activation recomputation, if on.
@@ -174,6 +180,57 @@ pub struct Adapter {
     /// Whether its input goes through a dropout; DoRA then multiplies with the frozen weight once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<bool>,
+}
+
+/// A module with a vector that is multiplied with its inputs or outputs, element by element: no operations by our convention,
+/// but gradients flow to where it stands (IA3, <https://arxiv.org/abs/2205.05638>).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaledModule {
+    /// Module name in the plain model.
+    pub module: String,
+    /// Which of the two.
+    pub side: Side,
+    /// Whether the vector is trained.
+    pub trained: bool,
+}
+
+/// Where something stands in relation to a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// Before it.
+    Input,
+    /// Behind it.
+    Output,
+}
+
+/// Trained vectors that are no part of the plain model (`peft`'s prompt learning). Passes are told as the plain model sees
+/// them: a prompt is part of their length, a prefix of their cached length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualTokens {
+    /// Where they stand.
+    pub kind: VirtualKind,
+    /// How many are made for each sequence, of an encoder-decoder for both of its parts together.
+    pub count: u64,
+    /// Parameters that they are made from.
+    pub parameters: u64,
+    /// Whether those are trained.
+    pub trained: bool,
+    /// Linear maps that each of them goes through in every pass, inputs and outputs (p-tuning, a projected prefix). `peft` makes
+    /// one prompt for all sequences of a pass, and a prefix for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<[u64; 2]>,
+}
+
+/// Where virtual tokens stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum VirtualKind {
+    /// Among the embeddings, before each sequence (prompt tuning, p-tuning).
+    Prompt,
+    /// As keys and values of every attention (prefix tuning).
+    Prefix,
 }
 
 /// Kinds of low-rank adapters.

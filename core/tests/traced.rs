@@ -72,6 +72,7 @@ impl Row {
             input_require_grads: self.input_require_grads,
             not_recomputed: Vec::new(),
             attention_implementation: Some("eager".to_owned()),
+            ..TrainingFacts::default()
         }
     }
 

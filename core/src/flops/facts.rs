@@ -1,11 +1,13 @@
 //! From what a hook says of a live model to a network with its trained parts.
 
+use super::cost::Part;
 use super::names::{self, Place, Rule};
 use super::network::Network;
-use super::state::{Pair, State};
-use crate::facts::{AdapterKind, Checkpointing, TrainingFacts};
+use super::state::{Pair, Scale, State};
+use super::walk::Entry;
+use crate::facts::{AdapterKind, Checkpointing, TrainingFacts, VirtualKind, VirtualTokens};
 use crate::run::Finding;
-use crate::shape::Shape;
+use crate::shape::{Quantity, Shape, Stream};
 
 /// Names that are listed in one finding before the rest is only counted.
 const LISTED: usize = 8;
@@ -23,6 +25,8 @@ impl Network {
         network.place_copies(facts, &mut findings);
         network.place_trained(facts, &mut findings);
         network.place_adapters(facts, &mut findings);
+        network.place_scales(facts, &mut findings);
+        facts.virtual_tokens.iter().for_each(|tokens| network.place_virtual_tokens(tokens, &mut findings));
         network.settle();
         network.note_cut_gradients(&mut findings);
         note_dora(facts, &mut findings);
@@ -101,7 +105,7 @@ impl Network {
             let fits = |place: &Place| {
                 self.module(*place).is_some_and(|module| match adapter.kind {
                     AdapterKind::Lora => module.kind.widths().is_some(),
-                    AdapterKind::Dora => module.kind.is_linear(),
+                    AdapterKind::Dora => module.kind.is_linear() || module.kind.is_convolution(),
                 })
             };
             let Some(place) = self.adapted(&adapter.module).filter(fits) else {
@@ -113,6 +117,47 @@ impl Network {
             self.edit(&[place], |_, state| state.pairs.push(pair));
         }
         report(findings, "unplaced-adapters", "low-rank adapters", &lost);
+    }
+
+    fn place_scales(&mut self, facts: &TrainingFacts, findings: &mut Vec<Finding>) {
+        let mut lost = Vec::new();
+        for scaled in &facts.scaled {
+            let fits = |place: &Place| self.module(*place).is_some_and(|module| module.kind.channels().is_some());
+            let Some(place) = self.adapted(&scaled.module).filter(fits) else {
+                lost.push(scaled.module.as_str());
+                continue;
+            };
+            let scale = Scale { side: scaled.side, trained: scaled.trained };
+            self.edit(&[place], |_, state| state.scales.push(scale));
+        }
+        report(findings, "unplaced-adapters", "scaling vectors", &lost);
+    }
+
+    /// The passes themselves tell how many there are: what is left is what their being trained changes.
+    fn place_virtual_tokens(&mut self, tokens: &VirtualTokens, findings: &mut Vec<Finding>) {
+        match tokens.kind {
+            VirtualKind::Prompt => self.prompted = tokens.trained,
+            VirtualKind::Prefix => {
+                let prefixed = self.prefixed();
+                if prefixed.is_none() {
+                    report(findings, "unplaced-adapters", "trained prefixes", &["keys and values of every attention"]);
+                }
+                self.prefix_trained = prefixed.filter(|_| tokens.trained);
+            }
+        }
+        self.virtual_parameters = tokens.parameters;
+        self.virtual_trained = tokens.trained;
+        let each = |[inputs, outputs]: &[u64; 2]| u128::from(*inputs).saturating_mul(u128::from(*outputs));
+        let forward = tokens.maps.iter().map(each).fold(0, u128::saturating_add).saturating_mul(2);
+        // What goes into the first of them is trained as well.
+        let backward = if tokens.trained { forward.saturating_mul(2) } else { 0 };
+        let quantity = match tokens.kind {
+            // `peft` makes one prompt and repeats it for each sequence, but a prefix for each anew.
+            VirtualKind::Prompt => Quantity::Shared(Stream::Fixed(tokens.count)),
+            VirtualKind::Prefix => Quantity::Positions(Stream::Fixed(tokens.count)),
+        };
+        let entry = Entry { part: Part::Adapters, quantity, forward, backward, recompute: 0 };
+        self.virtual_products = (forward > 0).then_some(entry);
     }
 
     /// The module an adapter stands beside; one on a parameter (`mlp.gate.weight`) is named after that.

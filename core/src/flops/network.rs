@@ -7,9 +7,9 @@ use super::cost::{Attention, Cost, Part, SpareExperts, TermCost};
 use super::region::Asked;
 use super::stage::Stage;
 use super::state::State;
-use super::walk::{BlockCost, Surroundings, walk};
+use super::walk::{BlockCost, Entry, Surroundings, walk};
 use crate::facts::Checkpointing;
-use crate::shape::{Block, Module, ModuleKind, Piece, Program, Shape};
+use crate::shape::{Block, Module, ModuleKind, Piece, Program, Shape, Step, Stream};
 
 /// The ordered products of a model and what is trained of each.
 ///
@@ -24,14 +24,22 @@ pub struct Network {
     /// Of the blocks that can be recomputed, one in so many is.
     pub(super) checkpoint_every: u64,
     pub(super) input_require_grads: bool,
+    /// Trained vectors stand before the embeddings: of an encoder-decoder, before the encoder's alone.
+    pub(super) prompted: bool,
     /// Positions that trained prompt vectors add to each sequence.
     pub(super) virtual_positions: u64,
     /// Keys and values that a trained prefix adds to those of each sequence.
     pub(super) virtual_keys: u64,
-    /// Targets that fit no module, where others do.
-    pub(super) unmatched: Vec<String>,
+    /// Attentions over this stream have trained keys and values beside their own.
+    pub(super) prefix_trained: Option<Stream>,
     /// Parameters of either.
     pub(super) virtual_parameters: u64,
+    /// Whether those are trained.
+    pub(super) virtual_trained: bool,
+    /// What each pass does for each sequence to make them.
+    pub(super) virtual_products: Option<Entry>,
+    /// Targets that fit no module, where others do.
+    pub(super) unmatched: Vec<String>,
 }
 
 /// What is trained of one piece.
@@ -102,9 +110,13 @@ impl Network {
             checkpoint: None,
             checkpoint_every: 1,
             input_require_grads: false,
+            prompted: false,
             virtual_positions: 0,
             virtual_keys: 0,
+            prefix_trained: None,
             virtual_parameters: 0,
+            virtual_trained: false,
+            virtual_products: None,
             unmatched: Vec::new(),
         }
     }
@@ -116,7 +128,7 @@ impl Network {
 
     /// Parameters that are trained.
     pub fn parameters_trainable(&self) -> u64 {
-        self.sum(trainable).saturating_add(self.virtual_parameters)
+        self.sum(trainable).saturating_add(if self.virtual_trained { self.virtual_parameters } else { 0 })
     }
 
     /// Targets of low-rank pairs that fit no module of this model, where others do; `peft` passes over them in silence.
@@ -146,11 +158,13 @@ impl Network {
     /// Forward, backward and recomputation as integers that wait for a batch, over the full attention matrix.
     pub fn cost(&self) -> Cost {
         let mut totals = BlockCost::default();
+        self.virtual_products.into_iter().for_each(|entry| totals.book(entry));
         let mut requiring_grad = 0;
         // Blocks that can be recomputed are numbered through the whole model.
         let mut recomputable = 0_u64;
         let mut stage = Stage::default();
         let nested = self.checkpoint == Some(Checkpointing::NonReentrant);
+        let mut prompted = self.prompted;
         for (piece, planned) in self.program.pieces.iter().zip(&self.pieces) {
             stage.enter(piece.stage.filter(|_| nested), requiring_grad, &mut totals);
             // Blocks of one plan that are entered in the same state cost the same: each is walked once.
@@ -165,7 +179,8 @@ impl Network {
                         requiring_grad,
                         checkpoint: self.checkpoint.filter(|_| recomputed),
                         input_gradients: self.input_require_grads,
-                        prefix: self.virtual_keys > 0,
+                        prompted,
+                        prefix: self.prefix_trained,
                         within: Asked { kind: self.checkpoint, every: self.checkpoint_every, kept: &planned.kept },
                     };
                     walked.push((key, walk_planned(piece, planned, *layer, around)));
@@ -177,6 +192,7 @@ impl Network {
                     stage.hold(cost, piece.is_stack());
                 }
             }
+            prompted = prompted && !piece.blocks.iter().any(looks_up);
         }
         stage.enter(None, requiring_grad, &mut totals);
         let cost = into_cost(totals);
@@ -191,6 +207,17 @@ impl Network {
             _ => None,
         });
         layers.fold(SpareExperts::default(), SpareExperts::or_more)
+    }
+
+    /// The stream whose attentions take a prefix: the decoder's where there is one.
+    pub(super) fn prefixed(&self) -> Option<Stream> {
+        let blocks = self.program.pieces.iter().flat_map(|piece| &piece.blocks);
+        let mut streams = blocks.flat_map(|block| &block.steps).filter_map(|step| match step {
+            Step::Prefix { stream: stream @ (Stream::Text | Stream::Decoder), .. } => Some(*stream),
+            _ => None,
+        });
+        let first = streams.next()?;
+        Some(if streams.any(|stream| stream == Stream::Decoder) { Stream::Decoder } else { first })
     }
 
     fn sum(&self, of: fn(&Module, &State) -> u64) -> u64 {
@@ -210,6 +237,11 @@ impl Network {
 /// The name of a module in the whole model.
 pub(super) fn full_name(piece: &Piece, index: usize, module: &Module) -> Cow<'static, str> {
     if piece.is_stack() { Cow::Owned(format!("{}.{index}.{}", piece.prefix, module.name)) } else { module.name.clone() }
+}
+
+/// Whether a block's input comes from the embeddings.
+fn looks_up(block: &Block) -> bool {
+    block.steps.iter().any(|step| matches!(step, Step::InputGradients { .. }))
 }
 
 fn walk_planned(piece: &Piece, planned: &PiecePlan, layer: usize, around: Surroundings<'_>) -> BlockCost {
@@ -238,7 +270,8 @@ fn parameters(module: &Module, state: &State) -> u64 {
     let kind = module.kind;
     let copy = if state.copied { kind.weight().saturating_add(kind.bias()) } else { 0 };
     let pairs = state.pairs.iter().fold(0, |sum: u64, pair| sum.saturating_add(pair.parameters(kind)));
-    own_parameters(module).saturating_add(copy).saturating_add(pairs)
+    let scales = state.scales.iter().fold(0, |sum: u64, scale| sum.saturating_add(scale.parameters(kind)));
+    own_parameters(module).saturating_add(copy).saturating_add(pairs).saturating_add(scales)
 }
 
 fn trainable(module: &Module, state: &State) -> u64 {
@@ -247,11 +280,13 @@ fn trainable(module: &Module, state: &State) -> u64 {
     let weight = if state.weight_trained && !shared { kind.weight() } else { 0 };
     let bias = if state.bias_trained { kind.bias() } else { 0 };
     let pairs = state.pairs.iter().filter(|pair| pair.trained);
-    pairs.fold(weight.saturating_add(bias), |sum, pair| sum.saturating_add(pair.parameters(kind)))
+    let scales = state.scales.iter().filter(|scale| scale.trained).map(|scale| scale.parameters(kind));
+    let added = pairs.map(|pair| pair.parameters(kind)).chain(scales);
+    added.fold(weight.saturating_add(bias), u64::saturating_add)
 }
 
 fn into_cost(totals: BlockCost) -> Cost {
-    let term = |entry: super::walk::Entry| TermCost {
+    let term = |entry: Entry| TermCost {
         part: entry.part,
         quantity: entry.quantity,
         forward: entry.forward,

@@ -43,7 +43,7 @@ impl LiveCost {
 
     /// Of a network that was made from these facts, with its adapters on and off.
     pub fn of(shape: &Shape, network: &Network, training: &TrainingFacts) -> Self {
-        let has_adapters = !training.adapters.is_empty() || !training.copied.is_empty();
+        let has_adapters = !training.adapters.is_empty() || !training.scaled.is_empty() || !training.copied.is_empty();
         let without_adapters = has_adapters.then(|| Network::from_facts(shape, &TrainingFacts::default()).0.cost());
         Self::new(network.cost(), without_adapters, Packing::of_kernel(training.attention_implementation.as_deref()))
     }

@@ -38,9 +38,10 @@ impl Network {
         let embedding = self.program.input_embeddings.as_deref().and_then(|name| names::place(&self.program, name));
         let width = embedding.and_then(|place| self.module(place)?.kind.widths());
         let (_, width) = width.ok_or_else(|| not_described("prompt tuning"))?;
-        self.input_require_grads = true;
+        self.prompted = true;
         self.virtual_positions = virtual_tokens;
         self.virtual_parameters = virtual_tokens.saturating_mul(width);
+        self.virtual_trained = true;
         Ok(())
     }
 
@@ -50,6 +51,8 @@ impl Network {
         let blocks = self.program.last_layers.and_then(|index| self.pieces.get(index)).map_or(0, |it| it.layers.len());
         let blocks = u64::try_from(blocks).unwrap_or(u64::MAX);
         self.virtual_keys = virtual_tokens;
+        self.prefix_trained = self.prefixed();
+        self.virtual_trained = true;
         self.virtual_parameters = virtual_tokens.saturating_mul(width).saturating_mul(2).saturating_mul(blocks);
         Ok(())
     }
@@ -247,10 +250,11 @@ fn module_at<'a>(piece: &'a crate::shape::Piece, place: &Place) -> Option<&'a Mo
     piece.blocks.get(place.block)?.modules.get(place.module)
 }
 
-/// Which modules take a pair of a kind: DoRA's on a look-up or a bare parameter is built otherwise and not described yet.
+/// Which modules take a pair of a kind: DoRA's on a look-up or a bare parameter is built otherwise and not described yet. A pair
+/// beside a convolution depends on its groups in ways that `peft` partly refuses, so only that of a live model is counted.
 pub(super) fn adaptable(kind: AdapterKind) -> fn(ModuleKind) -> bool {
     match kind {
-        AdapterKind::Lora => |module| module.widths().is_some(),
+        AdapterKind::Lora => |module| module.channels().is_some() && !module.is_convolution(),
         AdapterKind::Dora => ModuleKind::is_linear,
     }
 }

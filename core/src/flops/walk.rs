@@ -7,8 +7,8 @@
 use super::cost::Part;
 use super::region::{Asked, Regions};
 use super::state::{Pair, State};
-use crate::facts::{AdapterKind, Checkpointing};
-use crate::shape::{Amount, Block, Module, ModuleKind, Quantity, Slot, Step};
+use crate::facts::{AdapterKind, Checkpointing, Side};
+use crate::shape::{Amount, Block, Module, ModuleKind, Quantity, Slot, Step, Stream};
 
 /// What holds for a block as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) checkpoint: Option<Checkpointing>,
     /// The embeddings' output requires grad whatever is frozen.
     pub(super) input_gradients: bool,
-    /// Every attention has trained keys and values beside its own.
-    pub(super) prefix: bool,
+    /// Trained vectors stand before the first embeddings that this block looks up.
+    pub(super) prompted: bool,
+    /// Attentions over this stream have trained keys and values beside its own.
+    pub(super) prefix: Option<Stream>,
     /// Recomputation of runs of steps within the block.
     pub(super) within: Asked<'a>,
 }
@@ -63,8 +65,14 @@ pub(super) fn walk(block: &Block, states: &[State], around: Surroundings<'_>) ->
     if block.unread {
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
         let within = Asked { kind: None, ..around.within };
-        let nothing =
-            Surroundings { requiring_grad: 0, checkpoint: None, input_gradients: false, prefix: false, within };
+        let nothing = Surroundings {
+            requiring_grad: 0,
+            checkpoint: None,
+            input_gradients: false,
+            prompted: false,
+            prefix: None,
+            within,
+        };
         let cost = walk_steps(block, &frozen, nothing);
         return BlockCost { requiring_grad: around.requiring_grad, ..cost };
     }
@@ -74,7 +82,8 @@ pub(super) fn walk(block: &Block, states: &[State], around: Surroundings<'_>) ->
         // A reentrant checkpoint whose input requires no grad cuts the block off: nothing in it is trained.
         let frozen: Vec<State> = states.iter().map(State::frozen).collect();
         let requiring_grad = around.requiring_grad & !(1 << Slot::RESIDUAL.0);
-        let alone = Surroundings { checkpoint: None, input_gradients: false, requiring_grad, ..around };
+        let alone =
+            Surroundings { checkpoint: None, input_gradients: false, prompted: false, requiring_grad, ..around };
         return walk_steps(block, &frozen, alone);
     }
     walk_steps(block, states, around)
@@ -99,7 +108,8 @@ struct Walk<'a> {
     cost: BlockCost,
     requiring_grad: Bits,
     input_gradients: bool,
-    prefix: bool,
+    prompted: bool,
+    prefix: Option<Stream>,
     /// Around the whole block.
     checkpoint: Option<Checkpointing>,
     /// Within steps that are computed without gradients.
@@ -123,6 +133,7 @@ impl<'w> Walk<'w> {
             cost: BlockCost::default(),
             requiring_grad: Bits(vec![u64::from(around.requiring_grad)]),
             input_gradients: around.input_gradients,
+            prompted: around.prompted,
             prefix: around.prefix,
             checkpoint: around.checkpoint,
             no_grad: false,
@@ -191,8 +202,8 @@ impl<'w> Walk<'w> {
                 self.requiring_grad.set(to, output);
             }
             Step::Keep { on } => self.save(self.requiring_grad.get(on)),
-            Step::Prefix { slot } => {
-                let output = self.requiring_grad.get(slot) || self.prefix;
+            Step::Prefix { slot, stream } => {
+                let output = self.requiring_grad.get(slot) || self.prefix == Some(stream);
                 self.requiring_grad.set(slot, output);
             }
             Step::Nested => self.nested = self.forward.len(),
@@ -204,7 +215,8 @@ impl<'w> Walk<'w> {
             Step::EndNoGrad => self.no_grad = false,
             Step::Detach { slot } => self.requiring_grad.set(slot, false),
             Step::InputGradients { slot } => {
-                let output = self.requiring_grad.get(slot) || self.input_gradients;
+                let output = self.requiring_grad.get(slot) || self.input_gradients || self.prompted;
+                self.prompted = false;
                 self.requiring_grad.set(slot, output);
             }
             Step::BeginCheckpoint { entry, always } => {
@@ -223,6 +235,7 @@ impl<'w> Walk<'w> {
     /// Through a module; returns whether the result requires grad.
     fn apply(&mut self, module: &Module, state: &State, input: bool, rows: Quantity) -> bool {
         let (kind, part) = (module.kind, module.part);
+        let input = self.scaled(state, Side::Input, input);
         if kind.is_parameter() && !state.pairs.is_empty() {
             return self.adapted_parameter(module, state, input, rows);
         }
@@ -242,34 +255,58 @@ impl<'w> Walk<'w> {
         for pair in &state.pairs {
             output |= self.pair(kind, *pair, input, rows);
         }
+        self.scaled(state, Side::Output, output)
+    }
+
+    /// What a module's vectors on one side make of the gradient: a product element by element keeps both of its factors.
+    fn scaled(&mut self, state: &State, side: Side, activation: bool) -> bool {
+        let mut scales = state.scales.iter().filter(|scale| scale.side == side).peekable();
+        if scales.peek().is_none() {
+            return activation;
+        }
+        let output = activation || scales.any(|scale| scale.trained);
+        self.save(output);
         output
     }
 
     /// A low-rank pair beside a module: down to the rank, up from it.
     fn pair(&mut self, kind: ModuleKind, pair: Pair, input: bool, rows: Quantity) -> bool {
         let Some((inputs, outputs)) = kind.widths() else { return false };
-        if pair.kind == AdapterKind::Dora && kind.is_linear() {
-            // The pair's own product with an identity matrix, for the norm of the adapted weight; the norm is detached.
-            let twice = u128::from(inputs).saturating_add(u128::from(outputs)).saturating_mul(2);
-            let factor = twice.saturating_mul(u128::from(inputs)).saturating_mul(u128::from(pair.rank));
-            self.forward.push((Part::Adapters, Amount { factor, quantity: Quantity::Pass }));
+        if pair.kind == AdapterKind::Dora {
+            self.norm_of_sum(kind, pair);
         }
-        let inner = if kind.is_linear() {
+        let inner = if kind.product().is_some() {
             let operands = Gradients { first: input, second: pair.trained };
             self.product(Part::Adapters, at(rows, inputs, pair.rank), operands)
         } else {
             pair.trained // a look-up in the pair's own small table
         };
         let operands = Gradients { first: inner, second: pair.trained };
-        let output = self.product(Part::Adapters, at(rows, pair.rank, outputs), operands);
+        let output = self.product(Part::Adapters, at(rows, pair.rank, outputs / kind.groups()), operands);
         if pair.kind == AdapterKind::Dora {
-            if pair.dropout && kind.is_linear() {
+            if let Some(factor) = kind.product().filter(|_| pair.dropout) {
                 // What went through the dropout is another input, so the frozen weight is multiplied with it as well.
-                self.product(Part::Adapters, at(rows, inputs, outputs), Gradients { first: input, second: false });
+                let again = Amount { factor, quantity: rows };
+                self.product(Part::Adapters, again, Gradients { first: input, second: false });
             }
             self.save(output); // the trained magnitude multiplies the pair's result
         }
         output
+    }
+
+    /// DoRA builds the pair's product as a matrix, for the norm of the adapted weight; the norm is detached.
+    fn norm_of_sum(&mut self, kind: ModuleKind, pair: Pair) {
+        let Some((inputs, outputs)) = kind.widths() else { return };
+        let widths = match kind {
+            // One half as a matrix times the other.
+            ModuleKind::Convolution { .. } => (inputs, outputs),
+            // Both halves applied to an identity matrix.
+            ModuleKind::Linear { .. } => (inputs, inputs.saturating_add(outputs)),
+            _ => return,
+        };
+        let Amount { factor, quantity } = at(Quantity::Pass, widths.0, widths.1);
+        let factor = factor.saturating_mul(u128::from(pair.rank));
+        self.forward.push((Part::Adapters, Amount { factor, quantity }));
     }
 
     /// A bare parameter with pairs: `peft` builds `W + BA` in each pass, and the product is with the sum.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::quantity::{Mask, Quantity};
+use super::quantity::{Mask, Quantity, Stream};
 use crate::facts::Checkpointing;
 use crate::flops::Part;
 
@@ -181,8 +181,8 @@ pub(crate) enum Step {
     EndNoGrad,
     /// The gradient ends here.
     Detach { slot: Slot },
-    /// Where trained keys or values (prefix tuning) stand beside the slot's own.
-    Prefix { slot: Slot },
+    /// Where trained keys or values (prefix tuning) stand beside the slot's own; an encoder has none where a decoder follows.
+    Prefix { slot: Slot, stream: Stream },
     /// Where `enable_input_require_grads()` hangs its hook.
     InputGradients { slot: Slot },
     /// Steps that can be recomputed begin; `entry` requires grad if anything that they take from outside does.
@@ -238,14 +238,38 @@ impl ModuleKind {
     }
 
     /// Input and output width as a low-rank pair beside the module has them; `None` where it can have none.
+    ///
+    /// The lower half of a pair beside a convolution has its window, over all its inputs; the upper half has its groups.
     pub(crate) const fn widths(self) -> Option<(u64, u64)> {
+        match self {
+            Self::Convolution { inputs, outputs, kernel, .. } => Some((inputs.saturating_mul(kernel), outputs)),
+            _ => self.channels(),
+        }
+    }
+
+    /// Input and output width; `None` for what has no weight between the two.
+    pub(crate) const fn channels(self) -> Option<(u64, u64)> {
         match self {
             Self::Embedding { rows: inputs, width: outputs }
             | Self::Linear { inputs, outputs, .. }
             | Self::LinearParameter { inputs, outputs, .. }
+            | Self::Convolution { inputs, outputs, .. }
             | Self::Experts { inputs, outputs, .. } => Some((inputs, outputs)),
-            Self::Convolution { .. } | Self::Scale { .. } | Self::Constant { .. } | Self::Parameter { .. } => None,
+            Self::Scale { .. } | Self::Constant { .. } | Self::Parameter { .. } => None,
         }
+    }
+
+    /// Groups of a convolution; 1 for everything else.
+    pub(crate) const fn groups(self) -> u64 {
+        match self {
+            Self::Convolution { groups, .. } => groups,
+            _ => 1,
+        }
+    }
+
+    /// A convolution, whatever its window.
+    pub(crate) const fn is_convolution(self) -> bool {
+        matches!(self, Self::Convolution { .. })
     }
 
     /// A plain linear module, as `all-linear` of `peft` looks for.

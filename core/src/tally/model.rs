@@ -1,6 +1,6 @@
 //! A live model as its hook described it, ready to be counted.
 
-use crate::facts::{AdapterKind, Checkpointing, Inventory, ModelFacts, Parallel};
+use crate::facts::{AdapterKind, Checkpointing, Inventory, ModelFacts, Parallel, VirtualKind};
 use crate::flops::{LiveCost, Network};
 use crate::run::{Finding, ModelSummary};
 use crate::shape::Shape;
@@ -102,6 +102,13 @@ fn summary(facts: &ModelFacts) -> ModelSummary {
         "dora"
     } else if !training.adapters.is_empty() {
         "lora"
+    } else if !training.scaled.is_empty() {
+        "ia3"
+    } else if let Some(tokens) = &training.virtual_tokens {
+        match tokens.kind {
+            VirtualKind::Prompt => "prompt",
+            VirtualKind::Prefix => "prefix",
+        }
     } else if facts.parameters_trainable == facts.parameters_total {
         "full"
     } else if facts.parameters_trainable == 0 {

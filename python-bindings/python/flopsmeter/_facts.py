@@ -78,7 +78,7 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
     wrappers, plain = unwrap(model)
     outermost = wrappers[0] if wrappers else model
     findings: list[tuple[str, str]] = []
-    adapters = _adapters.read(plain)
+    adapters = _adapters.read(plain, wrappers)
     findings += adapters.findings
     checkpointing, not_recomputed = _checkpointing(plain)
     config = getattr(plain, "config", None)
@@ -100,6 +100,8 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
         "training": {
             "trained": sorted(_trained(outermost, plain, adapters)),
             "adapters": adapters.rows,
+            "scaled": adapters.scaled,
+            "virtual_tokens": adapters.virtual_tokens,
             "copied": adapters.copied,
             "gradient_checkpointing": checkpointing,
             "not_recomputed": not_recomputed,
@@ -122,7 +124,10 @@ def _taken_inventory(
     example: Call | None,
 ) -> Inventory:
     known = configuration is not None and _flopsmeter.known(_without_infinities(configuration))
-    return _inventory.of(plain, adapters, example) if _inventory.is_wanted(known) else Inventory()
+    # A prefix is known from the family alone: what an inventory follows has no keys but its own.
+    is_prefixed = (adapters.virtual_tokens or {}).get("kind") == "prefix"
+    is_wanted = _inventory.is_wanted(known) and not (known and is_prefixed)
+    return _inventory.of(plain, adapters, example) if is_wanted else Inventory()
 
 
 def _configuration(plain: Module) -> dict[str, Any] | None:
@@ -156,7 +161,7 @@ def _trained(outermost: Module, plain: Module, adapters: _adapters.Adapters) -> 
         if parameter.requires_grad and id(parameter) not in adapters.parameters:
             yield plain_name(name)
     for name, parameter in outermost.named_parameters():
-        if parameter.requires_grad and id(parameter) not in inside:
+        if parameter.requires_grad and id(parameter) not in inside | adapters.parameters:
             yield name
 
 

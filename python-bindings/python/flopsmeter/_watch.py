@@ -94,6 +94,7 @@ class Watch:
         self._arrivals = Arrivals(self._tell)
         self._described = False
         self._measure: Measure | None = None
+        self._virtual_tokens: dict[str, Any] | None = None
         self._seen_gradient = False
         self._signature: tuple[object, ...] = ()
         self._checked = 0.0
@@ -158,12 +159,12 @@ class Watch:
         self._passes_before_step = self._passes
         self._step = step
 
-    def _before(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], outside: Module | None = None) -> None:
         # A compiler that traces this far must not trace us; the pass is then seen from the wrapper outside.
         if torch.compiler.is_compiling():
             return
         self._seen_inside = True
-        self._record(module, args, kwargs)
+        self._record(module, args, kwargs, outside)
 
     def _enter_wrapper(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not torch.compiler.is_compiling():
@@ -172,9 +173,9 @@ class Watch:
     def _leave_wrapper(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
         if torch.compiler.is_compiling() or self._seen_inside:
             return
-        self._before(self._plain, args, kwargs)
+        self._before(self._plain, args, kwargs, module)
 
-    def _record(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _record(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], outside: Module | None) -> None:
         gradient = torch.is_grad_enabled()
         if not self._described:
             self._describe((args, kwargs))
@@ -188,6 +189,8 @@ class Watch:
             text = f"{type(module).__name__} was called without input_ids or inputs_embeds, which is not counted"
             self.recorder.finding("unknown-input", text)
             return
+        if outside is not None and self._virtual_tokens is not None and any(map(_adapters.is_peft_model, _facts.unwrap(outside)[0])):
+            _add_virtual_tokens(batch, self._virtual_tokens)
         adapters_off, adapter = (False, None) if self._adapted is None else _adapters.state(self._adapted)
         if gradient:
             phase = _phases.phase_of_update(self.part)
@@ -229,11 +232,22 @@ class Watch:
         self._described = True
         facts = _facts.read(self._outermost, self._number, call)
         self._measure = facts.measure
+        self._virtual_tokens = facts.message["training"]["virtual_tokens"]
         self._signature = _facts.signature(self._plain)
         self._checked = time.monotonic()
         self.recorder.describe(facts.to_json())
         for code, text in facts.findings:
             self.recorder.finding(code, text)
+
+
+def _add_virtual_tokens(batch: Batch, tokens: dict[str, Any]) -> None:
+    """To what was seen outside of peft's wrapper: with a compiled model, and where the wrapper calls only parts of the model."""
+    if tokens["kind"] == "prefix":
+        batch.cached_length += tokens["count"]
+        return
+    batch.length += tokens["count"]
+    if batch.real_tokens is not None:
+        batch.real_tokens += batch.sequences * tokens["count"]
 
 
 def _move_arrivals() -> None:

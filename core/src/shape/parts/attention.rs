@@ -211,8 +211,10 @@ impl Attention {
             }
         };
         (query, key) = self.normed(block, query, key);
-        block.step(Step::Prefix { slot: key });
-        block.step(Step::Prefix { slot: value });
+        if key_stream == own {
+            block.step(Step::Prefix { slot: key, stream: own });
+            block.step(Step::Prefix { slot: value, stream: own });
+        }
         (query, key, value)
     }
 
