@@ -23,7 +23,7 @@ IGNORED_LABEL = -100
 _ASYNCHRONOUS_DEVICES = ("cuda", "xpu")
 
 
-@dataclass
+@dataclass(slots=True)
 class Batch:
     """One call. `later` has values that are on a device: the field, the tensor and how the host reads it once it is there."""
 

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import warnings
 
+from ._alike import Alike
 from ._flopsmeter import Recorder
 
 SOCKET_VARIABLE = "FLOPSMETER_SOCKET"
@@ -30,6 +31,8 @@ class Connection:
         self._session: subprocess.Popen[bytes] | None = None
         self._session_socket: str | None = None
         self._closes_at_exit = False
+        self.alike: Alike | None = None
+        """Passes that the recorder has not been told of yet."""
 
     def open(self) -> Recorder | None:
         """The recorder, or None if there is no meter and none could be started."""
@@ -48,6 +51,7 @@ class Connection:
             self._failed = True
             self.warn(f"this process is not metered: {problem}")
             return None
+        self.alike = Alike(self.recorder)
         self._close_at_exit()
         return self.recorder
 
@@ -55,6 +59,8 @@ class Connection:
         """Hands over what is left; waits two seconds at most for a meter that does not read."""
         recorder, self.recorder = self.recorder, None
         if recorder is not None:
+            if self.alike is not None:
+                self.alike.hand_over()
             recorder.close(_CLOSE_PATIENCE_SECONDS)
             self.tell_loss(recorder)
 

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import _amounts, _example_inputs, _meta_copy
 from ._program import Sizer, Step, Writer
 from ._quiet import checkpoints_told, unnoticed
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from torch.nn import Module
 
     from ._adapters import Adapters
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 SWITCH_VARIABLE = "FLOPSMETER_INVENTORY"
 
 _BUDGET_SECONDS = 20.0
+
+#: Calls of different sizes that are remembered.
+_MOST_KNOWN_CALLS = 256
 
 #: Names that are listed in one sentence before the rest is only counted.
 _LISTED = 4
@@ -55,18 +60,42 @@ class Measure:
     def __init__(self, plain: Module, inputs: Inputs) -> None:
         self._plain = plain
         self._inputs = inputs
+        self._known: dict[Hashable, tuple[tuple[int, int] | None, bool]] = {}
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int] | None:
-        """Length is what one sequence or picture has of positions before the model does anything with it."""
-        return _example_inputs.measure(self._plain, args, kwargs)
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[int, int] | None, bool]:
+        """The size, of which the length is what one sequence or picture has of positions before the model does anything with
+        it, and whether the inventory's amounts hold for this call.
 
-    def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether the inventory's amounts hold for this call."""
-        inputs, size = self._inputs, self(args, kwargs)
+        Looking closely takes longer than a step may cost, and calls of the same sizes are alike.
+        """
+        sizes = _sizes(args, kwargs)
+        known = None if sizes is None else self._known.get(sizes)
+        if known is None:
+            size = _example_inputs.measure(self._plain, args, kwargs)
+            known = size, self._fits(size, args, kwargs)
+            if sizes is not None and len(self._known) < _MOST_KNOWN_CALLS:
+                self._known[sizes] = known
+        return known
+
+    def _fits(self, size: tuple[int, int] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        inputs = self._inputs
         if size is None or _example_inputs.form(self._plain, args, kwargs) != inputs.form:
             return False
         seen = (inputs.seen.sequences, inputs.seen.length)
         return {"nothing": size == seen, "sequences": size[1] == seen[1]}.get(inputs.scales, True)
+
+
+def _sizes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable | None:
+    """What tells calls apart; None where an argument is more than a plain tensor or a switch."""
+    found: list[Hashable] = [len(args)]
+    for name, value in (*enumerate(args), *kwargs.items()):
+        if isinstance(value, Tensor):
+            found.append((name, value.shape, value.dtype))
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            found.append((name, value))
+        else:
+            return None
+    return tuple(found)
 
 
 def is_wanted(family_is_known: bool) -> bool:

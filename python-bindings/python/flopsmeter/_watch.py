@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     from torch.nn import Module
 
+    from ._alike import Alike
     from ._flopsmeter import Recorder
     from ._inventory import Measure
 
 _CHECK_INTERVAL_SECONDS = 5.0
+_HAND_OVER_INTERVAL_SECONDS = 0.2
 
 _connection = Connection()
 _watches: dict[int, Watch] = {}
@@ -82,10 +85,11 @@ class _Hook:
 class Watch:
     """The hooks on one model, from the first owner's attach to the last one's detach."""
 
-    def __init__(self, plain: Module, number: int, recorder: Recorder) -> None:
+    def __init__(self, plain: Module, number: int, recorder: Recorder, alike: Alike) -> None:
         self.owners: set[Hashable] = set()
         self.part = _phases.TRAINED
         self.recorder = recorder
+        self._alike = alike
         self._plain = plain
         self._outermost = plain
         self._number = number
@@ -102,10 +106,12 @@ class Watch:
         self._passes = 0
         self._passes_before_step = 0
         self._step: int | None = None
+        self._progress: tuple[int, int, int | None] | None = None
+        self._handed_over = 0.0
         self._wrappers: list[Module] = []
+        self._thread = threading.get_ident()
         self._tracer = StepTracer(plain, recorder.traced)
-        self._handles = [plain.register_forward_pre_hook(_Hook(self._before), with_kwargs=True)]
-        self._handles.append(plain.register_forward_pre_hook(_Hook(self._tracer.before)))
+        self._handles = [plain.register_forward_pre_hook(_Hook(self._before_plain), with_kwargs=True)]
 
     def follow(self, wrappers: list[Module]) -> None:
         """Hooks what has been put around the model since."""
@@ -131,6 +137,7 @@ class Watch:
     def finish(self) -> None:
         """Tells what is still on its way from a device."""
         self._arrivals.finish()
+        self.hand_over()
         self._tracer.finish()
 
     def check(self) -> None:
@@ -143,13 +150,24 @@ class Watch:
         """After an optimizer step."""
         if step != self._step:
             self._note_step(step)
-        self.recorder.progress(step, first_step, max_steps)
-        if time.monotonic() - self._checked > _CHECK_INTERVAL_SECONDS:
+        self._progress = (step, first_step, max_steps)
+        now = time.monotonic()
+        if now - self._checked > _CHECK_INTERVAL_SECONDS:
             self.check()
+        if now - self._handed_over < _HAND_OVER_INTERVAL_SECONDS:
+            return
+        self._handed_over = now
         _move_arrivals()
+        self.hand_over()
         self.recorder.flush_if_due()
         if not self.recorder.is_open:
             _connection.tell_loss(self.recorder)
+
+    def hand_over(self) -> None:
+        """What has added up here goes to the recorder."""
+        self._alike.hand_over()
+        if self._progress is not None:
+            self.recorder.progress(*self._progress)
 
     def _note_step(self, step: int) -> None:
         """Once a step, however many owners tell of it."""
@@ -158,6 +176,12 @@ class Watch:
             self.recorder.finding("passes-not-seen", f"{text}; was the model compiled after it was given to the meter?")
         self._passes_before_step = self._passes
         self._step = step
+
+    def _before_plain(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._before(module, args, kwargs)
+        # Replicas of `nn.DataParallel` run in threads at once, and share one tracer.
+        if threading.get_ident() == self._thread:
+            self._tracer.before(module, args)
 
     def _before(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], outside: Module | None = None) -> None:
         # A compiler that traces this far must not trace us; the pass is then seen from the wrapper outside.
@@ -209,15 +233,15 @@ class Watch:
         elif batch.extras:
             self.recorder.record(self._number, *form, batch.real_tokens, **batch.extras)
         else:
-            self.recorder.record(self._number, *form, batch.real_tokens)
+            self._alike.add((self._number, *form), batch.real_tokens)
 
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any], gradient: bool) -> Batch | None:
         if self._measure is None:
             return self._reader.read(args, kwargs, gradient)
-        if not self._measure.fits(args, kwargs):
+        size, fits = self._measure(args, kwargs)
+        if not fits:
             text = "passes of other sizes than the model's inventory was taken with are counted as if they followed it"
             self.recorder.finding("inventory-size", text)
-        size = self._measure(args, kwargs)
         return None if size is None else Batch(*size, real_tokens=size[0] * size[1])
 
     def _tell(self, *positional: Any, **fields: Any) -> None:
@@ -235,6 +259,8 @@ class Watch:
         self._virtual_tokens = facts.message["training"]["virtual_tokens"]
         self._signature = _facts.signature(self._plain)
         self._checked = time.monotonic()
+        # What was fed before stays with what was described before.
+        self._alike.hand_over()
         self.recorder.describe(facts.to_json())
         for code, text in facts.findings:
             self.recorder.finding(code, text)
@@ -271,10 +297,10 @@ def attach(model: Module, owner: Hashable, part: str | None = None) -> Watch | N
     wrappers, plain = _facts.unwrap(model)
     watch = _watches.get(id(plain))
     if watch is None:
-        recorder = _connection.open()
-        if recorder is None:
+        recorder, alike = _connection.open(), _connection.alike
+        if recorder is None or alike is None:
             return None
-        watch = Watch(plain, _next_number(), recorder)
+        watch = Watch(plain, _next_number(), recorder, alike)
         _watches[id(plain)] = watch
     if part is not None:
         watch.part = part
@@ -296,6 +322,7 @@ def detach(watch: Watch, owner: Hashable, *, close: bool = True) -> None:
         watch.remove()
         _watches.pop(id(watch._plain), None)
     if _watches or not close:
+        watch.hand_over()
         watch.recorder.flush()
     else:
         _connection.close()
