@@ -7,6 +7,7 @@ import random
 import time
 from typing import Any
 
+import peft
 import pytest
 import torch
 from custom_models import DiffusionTransformer, Perceptron, UNet
@@ -132,14 +133,12 @@ def test_families(family: str, use_reentrant: bool | None, seed: int) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "deberta-v2", "t5", "mixtral"])
 def test_adapters_are_laid_on_the_plain_model(family: str) -> None:
-    peft = pytest.importorskip("peft")
     model = peft.get_peft_model(build(family), peft.LoraConfig(r=3, target_modules="all-linear"))
     kwargs, passes = text(model)
     assert difference(model, (), kwargs, passes) == (0, 0)
 
 
 def test_trained_copies_are_laid_on_the_plain_model() -> None:
-    peft = pytest.importorskip("peft")
     settings = peft.LoraConfig(r=3, target_modules=["q_proj"], modules_to_save=["lm_head", "norm"])
     model = peft.get_peft_model(build("llama"), settings)
     kwargs, passes = text(model)
@@ -181,7 +180,6 @@ def test_custom_models(name: str, use_reentrant: bool | None, seed: int) -> None
 
 @pytest.mark.parametrize(("name", "targets"), [("unet", ["to_q", "to_v"]), ("diffusion-transformer", ["mlp.0", "modulation.1"])])
 def test_adapters_on_custom_models(name: str, targets: list[str]) -> None:
-    peft = pytest.importorskip("peft")
     make, call = CUSTOM[name]
     model = peft.get_peft_model(make(None), peft.LoraConfig(r=3, target_modules=targets))
     args, kwargs = call()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from models import llama, sequences, trainer
@@ -83,7 +84,6 @@ def test_generation_in_training_mode_is_generation(receiver: Receiver) -> None:
 
 
 def test_generation_of_a_peft_model_is_seen(receiver: Receiver) -> None:
-    peft = pytest.importorskip("peft")
     model = peft.get_peft_model(llama(), peft.LoraConfig(r=2, target_modules=["q_proj"])).eval()
     ids = torch.ones((1, 4), dtype=torch.long)
     with flopsmeter.Meter(model), torch.no_grad():
@@ -174,7 +174,6 @@ def test_two_models_are_told_apart(receiver: Receiver) -> None:
 def test_a_compiled_model_is_counted_and_compiles(receiver: Receiver, peft_wrapped: bool, fullgraph: bool) -> None:
     model = llama()
     if peft_wrapped:
-        peft = pytest.importorskip("peft")
         model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
     compiled = torch.compile(model, backend="eager", fullgraph=fullgraph)
     ids = torch.ones((2, 4), dtype=torch.long)
@@ -189,7 +188,6 @@ def test_a_compiled_model_is_counted_and_compiles(receiver: Receiver, peft_wrapp
 def test_a_trainer_that_compiles_is_counted(receiver: Receiver, tmp_path: Path, peft_wrapped: bool) -> None:
     model = llama()
     if peft_wrapped:
-        peft = pytest.importorskip("peft")
         model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
     settings = {"torch_compile": True, "torch_compile_backend": "eager", "evaluation": sequences([5, 5]), "eval_strategy": "epoch"}
     trainer(model, tmp_path, [4] * 8, [flopsmeter.FlopsMeterCallback()], **settings).train()
@@ -209,7 +207,6 @@ def test_a_model_compiled_behind_our_back_is_a_finding(receiver: Receiver) -> No
 
 
 def test_virtual_tokens_are_positions_too(receiver: Receiver) -> None:
-    peft = pytest.importorskip("peft")
     model = peft.get_peft_model(llama(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
     with flopsmeter.Meter(model):
         model(input_ids=torch.ones((2, 4), dtype=torch.long), attention_mask=torch.ones((2, 4), dtype=torch.long))

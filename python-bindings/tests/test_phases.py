@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from models import llama, sequences, trainer
@@ -109,7 +110,6 @@ def test_a_plain_loop_says_what_its_models_are_for(receiver: Receiver) -> None:
 
 
 def test_adapters_switched_off_make_a_reference(receiver: Receiver) -> None:
-    peft = pytest.importorskip("peft")
     model = peft.get_peft_model(llama(), peft.LoraConfig(r=2, target_modules=["q_proj"]))
     with counter() as reference, flopsmeter.Meter(model):
         # The very first pass: the model is described while its adapters are off.

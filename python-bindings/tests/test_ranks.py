@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 from jobs import script
 from models import llama
@@ -66,7 +65,6 @@ def test_two_ranks_with_accumulation_and_evaluation(receiver: Receiver, tmp_path
 
 
 def test_tensor_parallel_ranks_tell_that_they_share(receiver: Receiver, tmp_path: Path) -> None:
-    pytest.importorskip("transformers.distributed")
     model = llama()
     model.save_pretrained(tmp_path / "model")
     ids = torch.ones((2, 5), dtype=torch.long)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
+import trl
+import trl_jobs
 from models import llama, sequences, trainer
 from oracle import counter, executed, findings
 from receiver import Receiver
+from trl.experimental import cpo, gkd, orpo
+from trl_jobs import settings
 
 import flopsmeter
-
-pytest.importorskip("trl")
-
-import peft
-import trl
-import trl_jobs
-from trl_jobs import settings
 
 LORA = {"r": 4, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -194,19 +192,16 @@ def test_a_reward_model_judges_samples(receiver: Receiver, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("loss", ["sigmoid", "simpo"])
 def test_cpo_and_simpo(receiver: Receiver, tmp_path: Path, loss: str) -> None:
-    cpo = pytest.importorskip("trl.experimental.cpo")
     changes = {"loss_type": loss, "max_length": 32}
     assert run(preference(tmp_path, cpo.CPOTrainer, cpo.CPOConfig, **changes), receiver).keys() == {"training"}
 
 
 def test_orpo(receiver: Receiver, tmp_path: Path) -> None:
-    orpo = pytest.importorskip("trl.experimental.orpo")
     changes = {"max_length": 32}
     assert run(preference(tmp_path, orpo.ORPOTrainer, orpo.ORPOConfig, **changes), receiver).keys() == {"training"}
 
 
 def test_a_teacher_is_heard_online(receiver: Receiver, tmp_path: Path) -> None:
-    gkd = pytest.importorskip("trl.experimental.gkd")
     rows = [{"messages": [{"role": "user", "content": trl_jobs.words(3, n)}, {"role": "assistant", "content": trl_jobs.words(5, n)}]} for n in range(4)]
     job = gkd.GKDTrainer(
         model=trl_jobs.policy(),

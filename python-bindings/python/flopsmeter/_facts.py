@@ -6,19 +6,18 @@ Nothing here reads a tensor's values: names, shapes and flags are known on the h
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _adapters, _flopsmeter, _inventory, _parallel
+from . import _adapters, _flopsmeter, _inventory, _packed, _parallel
 from ._adapters import plain_name
 from ._inventory import Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch.nn import Module, Parameter
+    from torch.nn import Module
 
     from ._example_inputs import Call
     from ._inventory import Measure
@@ -89,14 +88,14 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
     if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
         findings.append(("sharded-parameters", "parameters are sharded over ranks (FSDP1), so their live number is a part"))
-    parameters = list(outermost.parameters())
+    parameters = list(_packed.parameters(outermost))
     message = {
         "model": number,
         "class_name": type(plain).__name__,
         "name_or_path": getattr(config, "name_or_path", None) or getattr(config, "_name_or_path", None) or None,
         "config": configuration,
-        "parameters_total": sum(map(_elements, parameters)),
-        "parameters_trainable": sum(_elements(parameter) for parameter in parameters if parameter.requires_grad),
+        "parameters_total": sum(elements for elements, _ in parameters),
+        "parameters_trainable": sum(elements for elements, is_trained in parameters if is_trained),
         "training": {
             "trained": sorted(_trained(outermost, plain, adapters)),
             "adapters": adapters.rows,
@@ -163,13 +162,6 @@ def _trained(outermost: Module, plain: Module, adapters: _adapters.Adapters) -> 
     for name, parameter in outermost.named_parameters():
         if parameter.requires_grad and id(parameter) not in inside | adapters.parameters:
             yield name
-
-
-def _elements(parameter: Parameter) -> int:
-    """Weights packed to 4 bits and weights that ZeRO-3 has partitioned know their real shape themselves."""
-    state = getattr(parameter, "quant_state", None)
-    shape = getattr(state, "shape", None) or getattr(parameter, "ds_shape", None) or parameter.shape
-    return math.prod(shape)
 
 
 def _checkpointing(plain: Module) -> tuple[str | None, list[str]]:

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ._adapters import Adapters, plain_name
 from ._meta_kernels import MetaKernels
+from ._packed import linear_sizes, logical_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +31,6 @@ _HOOKS = (
 
 #: Elements of a table of whole numbers that is copied as it is.
 _MOST_COPIED_ELEMENTS = 1 << 20
-
-
-def _logical_shape(parameter: Any) -> tuple[int, ...]:
-    """Weights packed to 4 bits and weights that ZeRO-3 has partitioned know their real shape themselves."""
-    state = getattr(parameter, "quant_state", None)
-    return tuple(getattr(state, "shape", None) or getattr(parameter, "ds_shape", None) or parameter.shape)
 
 
 def copies(plain: Module, adapters: Adapters) -> Iterator[Callable[[], Module]]:
@@ -101,7 +96,7 @@ def _check_parameters(plain: Module, built: Module, adapters: Adapters) -> None:
             continue
         own = plain_name(name)
         seen.add(own)
-        elements = math.prod(_logical_shape(parameter))
+        elements = math.prod(logical_shape(parameter))
         if expected.get(own, -1 if _is_float(parameter) else elements) != elements and elements > 0:
             raise LookupError(f"the configuration describes another {own} than the live model has")
     for name in expected.keys() - seen:
@@ -138,7 +133,7 @@ def _copied(plain: Module) -> Module:
             if parameter is not None and id(parameter) not in memo:
                 floating = _is_float(parameter) or hasattr(parameter, "quant_state")
                 dtype = parameter.dtype if _is_float(parameter) else torch.get_default_dtype()
-                shape = torch.empty(_logical_shape(parameter), dtype=dtype if floating else parameter.dtype, device="meta")
+                shape = torch.empty(logical_shape(parameter), dtype=dtype if floating else parameter.dtype, device="meta")
                 memo[id(parameter)] = nn.Parameter(shape, requires_grad=floating)
     with _WithoutNumbers():
         model = copy.deepcopy(plain, memo)
@@ -181,7 +176,8 @@ def _unwrapped(module: Any) -> Any:
             module = inner["base_layer"]
         else:
             break
-    inputs, outputs = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    sizes = linear_sizes(module) or (getattr(module, "in_features", None), getattr(module, "out_features", None))
+    inputs, outputs = sizes
     if not isinstance(inputs, int) or not isinstance(outputs, int) or isinstance(module, nn.Bilinear):
         return module
     weight = getattr(module, "weight", None)

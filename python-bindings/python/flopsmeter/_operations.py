@@ -88,6 +88,15 @@ _FORWARD: dict[str, Callable[[tuple[Any, ...], Any], list[Product]]] = {
     "_scaled_dot_product_fused_attention_overrideable": _attention,
 }
 
+#: Of bitsandbytes: rows of inputs with a packed matrix, whose first size is that of the outputs.
+_PACKED: dict[str, Callable[[tuple[Any, ...]], int]] = {
+    "gemm_4bit": lambda args: args[2][0],
+    "gemv_4bit": lambda args: args[2][0],
+    "int8_linear_matmul": lambda args: args[1].shape[0],
+    "int8_scaled_mm": lambda args: args[1].shape[0],
+    "int8_mixed_scaled_mm": lambda args: args[2].shape[0],
+}
+
 #: Operators that multiply and that nothing here can size.
 _OPAQUE = {
     "mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "_trilinear",
@@ -104,6 +113,12 @@ def forward_products(operator: Any, args: tuple[Any, ...], output: Any) -> list[
     return [] if known is None else known(args, output)
 
 
+def packed_amount(operator: Any, args: tuple[Any, ...]) -> int | None:
+    """Operations of a product with a weight that bitsandbytes holds packed; None for any other operator."""
+    outputs = _PACKED.get(operator.__name__.partition(".")[0]) if operator.namespace == "bitsandbytes" else None
+    return None if outputs is None else 2 * args[0].numel() * outputs(args)
+
+
 def is_product(operator: Any) -> bool:
     """Whether calls of this operator have products that can be sized."""
     return operator.namespace == "aten" and operator.__name__.partition(".")[0] in _FORWARD
@@ -111,6 +126,8 @@ def is_product(operator: Any) -> bool:
 
 def is_opaque(operator: Any) -> bool:
     """Whether this operator may multiply without our knowing how much: fused kernels, and what other libraries add."""
+    if operator.namespace == "bitsandbytes" and "quant" in operator.__name__:
+        return False  # packs and unpacks
     if operator.namespace != "aten":
         return operator.namespace not in _SEEN_NAMESPACES
     return operator.__name__.partition(".")[0] in _OPAQUE

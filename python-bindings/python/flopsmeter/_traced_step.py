@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ._operations import attention_amounts, convolution_amount, forward_products, is_opaque
+from ._operations import attention_amounts, convolution_amount, forward_products, is_opaque, packed_amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,10 @@ class Counter(TorchDispatchMode):  # type: ignore[misc]
         return output
 
     def _count(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        packed = packed_amount(operator, args)
+        if packed is not None:
+            self.operations += packed
+            return
         if is_opaque(operator):
             self.unseen[operator.name()] = None
         amount = _amount(operator, args, kwargs, output)
