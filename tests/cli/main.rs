@@ -14,4 +14,5 @@ mod killed;
 mod manners;
 mod place;
 mod planning;
+mod traces;
 mod wrapping;

@@ -45,7 +45,9 @@ class Scene:
     def environment(self) -> dict[str, str]:
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLOPSMETER_", "CUDA_", "NVIDIA_"))}
-        return kept | {"PATH": path, "LD_LIBRARY_PATH": str(self.folder), "HOME": str(self.folder)}
+        # Others look for the library by its name; ours asks no driver on a machine without its device nodes, unless told to.
+        ours = {"FLOPSMETER_NVML_LIBRARY": str(self.folder / "libnvidia-ml.so.1")}
+        return kept | ours | {"PATH": path, "LD_LIBRARY_PATH": str(self.folder), "HOME": str(self.folder)}
 
     def start(self, *command: str | Path) -> Program:
         return Program(command, self)
