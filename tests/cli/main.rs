@@ -5,6 +5,7 @@ mod architecture;
 mod bad_input;
 mod conformance;
 mod counting;
+mod driver;
 mod evidence;
 mod fine_tune;
 mod gpu;
