@@ -145,3 +145,24 @@ def test_packed_modules_of_a_model_that_no_configuration_describes(receiver: Rec
     assert int(counted["executed"]) - reference.get_total_flops() == 0
     assert facts.findings == [] and counted["findings"] == []
     assert counted["parameters_total"] == facts.message["parameters_total"]
+
+
+@pytest.mark.parametrize("inventory", ["1", "always"])
+def test_parameters_that_zero_3_has_partitioned(monkeypatch: pytest.MonkeyPatch, inventory: str) -> None:
+    """DeepSpeed leaves empty parameters with their shape beside them; these stand in for its own."""
+    monkeypatch.setenv("FLOPSMETER_INVENTORY", inventory)
+    model, whole = llama(), llama()
+    whole.lm_head.requires_grad_(False)
+    for parameter, other in zip(model.parameters(), whole.parameters(), strict=True):
+        parameter.ds_shape, parameter.ds_numel = parameter.shape, parameter.numel()
+        parameter.data = torch.empty(0)
+        parameter.requires_grad_(other.requires_grad)
+    facts = _facts.read(model, 0)
+    with FlopCounterMode(display=False) as reference:
+        whole(input_ids=IDS, labels=IDS).loss.backward()
+    row = {"phase": "training", "gradient": True, "sequences": 2, "length": 6, "count": 1, "real_tokens": None}
+    counted = json.loads(_flopsmeter.count(facts.to_json(), json.dumps([row])))
+    assert int(counted["executed"]) - reference.get_total_flops() == 0
+    assert facts.findings == [] and counted["findings"] == []
+    assert facts.message["parameters_total"] == sum(parameter.numel() for parameter in whole.parameters())
+    assert counted["parameters_trainable"] == facts.message["parameters_trainable"]

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from jobs import script
 from models import llama
-from oracle import counter, executed
+from oracle import counter, executed, findings
 from receiver import Receiver
 
 DATA_PARALLEL = """
@@ -41,6 +42,42 @@ TENSOR_PARALLEL = """
     with flopsmeter.Meter(model) as meter:
         model(input_ids=ids, labels=ids).loss.backward()
         meter.step()
+    distributed.destroy_process_group()
+"""
+
+SHARDED = """
+    import os
+    import torch
+    import torch.distributed as distributed
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+    from models import llama
+    from oracle import counter
+    import flopsmeter
+
+    distributed.init_process_group("gloo")
+    model = llama()
+    model.lm_head.requires_grad_({head_is_trained})
+    if "{way}" == "fully_shard":
+        for layer in model.model.layers:
+            fully_shard(layer)
+        fully_shard(model)
+    else:
+        layers = ModuleWrapPolicy({{type(model.model.layers[0])}})
+        model = FullyShardedDataParallel(
+            model, auto_wrap_policy=layers, use_orig_params="{way}" == "original parameters", device_id=torch.device("cpu")
+        )
+    rank = int(os.environ["RANK"])
+    ids = torch.ones((2, 5 + rank), dtype=torch.long)
+    optimizer = torch.optim.SGD(model.parameters())
+    with flopsmeter.Meter(model) as meter, counter() as reference:
+        for _ in range(2):
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            meter.step()
+    with open("{folder}/counted." + os.environ["RANK"], "w") as file:
+        file.write(str(reference.get_total_flops()))
     distributed.destroy_process_group()
 """
 
@@ -76,3 +113,21 @@ def test_tensor_parallel_ranks_tell_that_they_share(receiver: Receiver, tmp_path
     assert told == [(("tensor", 2),), (("tensor", 2), ("tensor_rank", 1))]
     # Each rank tells of the whole products, as if it were alone; the meter takes those of the first.
     assert executed(receiver) == {"training": 2 * whole.get_total_flops()}
+
+
+@pytest.mark.parametrize(
+    ("way", "head_is_trained"),
+    [("fully_shard", True), ("fully_shard", False), ("flat parameters", True), ("original parameters", True), ("original parameters", False)],
+)
+def test_sharded_parameters_have_their_full_size(receiver: Receiver, tmp_path: Path, way: str, head_is_trained: bool) -> None:
+    counted = launch(receiver, tmp_path, SHARDED.format(folder=tmp_path, way=way, head_is_trained=head_is_trained))
+    receiver.wait(processes=2)
+    assert len(counted) == 2 and counted[0] != counted[1]
+    assert sum(executed(receiver).values()) - sum(counted) == 0
+    assert sum(receiver.passes().values()) == 4
+    whole = llama()
+    total = sum(parameter.numel() for parameter in whole.parameters())
+    trained = total if head_is_trained else total - whole.lm_head.weight.numel()
+    for facts in receiver.models():
+        assert (facts["parameters_total"], facts["parameters_trainable"]) == (total, trained)
+    assert findings(receiver) == set()

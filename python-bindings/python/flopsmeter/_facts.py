@@ -86,8 +86,6 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
     findings += inventory.findings
     if configuration is None and inventory.message is None:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
-    if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
-        findings.append(("sharded-parameters", "parameters are sharded over ranks (FSDP1), so their live number is a part"))
     parameters = list(_packed.parameters(outermost))
     message = {
         "model": number,
@@ -154,8 +152,12 @@ def signature(model: Module) -> tuple[object, ...]:
 def _trained(outermost: Module, plain: Module, adapters: _adapters.Adapters) -> Iterator[str]:
     """Names of trained parameters. What is no part of the plain model and no adapter we know keeps its raw name: the
     count then refuses the model instead of leaving something out."""
-    inside = set()
+    rows, inside = _packed.sharded(outermost)
+    own = next((f"{plain_name(name)}." for name, module in outermost.named_modules() if name and module is plain), "")
+    yield from (plain_name(row.name).removeprefix(own) for row in rows if row.is_trained)
     for name, parameter in plain.named_parameters():
+        if id(parameter) in inside:
+            continue
         inside.add(id(parameter))
         if parameter.requires_grad and id(parameter) not in adapters.parameters:
             yield plain_name(name)

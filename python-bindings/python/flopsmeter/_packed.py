@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -38,10 +38,35 @@ def linear_sizes(module: Any) -> tuple[int, int] | None:
     return None
 
 
-def parameters(model: Module) -> Iterator[tuple[int, bool]]:
+class Sharded(NamedTuple):
+    """A parameter that FSDP's first version keeps in one flat piece with others, of which each rank has a part."""
+
+    name: str
+    """In the outermost module, with the parts that wrappers put in."""
+    elements: int
+    is_trained: bool
+
+
+def sharded(outermost: Module) -> tuple[list[Sharded], set[int]]:
+    """Those parameters, and the ids of everything that stands for them: whichever of it a module shows changes during a pass."""
+    rows, replaced = [], set()
+    for name, module in outermost.named_modules():
+        flat: Any = getattr(module.__dict__.get("_handle"), "flat_param", None)
+        if flat is None:
+            continue
+        # None where it was asked to keep no original parameters: all of one piece are then trained, or none.
+        originals = getattr(flat, "_params", None) or [flat] * len(flat._fqns)
+        replaced |= {id(flat), *map(id, originals)}
+        for own, shape, original in zip(flat._fqns, flat._shapes, originals, strict=True):
+            rows.append(Sharded(f"{name}.{own}" if name else own, math.prod(shape), bool(original.requires_grad)))
+    return rows, replaced
+
+
+def parameters(outermost: Module) -> Iterator[tuple[int, bool]]:
     """Elements of each of a model's parameters by their logical sizes, and whether it is trained; shared ones once."""
-    seen: set[int] = set()
-    for module in model.modules():
+    rows, seen = sharded(outermost)
+    yield from ((row.elements, row.is_trained) for row in rows)
+    for module in outermost.modules():
         sizes = linear_sizes(module)
         if sizes is not None:
             yield math.prod(sizes), False
