@@ -19,6 +19,7 @@ mod features;
 mod frame;
 mod gemma3n;
 mod gemma4;
+mod gemma4_vision;
 mod gemma_vision;
 mod gpt;
 mod hybrid;
@@ -65,6 +66,7 @@ const FAMILIES: &[(&[&str], Read)] = &[
     (&deberta::MODEL_TYPES, deberta::read),
     (&modernbert::MODEL_TYPES, modernbert::read),
     (&clip::MODEL_TYPES, clip::read),
+    (&gemma4_vision::MODEL_TYPES, gemma4_vision::read),
     (&gemma_vision::MODEL_TYPES, gemma_vision::read),
     (&idefics::MODEL_TYPES, idefics::read),
     (&internvl::MODEL_TYPES, internvl::read),

@@ -99,6 +99,18 @@ def gridded(config, size):
     return batch
 
 
+def patched(config, size):
+    """Gemma 4: patches of each picture as rows of pixels, with the place of each."""
+    batch = placed(config, size, config.image_token_id)
+    _, rows, columns = size["image_grid"]
+    count, width = size["sequences"] * size["images"], 3 * config.vision_config.patch_size**2
+    places = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), dim=-1)
+    batch["pixel_values"] = torch.rand(count, rows * columns, width)
+    batch["image_position_ids"] = places.view(1, rows * columns, 2).expand(count, -1, -1)
+    batch["mm_token_type_ids"] = (batch["input_ids"] == config.image_token_id).long()
+    return batch
+
+
 def mllama(config, size):
     """Llama 3.2 Vision: the text holds one mark per picture and attends to its tiles in a few layers."""
     vision, sequences, images = config.vision_config, size["sequences"], size["images"]

@@ -321,3 +321,29 @@ impl Disentangled {
         to
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(key: &str, value: u64) -> Option<ShapeProblem> {
+        let mut config = serde_json::json!({
+            "model_type": "deberta-v2", "vocab_size": 96, "hidden_size": 48, "intermediate_size": 80,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "conv_kernel_size": 3,
+        });
+        config[key] = value.into();
+        Config::new(&config).and_then(read).err()
+    }
+
+    #[test]
+    fn convolutions_and_heads_that_do_not_fit_the_width_are_refused_by_name() {
+        for (key, value) in [("conv_kernel_size", 2), ("conv_groups", 5), ("attention_head_size", 16)] {
+            let found = problem(key, value);
+            assert!(
+                matches!(&found, Some(ShapeProblem::Contradiction { key: named, .. }) if named == key),
+                "{found:?}"
+            );
+        }
+        assert_eq!(problem("attention_head_size", 12), None);
+    }
+}

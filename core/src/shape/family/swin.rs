@@ -200,3 +200,29 @@ impl Stage {
         block.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(key: &str, value: serde_json::Value) -> Option<ShapeProblem> {
+        let mut config = serde_json::json!({ "model_type": "swin" });
+        config[key] = value;
+        Config::new(&config).and_then(read).err()
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_each_other_are_refused_by_name() {
+        let cases = [
+            ("window_size", serde_json::json!(8), "window_size"),
+            ("patch_size", serde_json::json!(3), "patch_size"),
+            ("num_heads", serde_json::json!([3, 6, 12]), "num_heads"),
+            ("num_heads", serde_json::json!([5, 6, 12, 24]), "num_heads"),
+        ];
+        for (key, value, named) in cases {
+            let found = problem(key, value);
+            assert!(matches!(&found, Some(ShapeProblem::Contradiction { key, .. }) if key == named), "{found:?}");
+        }
+        assert_eq!(problem("qkv_bias", serde_json::json!(false)), None);
+    }
+}
