@@ -40,3 +40,36 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flops::Part;
+    use crate::shape::Quantity;
+
+    /// Operations repeated of a stage of two blocks that cost 10 and 100, and of one after it that is not held.
+    fn repeated(requiring_grad: u8, ends_alone: bool) -> u128 {
+        let cost = |forward| {
+            let entry = Entry { part: Part::FeedForward, quantity: Quantity::Pass, forward, backward: 7, recompute: 3 };
+            BlockCost { entries: vec![entry], requiring_grad }
+        };
+        let (mut stage, mut totals) = (Stage::default(), BlockCost::default());
+        stage.enter(Some(0), 0, &mut totals);
+        stage.hold(&cost(10), true);
+        stage.hold(&cost(100), true);
+        if ends_alone {
+            stage.hold(&cost(1000), false);
+        }
+        stage.enter(None, requiring_grad, &mut totals);
+        stage.hold(&cost(10_000), true);
+        stage.enter(Some(1), requiring_grad, &mut totals);
+        totals.entries.iter().map(|entry| entry.recompute + entry.forward + entry.backward).sum()
+    }
+
+    #[test]
+    fn all_blocks_but_the_last_are_repeated_and_that_too_if_something_follows_it() {
+        assert_eq!(repeated(1, false), 10);
+        assert_eq!(repeated(1, true), 110);
+        assert_eq!(repeated(0, true), 0, "nothing in it is trained");
+    }
+}
