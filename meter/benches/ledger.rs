@@ -32,6 +32,9 @@ fn samples(count: usize) -> Body {
             sm_clock_mhz: Some(1980),
             energy_millijoules: Some(123_456_789_012),
             power_milliwatts: Some(698_000),
+            highest_sm_clock_mhz: Some(1980),
+            pipes: Some(vec![(1_000_123, 4_371, 1, 120, 1).into()]),
+            cycles: None,
         }),
     };
     Body::Samples(Samples { samples: (0..count).map(one).collect() })

@@ -2,6 +2,8 @@
 #![cfg(feature = "machine")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "nvml/activity.rs"]
+mod activity;
 #[path = "nvml/layout.rs"]
 mod layout;
 #[path = "nvml/scene.rs"]

@@ -8,6 +8,9 @@ use super::timeline::Counted;
 use super::{GpuPeak, Layer};
 use crate::unit::Flops;
 
+/// How old the counters of a snapshot may be, in nanoseconds: NVML asks for at least as much time between two of them.
+const STALE: u128 = 100_000_000;
+
 /// The layer, from what the counters rose by between the first and the last reading; `held` is the span that the job held the
 /// device, in nanoseconds.
 pub(super) fn layer(elapsed: &Counted, active: &Counted, peak: &GpuPeak, held: (i128, i128)) -> Option<Layer> {
@@ -29,7 +32,7 @@ pub(super) fn layer(elapsed: &Counted, active: &Counted, peak: &GpuPeak, held: (
         ));
     }
     let counted = cycles.saturating_mul(u128::from(rate.flop_per_clock));
-    let outside = u128::try_from((from - held.0).max(0) + (held.1 - until).max(0)).unwrap_or(0);
+    let outside = u128::try_from((from - held.0).max(0) + (held.1 - until).max(0)).unwrap_or(0).saturating_add(STALE);
     let rest = charge(rate.per_second(rate.flop_per_clock), outside, 1_000_000_000);
     let note = format!(
         "cycles in which a multiprocessor had work × its operations per clock; {} s before the first and after the last reading are charged in full",

@@ -2,6 +2,7 @@
 //! It is loaded in a process of its own ([`reader`]), so that no fault of the driver's reaches the job or the meter.
 
 mod busy;
+mod gpm;
 mod library;
 pub mod process;
 mod read;

@@ -78,7 +78,8 @@ pub struct Device {
     pub sample_period_ms: u64,
     /// What the pipes do.
     pub activity: Activity,
-    /// Whether GPM works; from Hopper on, if it is left out.
+    /// Whether GPM works; if it is left out, from Hopper on where `activity` is told. Without it the pipes of a GPU that is busy
+    /// would seem idle.
     pub gpm: Option<bool>,
     /// How often GPM's counters are renewed: a snapshot is as old as the last renewal.
     pub gpm_refresh_ms: u64,
@@ -207,7 +208,7 @@ impl Device {
 
     /// Whether GPM works.
     pub fn has_gpm(&self) -> bool {
-        self.gpm.unwrap_or(self.compute_capability.0 >= 9)
+        self.gpm.unwrap_or(self.compute_capability.0 >= 9 && self.activity != Activity::default())
     }
 
     /// Cycles of one multiprocessor in which a pipe of the GPU or of one of its instances was active in a stretch.

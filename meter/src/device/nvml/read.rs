@@ -9,6 +9,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
 use super::busy::{Buffered, BusyBuffer, POLLED_APART, polled};
+use super::gpm::Activity;
 use crate::clock::monotonic;
 
 /// A polled share may describe a period that began this long ago; one that reaches before the job proves nothing for it.
@@ -21,14 +22,25 @@ pub(super) struct WatchedGpu {
     device: Option<Device<'static>>,
     buffer: BusyBuffer,
     buffered: bool,
+    clocks: ClockBuffer,
+    activity: Activity,
     watched_since: Instant,
     polled_at: Option<Instant>,
 }
 
 impl WatchedGpu {
     pub(super) fn new(nvml: &'static Nvml, uuid: String) -> Self {
-        let watched_since = monotonic();
-        Self { nvml, uuid, device: None, buffer: BusyBuffer::default(), buffered: true, watched_since, polled_at: None }
+        Self {
+            nvml,
+            uuid,
+            device: None,
+            buffer: BusyBuffer::default(),
+            buffered: true,
+            clocks: ClockBuffer::default(),
+            activity: Activity::new(nvml),
+            watched_since: monotonic(),
+            polled_at: None,
+        }
     }
 
     /// Reads what the GPU has. A counter it does not support is left out; any other fault loses the reading, and the handle is
@@ -47,9 +59,13 @@ impl WatchedGpu {
             None => self.nvml.device_by_uuid(self.uuid.as_str())?,
         };
         let busy = self.busy(&device)?;
+        let window = self.activity.read(&device);
         let reading = GpuReading {
             busy,
             sm_clock_mhz: supported(device.clock_info(Clock::SM))?,
+            highest_sm_clock_mhz: self.clocks.highest(&device),
+            pipes: window.pipes,
+            cycles: window.cycles,
             energy_millijoules: supported(device.total_energy_consumption())?,
             power_milliwatts: supported(device.power_usage())?,
         };
@@ -57,11 +73,16 @@ impl WatchedGpu {
         Ok(reading)
     }
 
+    /// The UUID that it was asked for by.
+    pub(super) fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
     fn busy(&mut self, device: &Device<'static>) -> Result<Option<Vec<BusyStretch>>, NvmlError> {
         if self.buffered {
             match device.samples(Sampling::GpuUtilization, self.buffer.newest()) {
                 Ok(samples) => {
-                    let shares = samples.iter().filter_map(|sample| Some((sample.timestamp, percent(&sample.value)?)));
+                    let shares = samples.iter().filter_map(|sample| Some((sample.timestamp, whole(&sample.value)?)));
                     let shares: Vec<Buffered> = shares.collect();
                     return Ok(Some(self.buffer.take(shares)));
                 }
@@ -87,6 +108,32 @@ impl WatchedGpu {
     }
 }
 
+/// The driver's buffered samples of the multiprocessors' clock.
+#[derive(Debug, Default)]
+struct ClockBuffer {
+    newest: Option<u64>,
+    refused: bool,
+}
+
+impl ClockBuffer {
+    /// The highest clock that was buffered since the last turn.
+    fn highest(&mut self, device: &Device<'static>) -> Option<u32> {
+        if self.refused {
+            return None;
+        }
+        let samples = match device.samples(Sampling::ProcessorClock, self.newest) {
+            Ok(samples) => samples,
+            Err(NvmlError::NotFound | NvmlError::NoData | NvmlError::InsufficientSize(_)) => return None,
+            Err(problem) => {
+                self.refused = matches!(supported::<()>(Err(problem)), Ok(None));
+                return None;
+            }
+        };
+        self.newest = samples.iter().map(|sample| sample.timestamp).max().or(self.newest);
+        samples.iter().filter_map(|sample| whole(&sample.value)).max()
+    }
+}
+
 /// `None` for what this GPU, driver or user cannot have; other faults are faults.
 fn supported<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
     match answer {
@@ -104,7 +151,7 @@ fn supported<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
     }
 }
 
-fn percent(value: &SampleValue) -> Option<u32> {
+fn whole(value: &SampleValue) -> Option<u32> {
     match value {
         SampleValue::U32(value) => Some(*value),
         SampleValue::U64(value) => u32::try_from(*value).ok(),

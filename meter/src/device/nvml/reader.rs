@@ -62,13 +62,20 @@ fn obey(nvml: &'static Nvml, orders: &Receiver<Order>, output: &mut impl Write) 
     let mut watched: Vec<WatchedGpu> = Vec::new();
     for order in orders {
         match order {
-            Order::Watch(uuids) => {
-                watched = uuids.into_iter().map(|uuid| WatchedGpu::new(nvml, uuid)).collect();
-            }
+            Order::Watch(uuids) => watched = watch(nvml, watched, uuids),
             Order::Read => say(output, &Answer::Read(watched.iter_mut().map(WatchedGpu::read).collect()))?,
         }
     }
     Ok(())
+}
+
+/// What was watched before keeps its place in the driver's buffers.
+fn watch(nvml: &'static Nvml, mut before: Vec<WatchedGpu>, uuids: Vec<String>) -> Vec<WatchedGpu> {
+    let mut take = |uuid: String| match before.iter().position(|gpu| gpu.uuid() == uuid) {
+        Some(place) => before.swap_remove(place),
+        None => WatchedGpu::new(nvml, uuid),
+    };
+    uuids.into_iter().map(&mut take).collect()
 }
 
 fn say(output: &mut impl Write, answer: &Answer) -> std::io::Result<()> {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::steps::{Steps, integral, product_integral};
 
 /// Share of the multiprocessors' cycles in which each pipe was active, per mille.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Activity {
     /// Any warp; the GPU's `utilization` if it is empty.
