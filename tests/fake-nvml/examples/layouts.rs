@@ -88,6 +88,9 @@ fn constants() -> (Map<String, Value>, Map<String, Value>) {
         NVML_VALUE_TYPE_UNSIGNED_LONG_LONG =
             fake::VALUE_UNSIGNED_LONG_LONG, client::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
         NVML_CLOCK_MEM = fake::CLOCK_MEMORY, client::nvmlClockType_enum_NVML_CLOCK_MEM;
+        NVML_CLOCK_ID_CURRENT = fake::CLOCK_ID_CURRENT, client::nvmlClockId_enum_NVML_CLOCK_ID_CURRENT;
+        NVML_CLOCK_ID_CUSTOMER_BOOST_MAX =
+            fake::CLOCK_ID_CUSTOMER_BOOST_MAX, client::nvmlClockId_enum_NVML_CLOCK_ID_CUSTOMER_BOOST_MAX;
         NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION =
             fake::FIELD_TOTAL_ENERGY, client::field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION;
         NVML_FI_DEV_POWER_AVERAGE = fake::FIELD_POWER_AVERAGE, client::field_id::NVML_FI_DEV_POWER_AVERAGE;

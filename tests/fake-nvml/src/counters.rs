@@ -1,10 +1,11 @@
 //! What one GPU did: clocks, busy shares, energy and power.
 
-use crate::device::whole;
+use crate::device::{MEMORY_MHZ, whole};
 use crate::layout::{
-    CLOCK_MEMORY, FIELD_POWER_AVERAGE, FIELD_POWER_CURRENT_LIMIT, FIELD_POWER_INSTANT, FIELD_TOTAL_ENERGY, FieldValue,
-    GPU_UTILIZATION_SAMPLES, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, PROCESSOR_CLOCK_SAMPLES, Return, SUCCESS,
-    Sample, TOTAL_POWER_SAMPLES, Utilization, VALUE_UNSIGNED_INT, VALUE_UNSIGNED_LONG_LONG,
+    CLOCK_ID_CURRENT, CLOCK_ID_CUSTOMER_BOOST_MAX, CLOCK_MEMORY, FIELD_POWER_AVERAGE, FIELD_POWER_CURRENT_LIMIT,
+    FIELD_POWER_INSTANT, FIELD_TOTAL_ENERGY, FieldValue, GPU_UTILIZATION_SAMPLES, INVALID_ARGUMENT, NOT_FOUND,
+    NOT_SUPPORTED, PROCESSOR_CLOCK_SAMPLES, Return, SUCCESS, Sample, TOTAL_POWER_SAMPLES, Utilization,
+    VALUE_UNSIGNED_INT, VALUE_UNSIGNED_LONG_LONG,
 };
 use crate::scenario::{integral, value_at};
 use crate::state::{Handle, Target, code, target};
@@ -24,7 +25,21 @@ pub(crate) fn uncut(target: Target) -> Result<Target, Return> {
 unsafe extern "C" fn nvmlDeviceGetClockInfo(device: Handle, kind: u32, clock: *mut u32) -> Return {
     code(target(device, "nvmlDeviceGetClockInfo").and_then(whole).and_then(|target| {
         let steps = &target.device.sm_clock_mhz;
-        let megahertz = if kind == CLOCK_MEMORY { 3201 } else { narrow(value_at(steps, target.now))? };
+        let megahertz = if kind == CLOCK_MEMORY { MEMORY_MHZ } else { narrow(value_at(steps, target.now))? };
+        // SAFETY: as `nvml.h` asks of the caller.
+        unsafe { write::value(clock, megahertz) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetClock(device: Handle, kind: u32, which: u32, clock: *mut u32) -> Return {
+    code(target(device, "nvmlDeviceGetClock").and_then(whole).and_then(|target| {
+        let megahertz = match (kind, which) {
+            (CLOCK_MEMORY, CLOCK_ID_CURRENT | CLOCK_ID_CUSTOMER_BOOST_MAX) => MEMORY_MHZ,
+            (_, CLOCK_ID_CURRENT) => narrow(value_at(&target.device.sm_clock_mhz, target.now))?,
+            (_, CLOCK_ID_CUSTOMER_BOOST_MAX) => target.device.max_sm_clock_mhz,
+            _ => return Err(NOT_SUPPORTED),
+        };
         // SAFETY: as `nvml.h` asks of the caller.
         unsafe { write::value(clock, megahertz) }
     }))

@@ -6,6 +6,9 @@ use crate::layout::{CLOCK_MEMORY, INVALID_ARGUMENT, NOT_SUPPORTED, PciInfo, Retu
 use crate::state::{Handle, Target, code, target};
 use crate::write;
 
+/// Clock of every GPU's memory.
+pub(crate) const MEMORY_MHZ: u32 = 3201;
+
 /// Instances have no counters of their own.
 pub(crate) fn whole(target: Target) -> Result<Target, Return> {
     if target.instance.is_some() { Err(NOT_SUPPORTED) } else { Ok(target) }
@@ -83,7 +86,7 @@ unsafe extern "C" fn nvmlDeviceGetNumGpuCores(device: Handle, cores: *mut u32) -
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetMaxClockInfo(device: Handle, kind: u32, clock: *mut u32) -> Return {
     let found = target(device, "nvmlDeviceGetMaxClockInfo");
-    let megahertz = |target: &Target| if kind == CLOCK_MEMORY { 3201 } else { target.device.max_sm_clock_mhz };
+    let megahertz = |target: &Target| if kind == CLOCK_MEMORY { MEMORY_MHZ } else { target.device.max_sm_clock_mhz };
     // SAFETY: as `nvml.h` asks of the caller.
     code(found.and_then(|target| unsafe { write::value(clock, megahertz(&target)) }))
 }
