@@ -179,15 +179,16 @@ def test_the_live_class_counts_not_what_the_checkpoint_was() -> None:
 
 
 def test_another_kind_of_adapter_is_not_left_out_in_silence() -> None:
-    model = peft.get_peft_model(llama(), peft.IA3Config(target_modules=["k_proj"], feedforward_modules=[]))
+    model = peft.get_peft_model(llama(), peft.LoHaConfig(target_modules=["k_proj"]))
     facts = _facts.read(model, 0)
     assert {code for code, _ in facts.findings} == {"unknown-adapter"}
-    assert any("ia3" in name for name in facts.message["training"]["trained"])
+    assert any("hada" in name for name in facts.message["training"]["trained"])
 
 
 def test_virtual_tokens_are_not_left_out_in_silence() -> None:
-    model = peft.get_peft_model(llama(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
-    facts = _facts.read(model, 0)
+    settings = {"task_type": "CAUSAL_LM", "num_virtual_tokens": 3, "encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 8}
+    facts = _facts.read(peft.get_peft_model(llama(), peft.PromptEncoderConfig(**settings)), 0)
+    assert {code for code, _ in facts.findings} == {"unknown-adapter"}
     assert any("prompt" in name for name in facts.message["training"]["trained"])
 
 

@@ -57,6 +57,8 @@ def sharded(outermost: Module) -> tuple[list[Sharded], set[int]]:
         # None where it was asked to keep no original parameters: all of one piece are then trained, or none.
         originals = getattr(flat, "_params", None) or [flat] * len(flat._fqns)
         replaced |= {id(flat), *map(id, originals)}
+        # During a pass others stand in their places, each a view into the whole piece.
+        replaced |= {id(getattr(info.module, info.param_name, None)) for info in flat._param_infos}
         for own, shape, original in zip(flat._fqns, flat._shapes, originals, strict=True):
             rows.append(Sharded(f"{name}.{own}" if name else own, math.prod(shape), bool(original.requires_grad)))
     return rows, replaced
