@@ -87,6 +87,9 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
     if configuration is None and inventory.message is None:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
     parameters = list(_packed.parameters(outermost))
+    if len({row.is_trained for row in _packed.sharded(outermost)[0]}) > 1:
+        text = "FSDP1 forms gradients of frozen parameters that share a flat piece with trained ones; these are not counted"
+        findings.append(("frozen-in-flat-piece", text))
     message = {
         "model": number,
         "class_name": type(plain).__name__,
