@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use gate::Gate;
-pub(crate) use metering::{DeviceChoice, MeteringArguments, RunArguments, SessionArguments};
+pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
     AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, ReportArguments, ReportCommand, RunsCommand,
@@ -62,7 +62,7 @@ pub(crate) enum Command {
 
     /// Asks NVIDIA's driver, for the meter that started it
     #[command(hide = true)]
-    NvmlReader,
+    NvmlReader(NvmlReaderArguments),
 }
 
 /// Where records are kept.

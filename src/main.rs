@@ -39,7 +39,7 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Run(arguments) => command::run::execute(&arguments),
         Command::Session(arguments) => command::session::execute(&arguments),
-        Command::NvmlReader => command::nvml_reader::execute(),
+        Command::NvmlReader(arguments) => command::nvml_reader::execute(&arguments),
         Command::Plan(arguments) => command::plan::execute(&arguments),
         Command::Assess(arguments) => command::assess::execute(arguments),
         Command::Report(command) => command::report::execute(command),

@@ -8,11 +8,12 @@ use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::sample::{Device, DeviceFacts};
+use flopsmeter_core::tally::DEVICES_REPLAYED;
 use flopsmeter_meter::records;
 use flopsmeter_meter::session::{SessionStart, Siblings};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
 
-use crate::args::MeteringArguments;
+use crate::args::{DeviceChoice, MeteringArguments};
 use crate::base::{self, ResolvedBase};
 use crate::{judgement, settings};
 
@@ -36,7 +37,7 @@ pub(crate) struct Job {
 
 /// Gathers everything. What goes wrong becomes a finding.
 pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result<Prepared> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = trace_finding(&arguments.device).into_iter().collect();
     let job_command = job.command.clone();
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
     let ledger = Ledger::open(&path);
@@ -156,6 +157,26 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
     let siblings = Siblings::watch(ledger.path(), slug, run);
     let Modification { base, answers, .. } = modification;
     Ok(Membership { joined: true, base, siblings, answers, findings: Vec::new() })
+}
+
+/// What has to be said of a trace: one that is played may be anybody's, and one that cannot be written is not there later.
+fn trace_finding(device: &DeviceChoice) -> Option<Finding> {
+    match device {
+        DeviceChoice::Replay(file) => {
+            let text = format!(
+                "the GPUs' readings are played from the trace {}, not read on this machine: the ceiling proves nothing of this job; \
+                 leave out --device to read this machine's",
+                file.display()
+            );
+            Some(Finding { code: DEVICES_REPLAYED.to_owned(), text })
+        }
+        DeviceChoice::Record(file) => {
+            let problem = fs_err::OpenOptions::new().create(true).append(true).open(file).err()?;
+            let text = format!("what the driver says is not recorded ({problem}); name a file that can be written");
+            Some(Finding { code: "trace-not-recorded".to_owned(), text })
+        }
+        DeviceChoice::Nvml | DeviceChoice::Cpu => None,
+    }
 }
 
 /// A modification has one base model: what is said of a run that names another.

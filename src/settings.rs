@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the one module that reads the environment and the calendar")]
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -81,7 +82,8 @@ pub(crate) fn nvml_library() -> Option<PathBuf> {
 }
 
 /// How the process that asks NVIDIA's driver is started: as this program.
-pub(crate) fn nvml_reader() -> ReaderCommand {
+pub(crate) fn nvml_reader(further: &[&OsStr]) -> ReaderCommand {
+    let arguments = std::iter::once("nvml-reader".as_ref()).chain(further.iter().copied());
     // Still there if the file was replaced meanwhile, and of the same version.
-    ReaderCommand { program: PathBuf::from("/proc/self/exe"), arguments: vec!["nvml-reader".into()] }
+    ReaderCommand::new("/proc/self/exe".into(), arguments.map(OsStr::to_owned).collect())
 }

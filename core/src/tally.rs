@@ -29,6 +29,9 @@ use model::CountedModel;
 use phase::PhaseTotals;
 use segments::Segments;
 
+/// Finding of a run whose GPUs were played from a trace: its ceiling is no proof.
+pub const DEVICES_REPLAYED: &str = "devices-replayed";
+
 /// What is told once where processes outlive a segment.
 const LEFT_RUNNING: &str =
     "processes of the job outlived it: what they did after its end is in no figure; let the job wait for them";
@@ -245,7 +248,7 @@ impl Tally {
     /// What the hardware could have done at most, so far.
     pub fn ceiling(&self) -> Ceiling {
         let mut ceiling = self.segments.ceiling();
-        ceiling.complete &= !self.left_running;
+        ceiling.complete &= !self.left_running && !self.findings.iter().any(|finding| finding.code == DEVICES_REPLAYED);
         ceiling
     }
 

@@ -8,5 +8,5 @@ use flopsmeter_meter::device::nvml::reader;
 fn main() -> std::io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the program's own place to read its environment")]
     let library = std::env::var_os(NVML_LIBRARY_VARIABLE).map(PathBuf::from);
-    reader::serve(library.as_deref())
+    reader::serve(library.as_deref(), None)
 }

@@ -4,6 +4,7 @@ pub mod accelerator;
 pub mod cpu;
 pub mod nvml;
 pub mod process_tree;
+pub mod trace;
 
 use std::path::{Path, PathBuf};
 

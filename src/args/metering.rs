@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{LedgerArguments, slug};
 
@@ -22,8 +22,9 @@ pub(crate) struct MeteringArguments {
     #[arg(long, value_name = "LIST")]
     pub(crate) gpus: Option<String>,
 
-    /// What to read
-    #[arg(long, value_enum, default_value_t = DeviceChoice::Nvml)]
+    /// What to read: `nvml`, NVIDIA GPUs through the driver's library, and the processor; `cpu`, the processor alone;
+    /// `record:FILE`, as `nvml`, and write what the driver says into a trace; `replay:FILE`, play such a trace in the driver's place
+    #[arg(long, value_name = "nvml|cpu|record:FILE|replay:FILE", default_value = "nvml", value_parser = device_choice)]
     pub(crate) device: DeviceChoice,
 
     #[command(flatten)]
@@ -66,12 +67,38 @@ pub(crate) struct SessionArguments {
     pub(crate) parent: i32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Args)]
+pub(crate) struct NvmlReaderArguments {
+    /// Write what the driver says into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Play this trace in the driver's place
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+/// Where readings of devices come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
-    /// NVIDIA GPUs through the driver's library, and the processor
+    /// NVIDIA's driver, and the processor.
     Nvml,
-    /// The processor alone
+    /// The processor alone.
     Cpu,
+    /// As `Nvml`, written into a trace.
+    Record(PathBuf),
+    /// A trace, and the processor.
+    Replay(PathBuf),
+}
+
+fn device_choice(text: &str) -> Result<DeviceChoice, String> {
+    match (text, text.split_once(':')) {
+        ("nvml", _) => Ok(DeviceChoice::Nvml),
+        ("cpu", _) => Ok(DeviceChoice::Cpu),
+        (_, Some(("record", file))) if !file.is_empty() => Ok(DeviceChoice::Record(file.into())),
+        (_, Some(("replay", file))) if !file.is_empty() => Ok(DeviceChoice::Replay(file.into())),
+        _ => Err("write nvml, cpu, record:FILE or replay:FILE".to_owned()),
+    }
 }
 
 /// `500ms`, `10s`, `5m`, `1h`, or a bare number of seconds.
@@ -94,6 +121,15 @@ fn time_span(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_are_named_with_their_file() {
+        assert_eq!(device_choice("replay:a:b"), Ok(DeviceChoice::Replay("a:b".into())));
+        assert_eq!(device_choice("nvml"), Ok(DeviceChoice::Nvml));
+        for text in ["", "replay", "replay:", "record:", "gpu", "cpu:x"] {
+            assert!(device_choice(text).is_err(), "{text} was accepted");
+        }
+    }
 
     #[test]
     fn time_spans_have_a_unit() {

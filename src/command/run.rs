@@ -115,7 +115,14 @@ pub(crate) fn sampling(
     SamplerOptions {
         gpus,
         environment: settings::gpu_environment(),
-        reader: (arguments.device == DeviceChoice::Nvml).then(settings::nvml_reader),
+        reader: match &arguments.device {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Nvml => Some(settings::nvml_reader(&[])),
+            DeviceChoice::Record(file) => Some(settings::nvml_reader(&["--record".as_ref(), file.as_os_str()])),
+            DeviceChoice::Replay(file) => {
+                Some(settings::nvml_reader(&["--replay".as_ref(), file.as_os_str()]).of_trace())
+            }
+        },
         nvml_library: settings::nvml_library(),
         ..SamplerOptions::new(clock, job)
     }

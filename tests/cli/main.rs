@@ -15,5 +15,6 @@ mod killed;
 mod manners;
 mod place;
 mod planning;
+mod replay;
 mod traces;
 mod wrapping;

@@ -128,10 +128,8 @@ fn lengths_and_configuration_may_come_from_standard_input() {
 fn a_configuration_may_hold_the_infinities_that_python_writes() {
     let place = place();
     let text = tiny_config().to_string();
-    place.write(
-        "infinite.json",
-        &format!("{}, \"time_step_limit\": [0.0, Infinity]}}", text.strip_suffix('}').unwrap()),
-    );
+    place
+        .write("infinite.json", format!("{}, \"time_step_limit\": [0.0, Infinity]}}", text.strip_suffix('}').unwrap()));
     let plan = place.flopsmeter("plan --json --config infinite.json --seq-len 32").json();
     assert_eq!(plan["flops"]["training"], json_of(&place, "--seq-len 32")["flops"]["training"]);
 }

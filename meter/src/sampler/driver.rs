@@ -27,6 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 const ENDED: &str = "the process that asks the NVIDIA driver ended, as when the driver's library crashes";
 const HANGS: &str = "the NVIDIA driver does not answer: the process that asks it was given up";
+const ASK_NVIDIA_SMI: &str = "see whether `nvidia-smi` works";
 const LATE: &str = "the NVIDIA driver did not answer in time";
 
 pub(super) struct Driver {
@@ -92,11 +93,12 @@ impl Driver {
             watched: Vec::new(),
             told_until: Duration::ZERO,
         };
+        let plays_trace = driver.command.as_ref().is_some_and(|command| command.plays_trace);
         if driver.command.is_none() {
             driver.state = State::Claimed(Claim::default());
         } else if !may_use_gpus(&options.gpus, &options.environment) {
             driver.state = State::Claimed(claim(&options.gpus, &options.environment, &[]));
-        } else if driver.library.is_none() && !driver.has_nodes(|_| true) {
+        } else if driver.library.is_none() && !plays_trace && !driver.has_nodes(|_| true) {
             let reason = "there is no device node of one";
             driver.state = State::Claimed(driver.without_driver(reason));
         } else if let Err(reason) = driver.start_process() {
@@ -184,7 +186,7 @@ impl Driver {
         if matches!(self.state, State::Listing) && now >= self.listing_patience {
             self.process = None;
             let reason = "the NVIDIA driver did not say in time which GPUs there are";
-            self.state = State::Claimed(unreadable(reason));
+            self.state = State::Claimed(unreadable(reason, ASK_NVIDIA_SMI));
         }
     }
 
@@ -201,9 +203,12 @@ impl Driver {
         // The driver's own nodes (`nvidiactl`, `nvidia-uvm`) are there without a GPU, too.
         let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
         let shown = self.has_nodes(is_gpu);
+        if self.command.as_ref().is_some_and(|command| command.plays_trace) {
+            return unreadable(reason, "name another trace");
+        }
         let named = matches!(self.gpus, GpuRequest::All | GpuRequest::Listed(_));
         if shown || named {
-            return unreadable(&format!("the NVIDIA driver cannot be asked ({reason})"));
+            return unreadable(&format!("the NVIDIA driver cannot be asked ({reason})"), ASK_NVIDIA_SMI);
         }
         let text = format!("no NVIDIA driver is here, so only the processor is metered ({reason})");
         let findings = vec![Finding { code: "nvml-unavailable".to_owned(), text }];
@@ -327,10 +332,10 @@ fn count(gpus: usize) -> String {
     }
 }
 
-fn unreadable(reason: &str) -> Claim {
+fn unreadable(reason: &str, next_step: &str) -> Claim {
     let facts = DeviceFacts::Unreadable { reason: format!("{reason}: what its GPUs did is not bounded") };
     let device = Device { id: "gpu:unknown".to_owned(), name: "NVIDIA GPUs".to_owned(), facts };
-    let text = format!("{reason}, so that the hardware ceiling is missing; see whether `nvidia-smi` works");
+    let text = format!("{reason}, so that the hardware ceiling is missing; {next_step}");
     let findings = vec![Finding { code: "gpus-unreadable".to_owned(), text }];
     Claim { devices: vec![device], rule: String::new(), findings }
 }

@@ -50,7 +50,7 @@ impl Scene {
         options.waiter = None;
         options.period = Duration::from_millis(100);
         options.driver_patience = super::PATIENCE;
-        options.reader = Some(ReaderCommand { program: built("examples/nvml_reader"), arguments: Vec::new() });
+        options.reader = Some(ReaderCommand::new(built("examples/nvml_reader"), Vec::new()));
         options.nvml_library = Some(self.library());
         adjust(&mut options);
         let (sender, receiver) = sync_channel(1000);

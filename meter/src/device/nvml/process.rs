@@ -20,6 +20,21 @@ pub struct ReaderCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Whether it plays a trace ([`crate::device::trace`]): then it has something to say without a driver, too.
+    pub plays_trace: bool,
+}
+
+impl ReaderCommand {
+    /// A command that asks the driver.
+    pub const fn new(program: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { program, arguments, plays_trace: false }
+    }
+
+    /// The same, but that it plays a trace.
+    #[must_use]
+    pub fn of_trace(self) -> Self {
+        Self { plays_trace: true, ..self }
+    }
 }
 
 /// What is heard of the process.

@@ -16,6 +16,7 @@ use flopsmeter_core::sample::GpuReading;
 
 use super::read::WatchedGpu;
 use super::{Listing, library};
+use crate::device::trace::{Head, Recorder};
 
 /// Orders that may wait: one to watch, one to read.
 const MAX_ORDERS: usize = 2;
@@ -40,11 +41,12 @@ pub enum Answer {
     Read(Vec<Result<GpuReading, String>>),
 }
 
-/// Obeys until the input ends. `library` is loaded in place of the system's, if given.
-pub fn serve(library: Option<&Path>) -> std::io::Result<()> {
-    close_inherited();
-    let (orders, inbox) = sync_channel(MAX_ORDERS);
-    thread::Builder::new().name("orders".to_owned()).spawn(move || listen(&orders))?;
+/// Obeys until the input ends. `library` is loaded in place of the system's, if given; what is answered is recorded in a file
+/// with this head, if asked.
+pub fn serve(library: Option<&Path>, record: Option<(&Path, &Head)>) -> std::io::Result<()> {
+    let inbox = orders()?;
+    // Whoever asked for a recording has tried the file: what fails now must not cost the readings.
+    let mut recorder = record.and_then(|(path, head)| Recorder::begin(path, head).ok());
     let mut output = std::io::stdout().lock();
     let nvml = match library::load(library) {
         Ok(nvml) => nvml,
@@ -54,19 +56,46 @@ pub fn serve(library: Option<&Path>) -> std::io::Result<()> {
         Ok(gpus) => Listing::Gpus(gpus),
         Err(reason) => Listing::Unavailable { reason },
     };
+    if let Some(recorder) = &mut recorder {
+        recorder.list(&listing);
+    }
     say(&mut output, &Answer::Listed(listing))?;
-    obey(nvml, &inbox, &mut output)
+    obey(nvml, &inbox, &mut output, recorder)
 }
 
-fn obey(nvml: &'static Nvml, orders: &Receiver<Order>, output: &mut impl Write) -> std::io::Result<()> {
+fn obey(
+    nvml: &'static Nvml,
+    orders: &Receiver<Order>,
+    output: &mut impl Write,
+    mut recorder: Option<Recorder>,
+) -> std::io::Result<()> {
     let mut watched: Vec<WatchedGpu> = Vec::new();
     for order in orders {
         match order {
-            Order::Watch(uuids) => watched = watch(nvml, watched, uuids),
-            Order::Read => say(output, &Answer::Read(watched.iter_mut().map(WatchedGpu::read).collect()))?,
+            Order::Watch(uuids) => {
+                if let Some(recorder) = &mut recorder {
+                    recorder.watch(&uuids);
+                }
+                watched = watch(nvml, watched, uuids);
+            }
+            Order::Read => {
+                let readings = watched.iter_mut().map(WatchedGpu::read).collect::<Vec<_>>();
+                if let Some(recorder) = &mut recorder {
+                    recorder.read(&readings);
+                }
+                say(output, &Answer::Read(readings))?;
+            }
         }
     }
     Ok(())
+}
+
+/// The orders that come from outside. Call it before anything is opened.
+pub(crate) fn orders() -> std::io::Result<Receiver<Order>> {
+    close_inherited();
+    let (orders, inbox) = sync_channel(MAX_ORDERS);
+    thread::Builder::new().name("orders".to_owned()).spawn(move || listen(&orders))?;
+    Ok(inbox)
 }
 
 /// What was watched before keeps its place in the driver's buffers.
@@ -78,7 +107,8 @@ fn watch(nvml: &'static Nvml, mut before: Vec<WatchedGpu>, uuids: Vec<String>) -
     uuids.into_iter().map(&mut take).collect()
 }
 
-fn say(output: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
+/// Writes one line.
+pub(crate) fn say(output: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     output.write_all(&line)?;
