@@ -134,6 +134,7 @@ pub(crate) fn run(run: &RunSummary) -> String {
             flop(device.flop)
         ));
     }
+    text.push_str(&utilisation(run));
     if let Some(energy) = run.energy_joules {
         text.push_str(&format!("energy     {energy} J of the claimed devices\n"));
     }
@@ -151,6 +152,17 @@ pub(crate) fn run(run: &RunSummary) -> String {
         text.push_str(&assessment(result));
     }
     text
+}
+
+/// How much of what the GPUs could have done was done.
+fn utilisation(run: &RunSummary) -> String {
+    let Some(sides) = &run.reconciliation else { return String::new() };
+    let of_nominal = sides.model_utilisation.as_ref().zip(sides.hardware_utilisation.as_ref());
+    let of_nominal =
+        of_nominal.map(|(model, hardware)| format!("MFU {model} %, HFU {hardware} % of the data sheet's bf16 peak"));
+    let of_ceiling = sides.share_of_ceiling.as_ref().map(|share| format!("{share} % of the ceiling executed"));
+    let said: Vec<String> = of_nominal.into_iter().chain(of_ceiling).collect();
+    if said.is_empty() { String::new() } else { format!("used       {}\n", said.join("; ")) }
 }
 
 fn operations(run: &RunSummary) -> String {

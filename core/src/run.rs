@@ -3,6 +3,7 @@
 //! Three quantities stand apart and are never mixed: *model operations* (the legal basis, without recomputation),
 //! *executed operations* (with it, and with passes that train nothing), and the *ceiling* (what the hardware could have done).
 
+mod reconciliation;
 mod treatment;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use crate::assess::Assessment;
 use crate::facts::Phase;
 use crate::unit::{Flops, Joules, Tokens};
 
+pub use reconciliation::{CONVENTION as UTILISATION_CONVENTION, Reconciliation};
 pub use treatment::Treatment;
 
 /// Value of [`RunSummary::schema`].
@@ -48,6 +50,9 @@ pub struct RunSummary {
     pub models: Vec<ModelSummary>,
     /// What the hardware could have done at most.
     pub ceiling: Ceiling,
+    /// Counted and possible operations side by side; `None` where nothing was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
     /// Energy of the claimed devices over the held time, where all of them could be read.
     pub energy_joules: Option<Joules>,
     /// Intervals in which a device could not be read.
@@ -174,7 +179,7 @@ pub struct Ceiling {
 }
 
 /// One device's ceiling.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceCeiling {
     /// UUID of a GPU, `cpu:<host>` for a processor.
     pub device: String,

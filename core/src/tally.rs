@@ -20,7 +20,8 @@ use crate::facts::{HookMessage, Progress};
 use crate::ledger::body::Body;
 use crate::lineage::BaseReference;
 use crate::run::{
-    Alert, Ceiling, Exit, Finding, Gap, ModelSummary, RUN_SCHEMA, RunFlops, RunState, RunSummary, RunTokens,
+    Alert, Ceiling, Exit, Finding, Gap, ModelSummary, RUN_SCHEMA, Reconciliation, RunFlops, RunState, RunSummary,
+    RunTokens,
 };
 use crate::unit::Flops;
 
@@ -53,6 +54,8 @@ pub struct Tally {
     models: BTreeMap<(ConnectionKey, u32), CountedModel>,
     connections: BTreeMap<ConnectionKey, Connection>,
     phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
+    /// Executed operations with attention over visible pairs only.
+    executed_visible: Flops,
     uncounted_passes: u64,
     /// Something said that operations may be missing.
     holes: bool,
@@ -159,8 +162,13 @@ impl Tally {
             HookMessage::Fed(fed) => {
                 let model = self.models.get(&(key, fed.model));
                 let (cost, parallel) = (model.and_then(CountedModel::cost), model.and_then(CountedModel::parallel));
+                let least_cost = model.and_then(CountedModel::least_cost);
                 for passes in fed.passes.iter().filter_map(|passes| share::own(parallel, passes)) {
                     let totals = self.phases.entry(passes.phase).or_default();
+                    if let Some(cost) = least_cost {
+                        let least = cost.count(&passes);
+                        self.executed_visible += least.forward + least.backward + least.recompute;
+                    }
                     if !totals.add(&passes, cost) {
                         self.uncounted_passes = self.uncounted_passes.saturating_add(passes.count);
                     }
@@ -265,24 +273,33 @@ impl Tally {
                 models.push(model.summary().clone());
             }
         }
+        let (flops, ceiling, complete) = (self.flops(), self.ceiling(), self.is_complete());
+        let closed = !self.segments.any_open() && self.ended.is_some();
+        let reconciliation = flops.map(|flops| Reconciliation::of(&flops, self.executed_visible, &ceiling));
+        let mut findings = self.findings();
+        // While a run is open, what was counted may be ahead of what was read of the devices.
+        if let Some(sides) = reconciliation.as_ref().filter(|_| closed) {
+            findings.extend(sides.findings(&ceiling, complete));
+        }
         RunSummary {
             schema: RUN_SCHEMA.to_owned(),
             run: self.run.clone(),
             modification: self.modification.clone(),
-            state: if self.segments.any_open() || self.ended.is_none() { RunState::Open } else { RunState::Closed },
+            state: if closed { RunState::Closed } else { RunState::Open },
             started: self.started.unwrap_or_default(),
             ended: self.ended.filter(|_| !self.segments.any_open()),
             command: self.command.clone(),
             exit: self.exit,
-            flops: self.flops(),
-            complete: self.is_complete(),
+            flops,
+            complete,
             tokens: self.training_tokens(),
             phases: self.phases.iter().map(|(phase, totals)| totals.summary(*phase)).collect(),
             models,
-            ceiling: self.ceiling(),
+            ceiling,
+            reconciliation,
             energy_joules: self.segments.energy(),
             gaps: self.gaps(),
-            findings: self.findings(),
+            findings,
             alerts: self.alerts.clone(),
             assessment: None,
         }

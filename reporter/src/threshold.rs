@@ -7,6 +7,7 @@ mod evidence;
 mod findings;
 mod gauge;
 mod law;
+mod reconciliation;
 mod totals;
 mod verdict;
 

@@ -48,6 +48,13 @@ impl LiveCost {
         Self::new(network.cost(), without_adapters, Packing::of_kernel(training.attention_implementation.as_deref()))
     }
 
+    /// The same with attention counted over those pairs only that the mask leaves.
+    #[must_use]
+    pub fn over_visible_pairs(&self) -> Self {
+        let visible = |cost: &Cost| cost.clone().with_attention(Attention::Visible);
+        Self { cost: visible(&self.cost), without_adapters: self.without_adapters.as_ref().map(visible), ..*self }
+    }
+
     /// Operations of these passes.
     pub fn count(&self, passes: &Passes) -> Count {
         match &self.without_adapters {

@@ -10,6 +10,8 @@ use crate::shape::Shape;
 pub(super) struct CountedModel {
     summary: ModelSummary,
     cost: Option<LiveCost>,
+    /// Over visible pairs only.
+    least_cost: Option<LiveCost>,
     whole: bool,
     parallel: Option<Parallel>,
 }
@@ -43,7 +45,8 @@ impl CountedModel {
         };
         findings.extend(pipeline_finding(facts));
         let whole = cost.is_some() && !findings.iter().any(|finding| HOLES.contains(&finding.code.as_str()));
-        (Self { summary: summary(facts), cost, whole, parallel: facts.parallel }, findings)
+        let least_cost = cost.as_ref().map(LiveCost::over_visible_pairs);
+        (Self { summary: summary(facts), cost, least_cost, whole, parallel: facts.parallel }, findings)
     }
 
     /// Whether every product of the live model is known to be counted; if not, the count is a lower bound.
@@ -53,6 +56,11 @@ impl CountedModel {
 
     pub(super) const fn cost(&self) -> Option<&LiveCost> {
         self.cost.as_ref()
+    }
+
+    /// The cost over visible pairs only, which no kernel can skip.
+    pub(super) const fn least_cost(&self) -> Option<&LiveCost> {
+        self.least_cost.as_ref()
     }
 
     pub(super) const fn parallel(&self) -> Option<&Parallel> {

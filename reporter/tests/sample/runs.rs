@@ -2,8 +2,8 @@
 
 use flopsmeter_core::facts::Phase;
 use flopsmeter_core::run::{
-    Ceiling, CeilingLayer, DeviceCeiling, Exit, ModelSummary, PhaseSummary, RUN_SCHEMA, RunFlops, RunState, RunSummary,
-    RunTokens, Term,
+    Ceiling, CeilingLayer, DeviceCeiling, Exit, ModelSummary, PhaseSummary, RUN_SCHEMA, Reconciliation, RunFlops,
+    RunState, RunSummary, RunTokens, Term,
 };
 use flopsmeter_core::unit::{Flops, Joules, Tokens};
 
@@ -63,6 +63,19 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
         (sum(|term| term.forward), sum(|term| term.backward), sum(|term| term.recompute));
     let evaluation = Flops(unit / 1000 * 7);
     let tokens = RunTokens { fed: Tokens(2_147_483_648), real: Some(Tokens(1_998_234_112)) };
+    let flops = RunFlops {
+        forward,
+        backward,
+        recompute,
+        training: forward + backward,
+        executed: forward + backward + recompute + evaluation,
+    };
+    let ceiling = Ceiling {
+        flop: Some(Flops(320_000_000_000_000_000_000_000)),
+        layer: Some("L1".to_owned()),
+        complete: true,
+        devices: vec![device(0, 155_232.412, 149_801.007), device(1, 155_232.398, 149_655.12)],
+    };
     RunSummary {
         schema: RUN_SCHEMA.to_owned(),
         run: id.to_owned(),
@@ -72,13 +85,7 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
         ended: Some(at(minutes)),
         command: vec!["python".to_owned(), "train.py".to_owned(), "--config".to_owned(), "lora.yaml".to_owned()],
         exit: Some(Exit::Code(0)),
-        flops: Some(RunFlops {
-            forward,
-            backward,
-            recompute,
-            training: forward + backward,
-            executed: forward + backward + recompute + evaluation,
-        }),
+        flops: Some(flops),
         complete: true,
         tokens,
         phases: vec![
@@ -113,12 +120,8 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
             gradient_checkpointing: "non-reentrant".to_owned(),
             attention_implementation: Some("sdpa".to_owned()),
         }],
-        ceiling: Ceiling {
-            flop: Some(Flops(320_000_000_000_000_000_000_000)),
-            layer: Some("L1".to_owned()),
-            complete: true,
-            devices: vec![device(0, 155_232.412, 149_801.007), device(1, 155_232.398, 149_655.12)],
-        },
+        reconciliation: Some(Reconciliation::of(&flops, Flops(flops.executed.0 / 100 * 97), &ceiling)),
+        ceiling,
         energy_joules: Some(Joules::from_millijoules(82_600_000_000)),
         gaps: Vec::new(),
         findings: Vec::new(),
