@@ -68,7 +68,15 @@ pub(crate) fn new_run_id() -> String {
 /// What the job will see of GPUs.
 pub(crate) fn gpu_environment() -> GpuEnvironment {
     let text = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    GpuEnvironment { visible_devices: text("CUDA_VISIBLE_DEVICES"), device_order: text("CUDA_DEVICE_ORDER") }
+    let with_name = |name: &str| text(name).filter(|value| !value.is_empty()).map(|value| format!("{name}={value}"));
+    GpuEnvironment {
+        visible_devices: text("CUDA_VISIBLE_DEVICES"),
+        device_order: text("CUDA_DEVICE_ORDER"),
+        container_devices: text("NVIDIA_VISIBLE_DEVICES"),
+        slurm_step_gpus: text("SLURM_STEP_GPUS"),
+        slurm_job_gpus: text("SLURM_JOB_GPUS"),
+        amd_devices: with_name("ROCR_VISIBLE_DEVICES").or_else(|| with_name("HIP_VISIBLE_DEVICES")),
+    }
 }
 
 /// Another NVML library than the system's: the one that is named, else one that the linker is told to prefer.

@@ -1,67 +1,23 @@
 //! Which devices are the job's.
 //!
-//! What the user says comes first, then what CUDA would see in the job's environment, then everything. Where it cannot be told
-//! which GPU is meant, more are claimed, never fewer.
+//! What the user says comes first, then what CUDA would see in the job's environment, then what a batch system or a container
+//! runtime says was given to it, then everything. Where it cannot be told which GPU is meant, more are claimed, never fewer; and
+//! what the job turns out to use is claimed as well ([`further`]).
 
+mod cgroup;
+pub mod further;
+mod request;
 mod visible;
+mod word;
 
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts, Mig};
-use std::str::FromStr;
 
 use crate::device::nvml::{ListedGpu, ListedInstance};
+pub use cgroup::OpenableNodes;
+pub use request::{GpuEnvironment, GpuRequest, GpuRequestProblem};
 use visible::visible;
-
-/// What the user asked for with `--gpus`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum GpuRequest {
-    /// Nothing: the environment decides.
-    #[default]
-    Unsaid,
-    /// `all`
-    All,
-    /// `none`
-    None,
-    /// Indices in the driver's order, or UUIDs or beginnings of them.
-    Listed(Vec<String>),
-}
-
-/// A `--gpus` value that names nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no list of GPUs; write `all`, `none`, or indices and UUIDs separated by commas")]
-pub struct GpuRequestProblem(String);
-
-impl FromStr for GpuRequest {
-    type Err = GpuRequestProblem;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.trim() {
-            "all" => Ok(Self::All),
-            "none" => Ok(Self::None),
-            list => {
-                let entries: Vec<String> = list.split(',').map(|entry| entry.trim().to_owned()).collect();
-                let known = |entry: &String| {
-                    let uuid = entry.starts_with("GPU-") || entry.starts_with("MIG-");
-                    uuid || (!entry.is_empty() && entry.bytes().all(|byte| byte.is_ascii_digit()))
-                };
-                if entries.iter().all(known) {
-                    Ok(Self::Listed(entries))
-                } else {
-                    Err(GpuRequestProblem(text.to_owned()))
-                }
-            }
-        }
-    }
-}
-
-/// What the job's environment says of GPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GpuEnvironment {
-    /// `CUDA_VISIBLE_DEVICES`
-    pub visible_devices: Option<String>,
-    /// `CUDA_DEVICE_ORDER`
-    pub device_order: Option<String>,
-}
+use word::by_word;
 
 /// The job's GPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,18 +26,34 @@ pub struct Claim {
     pub devices: Vec<Device>,
     /// By which rule they were chosen, for people.
     pub rule: String,
+    /// How far that rule binds the job.
+    pub basis: Basis,
     /// What a reader has to know of the choice.
     pub findings: Vec<Finding>,
+}
+
+/// How far a choice binds the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// The user said so.
+    Said,
+    /// CUDA obeys it, in every process that does not change it for itself.
+    Cuda,
+    /// A batch system or a container runtime said so; CUDA does not obey it.
+    Word,
+    /// There was no choice: all that can be used is claimed.
+    #[default]
+    All,
 }
 
 /// Chooses among the GPUs that the driver lists.
 pub fn claim(request: &GpuRequest, environment: &GpuEnvironment, present: &[ListedGpu]) -> Claim {
     match (request, &environment.visible_devices) {
-        (GpuRequest::None, _) => Claim { rule: "--gpus none".to_owned(), ..Claim::default() },
+        (GpuRequest::None, _) => Claim { rule: "--gpus none".to_owned(), basis: Basis::Said, ..Claim::default() },
         (GpuRequest::All, _) => all(present, "--gpus all"),
         (GpuRequest::Listed(entries), _) => listed(entries, present),
         (GpuRequest::Unsaid, Some(text)) => visible(text, environment.device_order.as_deref(), present),
-        (GpuRequest::Unsaid, None) => all(present, "no choice was made: all GPUs of the machine"),
+        (GpuRequest::Unsaid, None) => by_word(environment, present),
     }
 }
 
@@ -95,12 +67,12 @@ pub fn may_use_gpus(request: &GpuRequest, environment: &GpuEnvironment) -> bool 
 }
 
 fn all(present: &[ListedGpu], rule: &str) -> Claim {
-    Claim { devices: present.iter().map(whole).collect(), rule: rule.to_owned(), findings: Vec::new() }
+    Claim { devices: present.iter().map(whole).collect(), rule: rule.to_owned(), ..Claim::default() }
 }
 
 /// An entry that names nothing leaves a device without a bound: the user said that the job has it.
 fn listed(entries: &[String], present: &[ListedGpu]) -> Claim {
-    let mut claim = Claim { rule: format!("--gpus {}", entries.join(",")), ..Claim::default() };
+    let mut claim = Claim { rule: format!("--gpus {}", entries.join(",")), basis: Basis::Said, ..Claim::default() };
     for entry in entries {
         let by_index =
             entry.parse().ok().and_then(|index: u32| present.iter().find(|gpu| gpu.index == index)).map(whole);

@@ -3,6 +3,7 @@
 pub mod accelerator;
 pub mod cpu;
 pub mod nvml;
+pub mod open_files;
 pub mod process_tree;
 pub mod trace;
 

@@ -3,9 +3,12 @@
 //! It never waits for the driver: readings are ordered from the process that asks it and taken when they come. What does not
 //! come in time is told as missing. It never waits for whoever listens either: a full queue turns into a gap.
 
+mod claims;
 mod driver;
+mod neighbours;
 mod outbox;
 mod processors;
+mod traces;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
@@ -21,9 +24,11 @@ use crate::device::Kernel;
 use crate::device::nvml::process::{Heard, ReaderCommand};
 use crate::device::nvml::reader::Answer;
 use crate::device::process_tree::JobProcess;
+use claims::{Claims, Further};
 use driver::Driver;
 use outbox::Outbox;
 use processors::Processors;
+use traces::TraceReader;
 
 /// What the sampler says.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,17 +127,25 @@ struct Round {
     patience: Duration,
     processors: Processors,
     driver: Driver,
+    claims: Claims,
+    traces: TraceReader,
+    /// There may be GPUs, and nobody is asked about them.
+    unread: bool,
     outbox: Outbox,
 }
 
 impl Round {
     fn new(options: &SamplerOptions, events: SyncSender<SamplerEvent>, answers: Sender<Message>) -> Self {
+        let driver = Driver::start(options, answers);
         Self {
             clock: options.clock,
+            unread: driver.is_refused(),
             period: options.period.max(Duration::from_millis(1)),
             patience: options.driver_patience,
-            driver: Driver::start(options, answers),
+            driver,
             processors: Processors::new(options),
+            claims: Claims::new(options.kernel.clone()),
+            traces: TraceReader::new(options.kernel.clone(), options.environment.clone()),
             outbox: Outbox::new(events),
         }
     }
@@ -171,13 +184,53 @@ impl Round {
         }
         self.outbox.send(self.processors.take());
         self.outbox.send(self.driver.order(self.clock.elapsed()));
-        self.outbox.announce(self.processors.newly_opened_accelerators(), Vec::new());
+        let traced = self.look();
+        self.ask_for_processes(traced);
     }
 
     /// Tells the devices as soon as it is known which GPUs there are.
     fn announce(&mut self) {
-        if let Some((gpus, findings)) = self.driver.take_claim() {
-            let devices = std::iter::once(self.processors.device().clone()).chain(gpus).collect();
+        let Some((present, claim)) = self.driver.take_claim() else { return };
+        let processor = (!self.outbox.is_open()).then(|| self.processors.device().clone());
+        let devices = processor.into_iter().chain(claim.devices.iter().cloned()).collect();
+        let findings = claim.findings.iter().cloned().chain(self.traces.amd_sign()).collect();
+        self.outbox.announce(devices, findings);
+        self.claims.begin(present, claim);
+    }
+
+    /// Looks at what the job's processes show. `true` if something is new of NVIDIA's GPUs.
+    fn look(&mut self) -> bool {
+        let gpus = self.claims.are_open() || self.driver.is_asleep() || self.unread;
+        let looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
+        self.outbox.announce(looked.unreadable, Vec::new());
+        if !looked.traced {
+            return false;
+        }
+        if self.unread {
+            self.outbox.announce(traces::unread(self.traces.traces()).into_iter().collect(), Vec::new());
+        } else if self.driver.is_asleep() {
+            self.driver.wake(self.clock.elapsed());
+        }
+        let further = self.claims.judge(self.traces.traces());
+        self.extend(further);
+        true
+    }
+
+    fn ask_for_processes(&mut self, traced: bool) {
+        let (now, turn) = (self.clock.elapsed(), self.driver.turn());
+        if let Some(devices) = self.claims.due(now, traced, turn)
+            && self.driver.list_processes(devices.clone())
+        {
+            self.claims.asked(devices, now, turn);
+        }
+    }
+
+    /// Devices that turned out to be the job's.
+    fn extend(&mut self, (devices, findings): Further) {
+        if !devices.is_empty() {
+            self.driver.watch_also(&devices, self.clock.elapsed());
+        }
+        if !devices.is_empty() || !findings.is_empty() {
             self.outbox.announce(devices, findings);
         }
     }
@@ -197,6 +250,10 @@ impl Round {
             Heard::Answer(Answer::Read(readings)) => {
                 self.outbox.send(self.driver.taken(readings, now));
             }
+            Heard::Answer(Answer::Processes(lists)) => {
+                let further = self.claims.take(lists, self.processors.tree(), self.traces.traces(), now);
+                self.extend(further);
+            }
             Heard::Ended => {
                 self.outbox.send(self.driver.ended(now));
                 self.announce();
@@ -211,15 +268,21 @@ impl Round {
         self.announce();
         self.processors.read(usage);
         self.outbox.send(self.processors.take());
-        self.outbox.announce(self.processors.newly_opened_accelerators(), Vec::new());
+        self.look();
         self.outbox.send(self.driver.order(self.clock.elapsed()));
+        // What the job left running is still there; what has ended is in no list.
+        if self.claims.are_open() && self.processors.tree().living().next().is_some() {
+            self.ask_for_processes(true);
+        }
         self.wait_for_driver(messages, deadline);
+        let further = self.claims.end(self.traces.traces(), self.clock.elapsed());
+        self.extend(further);
         self.outbox.send(self.driver.miss(self.clock.elapsed()));
     }
 
     /// Until the driver has answered what it was asked, or the deadline.
     fn wait_for_driver(&mut self, messages: &Receiver<Message>, deadline: Duration) {
-        while self.driver.is_awaited() {
+        while self.driver.is_awaited() || self.claims.are_awaited(self.driver.turn()) {
             let left = deadline.saturating_sub(self.clock.elapsed());
             match messages.recv_timeout(left) {
                 Ok(Message::Driver(turn, heard)) => self.hear(turn, heard),

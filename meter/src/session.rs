@@ -280,7 +280,9 @@ impl<'listener> Session<'listener> {
     fn read(&mut self, event: SamplerEvent) {
         match event {
             SamplerEvent::Devices(devices, findings) => {
-                self.enter(self.clock.now(), &Body::DevicesSeen(DevicesSeen { devices }));
+                if !devices.is_empty() {
+                    self.enter(self.clock.now(), &Body::DevicesSeen(DevicesSeen { devices }));
+                }
                 for finding in findings {
                     self.find(finding);
                 }

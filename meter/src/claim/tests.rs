@@ -1,11 +1,11 @@
 use super::*;
 use proptest::prelude::*;
 
-fn gpu(index: u32, uuid: &str, name: &str) -> ListedGpu {
-    ListedGpu { index, uuid: uuid.to_owned(), name: name.to_owned(), ..ListedGpu::default() }
+pub(super) fn gpu(index: u32, uuid: &str, name: &str) -> ListedGpu {
+    ListedGpu { index, uuid: uuid.to_owned(), minor_number: Some(index), name: name.to_owned(), ..ListedGpu::default() }
 }
 
-fn four() -> Vec<ListedGpu> {
+pub(super) fn four() -> Vec<ListedGpu> {
     vec![
         gpu(0, "GPU-aa11", "NVIDIA H200"),
         gpu(1, "GPU-ab22", "NVIDIA H200"),
@@ -19,7 +19,7 @@ fn ids(claim: &Claim) -> Vec<&str> {
 }
 
 fn by_environment(visible: &str, present: &[ListedGpu]) -> Claim {
-    let environment = GpuEnvironment { visible_devices: Some(visible.to_owned()), device_order: None };
+    let environment = GpuEnvironment { visible_devices: Some(visible.to_owned()), ..GpuEnvironment::default() };
     claim(&GpuRequest::Unsaid, &environment, present)
 }
 
@@ -68,8 +68,11 @@ fn on_mixed_machines_an_index_claims_all_unless_the_order_is_set() {
     let claimed = by_environment("3", &mixed);
     assert_eq!((claimed.devices.len(), claimed.findings[0].code.as_str()), (4, "gpu-order-ambiguous"));
     assert_eq!(ids(&by_environment("GPU-dd44", &mixed)), ["GPU-dd44"]);
-    let environment =
-        GpuEnvironment { visible_devices: Some("3".to_owned()), device_order: Some("PCI_BUS_ID".to_owned()) };
+    let environment = GpuEnvironment {
+        visible_devices: Some("3".to_owned()),
+        device_order: Some("PCI_BUS_ID".to_owned()),
+        ..GpuEnvironment::default()
+    };
     assert_eq!(ids(&claim(&GpuRequest::Unsaid, &environment, &mixed)), ["GPU-dd44"]);
 }
 
@@ -85,7 +88,7 @@ fn an_instance_is_a_share_of_its_gpu() {
 
 #[test]
 fn what_the_user_says_comes_first() {
-    let environment = GpuEnvironment { visible_devices: Some("0".to_owned()), device_order: None };
+    let environment = GpuEnvironment { visible_devices: Some("0".to_owned()), ..GpuEnvironment::default() };
     let with = |text: &str| claim(&text.parse().unwrap(), &environment, &four());
     assert_eq!(ids(&with("2,GPU-ab22,2")), ["GPU-cc33", "GPU-ab22"]);
     assert_eq!(with("all").devices.len(), 4);
@@ -106,13 +109,72 @@ fn a_request_that_names_nothing_is_refused() {
 
 #[test]
 fn a_job_without_gpus_needs_no_driver() {
-    let environment = |text: &str| GpuEnvironment { visible_devices: Some(text.to_owned()), device_order: None };
+    let environment =
+        |text: &str| GpuEnvironment { visible_devices: Some(text.to_owned()), ..GpuEnvironment::default() };
     assert!(!may_use_gpus(&GpuRequest::Unsaid, &environment("")));
     assert!(!may_use_gpus(&GpuRequest::Unsaid, &environment("-1")));
     assert!(!may_use_gpus(&GpuRequest::None, &environment("0")));
     assert!(may_use_gpus(&GpuRequest::Unsaid, &environment("0")));
     assert!(may_use_gpus(&GpuRequest::All, &environment("")));
     assert!(may_use_gpus(&GpuRequest::Unsaid, &GpuEnvironment::default()));
+}
+
+fn by_word_of(variables: &[(&str, &str)], present: &[ListedGpu]) -> Claim {
+    let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let environment = GpuEnvironment {
+        container_devices: value("NVIDIA_VISIBLE_DEVICES"),
+        slurm_step_gpus: value("SLURM_STEP_GPUS"),
+        slurm_job_gpus: value("SLURM_JOB_GPUS"),
+        ..GpuEnvironment::default()
+    };
+    claim(&GpuRequest::Unsaid, &environment, present)
+}
+
+#[test]
+fn a_batch_system_or_container_narrows_by_its_word() {
+    for (variables, expected) in [
+        (&[("SLURM_JOB_GPUS", "1,3")][..], &["GPU-ab22", "GPU-dd44"][..]),
+        (&[("SLURM_JOB_GPUS", "0-2")], &["GPU-aa11", "GPU-ab22", "GPU-cc33"]),
+        (&[("SLURM_JOB_GPUS", "0-2"), ("SLURM_STEP_GPUS", "2")], &["GPU-cc33"]),
+        (&[("NVIDIA_VISIBLE_DEVICES", "GPU-cc33,0")], &["GPU-cc33", "GPU-aa11"]),
+        (&[("NVIDIA_VISIBLE_DEVICES", "all"), ("SLURM_JOB_GPUS", "1")], &["GPU-ab22"]),
+        (&[("NVIDIA_VISIBLE_DEVICES", "0"), ("SLURM_JOB_GPUS", "1")], &["GPU-ab22", "GPU-aa11"]),
+    ] {
+        let claim = by_word_of(variables, &four());
+        assert_eq!((ids(&claim).as_slice(), claim.basis), (expected, Basis::Word), "{variables:?}");
+        assert!(claim.findings.is_empty());
+    }
+}
+
+#[test]
+fn words_that_name_nothing_here_claim_all() {
+    for text in ["all", "none", "void", ""] {
+        let claim = by_word_of(&[("NVIDIA_VISIBLE_DEVICES", text)], &four());
+        assert_eq!((claim.devices.len(), claim.basis), (4, Basis::All), "{text}");
+        assert!(claim.findings.is_empty(), "with CDI the variable is `void` and the GPUs are there all the same");
+    }
+    for text in ["0,7", "GPU-zz", "0-9", "3-1", "MIG-1", "0:3", "x"] {
+        let claim = by_word_of(&[("NVIDIA_VISIBLE_DEVICES", text)], &four());
+        assert_eq!((claim.devices.len(), claim.findings[0].code.as_str()), (4, "gpu-list-unmatched"), "{text}");
+    }
+}
+
+/// Inside a container the driver numbers from 0 on, and nodes keep the host's numbers.
+#[test]
+fn a_number_may_be_an_index_or_a_node_and_both_are_claimed() {
+    let mut hidden =
+        vec![gpu(0, "GPU-aa", "NVIDIA H200"), gpu(1, "GPU-bb", "NVIDIA H200"), gpu(2, "GPU-cc", "NVIDIA H200")];
+    (hidden[0].minor_number, hidden[1].minor_number, hidden[2].minor_number) = (Some(4), Some(5), Some(1));
+    assert_eq!(ids(&by_word_of(&[("SLURM_JOB_GPUS", "4,5")], &hidden)), ["GPU-aa", "GPU-bb"]);
+    assert_eq!(ids(&by_word_of(&[("SLURM_JOB_GPUS", "1")], &hidden)), ["GPU-bb", "GPU-cc"]);
+}
+
+/// The driver counts GPUs that may not be opened and gives them no handle; CUDA does not number them.
+#[test]
+fn cuda_numbers_only_what_can_be_opened() {
+    let seen = vec![gpu(2, "GPU-cc", "NVIDIA H200"), gpu(3, "GPU-dd", "NVIDIA H200")];
+    assert_eq!(ids(&by_environment("0", &seen)), ["GPU-cc"]);
+    assert_eq!(ids(&by_environment("2", &seen)), Vec::<&str>::new());
 }
 
 proptest! {

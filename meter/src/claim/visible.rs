@@ -3,7 +3,7 @@
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::Device;
 
-use super::{Claim, add, all, by_uuid, whole};
+use super::{Basis, Claim, add, all, by_uuid, whole};
 use crate::device::nvml::ListedGpu;
 
 /// Whether the variable hides all GPUs.
@@ -20,8 +20,8 @@ pub(super) fn visible(text: &str, order: Option<&str>, present: &[ListedGpu]) ->
     let mut stopped_at = None;
     for entry in text.split(',').map(str::trim) {
         let named = match leading_index(entry) {
-            Some(index) if order_is_known(order, present) => present.iter().find(|gpu| gpu.index == index).map(whole),
-            Some(index) if usize::try_from(index).is_ok_and(|index| index < present.len()) => {
+            Some(index) if order_is_known(order, present) => at(index, present).map(whole),
+            Some(index) if at(index, present).is_some() => {
                 return unordered(present, &rule);
             }
             Some(_) => None,
@@ -35,7 +35,12 @@ pub(super) fn visible(text: &str, order: Option<&str>, present: &[ListedGpu]) ->
     }
     let stopped = stopped_at.filter(|_| !names_none(text));
     let findings = stopped.map(|entry| cut_short(entry, &devices)).into_iter().collect();
-    Claim { devices, rule, findings }
+    Claim { devices, rule, basis: Basis::Cuda, findings }
+}
+
+/// CUDA numbers the GPUs that it can open from 0 on, whatever index the driver gives them.
+fn at(index: u32, present: &[ListedGpu]) -> Option<&ListedGpu> {
+    present.get(usize::try_from(index).ok()?)
 }
 
 /// CUDA reads an index as C does: digits in front count, whatever follows them.

@@ -51,25 +51,33 @@ impl Accelerators {
         !self.nodes.is_empty()
     }
 
-    /// Those that one of these processes has open and that were not told before.
-    pub fn newly_opened(&mut self, kernel: &Kernel, processes: impl Iterator<Item = u32>) -> Vec<Device> {
-        if !self.exist() {
-            return Vec::new();
-        }
+    /// Those among a process's open nodes that were not told before.
+    pub fn newly_opened(&mut self, open: &[String]) -> Vec<Device> {
+        let known = open.iter().filter_map(|open| self.nodes.iter().find(|(node, _)| node == open));
+        let found: Vec<&(String, &str)> = known.collect();
         let mut devices = Vec::new();
-        for process in processes {
-            for descriptor in kernel.names(&format!("proc/{process}/fd")) {
-                let link = fs_err::read_link(kernel.path(&format!("proc/{process}/fd/{descriptor}")));
-                let Some(open) = link.ok().and_then(|target| target.into_os_string().into_string().ok()) else {
-                    continue;
-                };
-                let Some((node, kind)) = self.nodes.iter().find(|(node, _)| *node == open) else { continue };
-                if self.found.insert(node.clone()) {
-                    devices.push(unreadable(node, kind));
-                }
+        for (node, kind) in found {
+            if self.found.insert(node.clone()) {
+                devices.push(unreadable(node, kind));
             }
         }
         devices
+    }
+
+    /// One that a process may have open whose files cannot be read, if the machine has any that only compute.
+    pub fn may_have_been_opened(&mut self, process: &str) -> Option<Device> {
+        let (node, kind) = self.nodes.iter().find(|(node, _)| !node.starts_with("/dev/dri/"))?;
+        if !self.found.insert("hidden".to_owned()) {
+            return None;
+        }
+        let reason = format!(
+            "what {process} of the job has open cannot be read, and {node} ({kind}) may be among it: what was computed there is not bounded"
+        );
+        Some(Device {
+            id: "node:hidden".to_owned(),
+            name: (*kind).to_owned(),
+            facts: DeviceFacts::Unreadable { reason },
+        })
     }
 }
 
@@ -94,17 +102,18 @@ mod tests {
     fn an_open_node_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let kernel = Kernel::under(folder.path());
-        for path in ["dev/accel", "dev/hlx", "proc/7/fd", "proc/8/fd"] {
+        for path in ["dev/accel", "dev/hlx"] {
             fs_err::create_dir_all(folder.path().join(path)).unwrap();
         }
         fs_err::write(folder.path().join("dev/kfd"), "").unwrap();
         fs_err::write(folder.path().join("dev/accel/accel0"), "").unwrap();
-        fs_err::os::unix::fs::symlink("/dev/kfd", folder.path().join("proc/7/fd/3")).unwrap();
-        fs_err::os::unix::fs::symlink("/dev/kfd", folder.path().join("proc/8/fd/3")).unwrap();
         let mut accelerators = Accelerators::of(&kernel);
-        let found = accelerators.newly_opened(&kernel, [7, 8, 9].into_iter());
+        let open = ["/dev/kfd".to_owned(), "/dev/null".to_owned()];
+        let found = accelerators.newly_opened(&open);
         assert_eq!(found.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/kfd"]);
-        assert!(accelerators.newly_opened(&kernel, [7, 8].into_iter()).is_empty());
+        assert!(accelerators.newly_opened(&open).is_empty());
+        assert!(accelerators.may_have_been_opened("process 7").is_some());
+        assert!(accelerators.may_have_been_opened("process 8").is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod busy;
 mod gpm;
 mod library;
 pub mod process;
+mod processes;
 mod read;
 pub mod reader;
 
@@ -21,6 +22,9 @@ pub struct ListedGpu {
     pub index: u32,
     /// `GPU-…`
     pub uuid: String,
+    /// Number of its device node: 3 for `/dev/nvidia3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor_number: Option<u32>,
     /// Product name.
     pub name: String,
     /// What the driver says of it.
@@ -36,6 +40,16 @@ pub struct ListedInstance {
     pub uuid: String,
     /// Its streaming multiprocessors, if the driver tells.
     pub multiprocessors: Option<u32>,
+}
+
+/// A process with a context on a GPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuProcess {
+    /// Its number, in whichever PID namespace the driver counts.
+    pub pid: u32,
+    /// Share of the multiprocessors that the driver ascribes to it, in whole per cent: an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_percent: Option<u32>,
 }
 
 /// What became of loading the library and listing GPUs.

@@ -4,6 +4,7 @@
 //! the job's time without counting any twice, as long as every process that ends is waited for by one of the job's own or by
 //! us. Where a process may have ended without leaving its time to anyone, the interval is told as incomplete.
 
+pub mod belonging;
 mod stat;
 
 use std::collections::HashMap;

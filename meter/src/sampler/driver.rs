@@ -10,13 +10,14 @@ use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
 
 use super::{Message, SamplerOptions};
-use crate::claim::{Claim, GpuEnvironment, GpuRequest, claim, may_use_gpus};
+use crate::claim::further::unclaimed;
+use crate::claim::{Claim, GpuEnvironment, GpuRequest, OpenableNodes, claim, may_use_gpus};
 use crate::clock::SessionClock;
 use crate::device::Kernel;
 use crate::device::cpu::nanoseconds;
-use crate::device::nvml::Listing;
 use crate::device::nvml::process::{DriverProcess, ReaderCommand};
 use crate::device::nvml::reader::Order;
+use crate::device::nvml::{ListedGpu, Listing};
 
 /// A reading that takes longer than this will not come: the process is given up.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
@@ -46,6 +47,12 @@ pub(super) struct Driver {
     turn: u32,
     pause: Duration,
     state: State,
+    /// Whether nobody has asked the driver because the job is to use no GPU, and somebody could.
+    asleep: bool,
+    /// When the driver was asked for its GPUs.
+    asked_at: Duration,
+    /// The GPUs that it has listed and that may be opened here.
+    present: Vec<ListedGpu>,
     /// UUIDs in the order of readings.
     watched: Vec<String>,
     told_until: Duration,
@@ -90,6 +97,9 @@ impl Driver {
             turn: 0,
             pause: FIRST_PAUSE,
             state: State::Listing,
+            asleep: false,
+            asked_at: Duration::ZERO,
+            present: Vec::new(),
             watched: Vec::new(),
             told_until: Duration::ZERO,
         };
@@ -98,6 +108,7 @@ impl Driver {
             driver.state = State::Claimed(Claim::default());
         } else if !may_use_gpus(&options.gpus, &options.environment) {
             driver.state = State::Claimed(claim(&options.gpus, &options.environment, &[]));
+            driver.asleep = !plays_trace && (driver.library.is_some() || driver.has_nodes(|_| true));
         } else if driver.library.is_none() && !plays_trace && !driver.has_nodes(|_| true) {
             let reason = "there is no device node of one";
             driver.state = State::Claimed(driver.without_driver(reason));
@@ -136,8 +147,11 @@ impl Driver {
     /// The driver has listed its GPUs, or cannot.
     pub(super) fn listed(&mut self, listing: Listing, now: Duration) {
         match (&self.state, listing) {
-            (State::Listing, Listing::Gpus(present)) => {
-                self.state = State::Claimed(claim(&self.gpus, &self.environment, &present));
+            (State::Listing, Listing::Gpus(listed)) => {
+                let nodes = OpenableNodes::of(&self.kernel, std::process::id());
+                let may_open = |gpu: &ListedGpu| nodes.as_ref().is_none_or(|nodes| nodes.allow(gpu.minor_number));
+                self.present = listed.into_iter().filter(may_open).collect();
+                self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));
             }
             (State::Listing, Listing::Unavailable { reason }) => {
                 self.state = State::Claimed(self.without_driver(&reason));
@@ -183,7 +197,7 @@ impl Driver {
 
     /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
     pub(super) fn give_up_listing(&mut self, now: Duration) {
-        if matches!(self.state, State::Listing) && now >= self.listing_patience {
+        if matches!(self.state, State::Listing) && now >= self.asked_at.saturating_add(self.listing_patience) {
             self.process = None;
             let reason = "the NVIDIA driver did not say in time which GPUs there are";
             self.state = State::Claimed(unreadable(reason, ASK_NVIDIA_SMI));
@@ -215,13 +229,13 @@ impl Driver {
         Claim { findings, ..Claim::default() }
     }
 
-    /// The job's GPUs, once.
-    pub(super) fn take_claim(&mut self) -> Option<(Vec<Device>, Vec<Finding>)> {
+    /// The job's GPUs, once, with those that were to choose from.
+    pub(super) fn take_claim(&mut self) -> Option<(Vec<ListedGpu>, Claim)> {
         let State::Claimed(claim) = &mut self.state else { return None };
-        let claim = std::mem::take(claim);
+        let mut claim = std::mem::take(claim);
         let readable = claim.devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
         self.watched = readable.map(|device| device.id.clone()).collect();
-        if self.watched.is_empty() {
+        if self.watched.is_empty() && unclaimed(&claim, &self.present).is_empty() {
             self.process = None;
             self.state = State::Over;
         } else if self.order_process(&Order::Watch(self.watched.clone())) {
@@ -229,12 +243,55 @@ impl Driver {
         } else {
             self.lose(ENDED, self.clock.elapsed());
         }
-        let mut findings = claim.findings;
         if !claim.rule.is_empty() {
             let text = format!("{} claimed, by this rule: {}", count(claim.devices.len()), claim.rule);
-            findings.push(Finding { code: "gpus-claimed".to_owned(), text });
+            claim.findings.push(Finding { code: "gpus-claimed".to_owned(), text });
         }
-        Some((claim.devices, findings))
+        Some((self.present.clone(), claim))
+    }
+
+    /// Whether nobody has asked the driver because the job is to use no GPU, and somebody could.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
+    /// Whether there may be GPUs, and nobody to ask about them.
+    pub(super) fn is_refused(&self) -> bool {
+        self.command.is_none() && self.has_nodes(|_| true)
+    }
+
+    /// The job uses GPUs all the same: the driver is asked.
+    pub(super) fn wake(&mut self, now: Duration) {
+        (self.asleep, self.asked_at) = (false, now);
+        self.state = match self.start_process() {
+            Ok(()) => State::Listing,
+            Err(reason) => State::Claimed(self.without_driver(&reason)),
+        };
+    }
+
+    /// The GPUs of the job have become more.
+    pub(super) fn watch_also(&mut self, devices: &[Device], now: Duration) {
+        if self.watched.is_empty() {
+            self.told_until = now;
+        }
+        let readable = devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
+        self.watched.extend(readable.map(|device| device.id.clone()));
+        // A process that comes back is told of all.
+        if matches!(self.state, State::Idle | State::Reading)
+            && !self.order_process(&Order::Watch(self.watched.clone()))
+        {
+            self.lose(ENDED, now);
+        }
+    }
+
+    /// Which process is asked, by its turn.
+    pub(super) fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// Asks for processes. `false` if nobody can be asked now.
+    pub(super) fn list_processes(&mut self, devices: Vec<String>) -> bool {
+        matches!(self.state, State::Idle | State::Reading) && self.order_process(&Order::Processes(devices))
     }
 
     /// Whether an answer is outstanding.
@@ -245,6 +302,7 @@ impl Driver {
     /// Orders a reading. Where one that was ordered a round before has not come, that time is missing.
     pub(super) fn order(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
+            State::Idle if self.watched.is_empty() => Vec::new(),
             State::Idle => {
                 if self.order_process(&Order::Read) {
                     self.state = State::Reading;
@@ -337,5 +395,5 @@ fn unreadable(reason: &str, next_step: &str) -> Claim {
     let device = Device { id: "gpu:unknown".to_owned(), name: "NVIDIA GPUs".to_owned(), facts };
     let text = format!("{reason}, so that the hardware ceiling is missing; {next_step}");
     let findings = vec![Finding { code: "gpus-unreadable".to_owned(), text }];
-    Claim { devices: vec![device], rule: String::new(), findings }
+    Claim { devices: vec![device], findings, ..Claim::default() }
 }

@@ -1,4 +1,4 @@
-//! The processor's side of a round, and what else the job's processes show.
+//! The processor's side of a round.
 
 use std::time::Duration;
 
@@ -6,21 +6,13 @@ use flopsmeter_core::sample::{Device, Reading, Sample};
 
 use super::SamplerOptions;
 use crate::clock::SessionClock;
-use crate::device::Kernel;
-use crate::device::accelerator::Accelerators;
 use crate::device::cpu;
 use crate::device::process_tree::ProcessTree;
 
-/// Open files are looked at in each of the first rounds, when jobs open their devices, and then in every so-many-th.
-const FIRST_ROUNDS: u64 = 5;
-const EVERY_ROUNDS: u64 = 10;
-
 pub(super) struct Processors {
     clock: SessionClock,
-    kernel: Kernel,
     device: Device,
     tree: ProcessTree,
-    accelerators: Accelerators,
     told_until: Duration,
     read_until: Duration,
     spent: Duration,
@@ -35,8 +27,6 @@ impl Processors {
             clock: options.clock,
             device: cpu::describe(&options.kernel),
             tree: ProcessTree::new(options.kernel.clone(), options.job.clone(), options.waiter),
-            accelerators: Accelerators::of(&options.kernel),
-            kernel: options.kernel.clone(),
             told_until: Duration::ZERO,
             read_until: Duration::ZERO,
             spent: Duration::ZERO,
@@ -71,12 +61,13 @@ impl Processors {
         vec![Sample { device: self.device.id.clone(), started, duration_nanoseconds, reading }]
     }
 
-    /// Accelerators that the job has opened since they were last looked for.
-    pub(super) fn newly_opened_accelerators(&mut self) -> Vec<Device> {
-        let due = self.rounds <= FIRST_ROUNDS || self.rounds.is_multiple_of(EVERY_ROUNDS);
-        if !due || !self.accelerators.exist() {
-            return Vec::new();
-        }
-        self.accelerators.newly_opened(&self.kernel, self.tree.living())
+    /// The job's processes.
+    pub(super) fn tree(&self) -> &ProcessTree {
+        &self.tree
+    }
+
+    /// How often they were read.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds
     }
 }

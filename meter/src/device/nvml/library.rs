@@ -40,12 +40,17 @@ pub(super) fn load(path: Option<&Path>) -> Result<&'static Nvml, String> {
 pub(super) fn list(nvml: &'static Nvml) -> Result<Vec<ListedGpu>, String> {
     let count = nvml.device_count().map_err(|problem| format!("cannot count the GPUs: {problem}"))?;
     let driver_version = nvml.sys_driver_version().ok();
-    (0..count).map(|index| describe(nvml, index, driver_version.clone())).collect()
+    let described = (0..count).map(|index| describe(nvml, index, driver_version.clone()));
+    described.filter_map(Result::transpose).collect()
 }
 
-fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> Result<ListedGpu, String> {
+/// `None` for a GPU that this user or cgroup may not open: it is counted by the driver, and no job of ours can use it.
+fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> Result<Option<ListedGpu>, String> {
     let cannot = |what: &str, problem: NvmlError| format!("cannot {what} GPU {index}: {problem}");
-    let device = nvml.device_by_index(index).map_err(|problem| cannot("open", problem))?;
+    let device = match nvml.device_by_index(index) {
+        Err(NvmlError::NoPermission) => return Ok(None),
+        device => device.map_err(|problem| cannot("open", problem))?,
+    };
     let uuid = device.uuid().map_err(|problem| cannot("identify", problem))?;
     let pci = device.pci_info().ok();
     let instances = instances(&device);
@@ -64,7 +69,8 @@ fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> 
         driver_version,
     };
     let name = device.name().unwrap_or_else(|_| "unknown GPU".to_owned());
-    Ok(ListedGpu { index, uuid, name, facts, instances: if cut { instances } else { Vec::new() } })
+    let minor_number = device.minor_number().ok();
+    Ok(Some(ListedGpu { index, uuid, minor_number, name, facts, instances: if cut { instances } else { Vec::new() } }))
 }
 
 /// Zero is how some boards say "not told".

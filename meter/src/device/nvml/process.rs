@@ -81,7 +81,7 @@ impl DriverProcess {
         Ok(Self { orders })
     }
 
-    /// Gives an order. `false` if the process has ended. Never waits: no more than two lines are ever unread, which fit into any
+    /// Gives an order. `false` if the process has ended. Never waits: no more than a few lines are ever unread, which fit into any
     /// pipe.
     pub fn order(&mut self, order: &Order) -> bool {
         serde_json::to_vec(order).is_ok_and(|mut line| {

@@ -135,7 +135,7 @@ impl ClockBuffer {
 }
 
 /// `None` for what this GPU, driver or user cannot have; other faults are faults.
-fn supported<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
+pub(super) fn supported<T>(answer: Result<T, NvmlError>) -> Result<Option<T>, NvmlError> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(

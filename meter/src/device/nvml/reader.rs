@@ -14,21 +14,24 @@ use serde::{Deserialize, Serialize};
 
 use flopsmeter_core::sample::GpuReading;
 
+use super::processes::ProcessLists;
 use super::read::WatchedGpu;
-use super::{Listing, library};
+use super::{GpuProcess, Listing, library};
 use crate::device::trace::{Head, Recorder};
 
-/// Orders that may wait: one to watch, one to read.
-const MAX_ORDERS: usize = 2;
+/// Orders that may wait: one to watch, one to read, one to list processes.
+const MAX_ORDERS: usize = 3;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Watch these GPUs or instances from now on, by UUID.
+    /// Watch these GPUs or instances from now on, by UUID. Those that are watched already are read on as before.
     Watch(Vec<String>),
     /// Read what is watched.
     Read,
+    /// List the processes on these GPUs or instances.
+    Processes(Vec<String>),
 }
 
 /// What the process says.
@@ -39,6 +42,8 @@ pub enum Answer {
     Listed(Listing),
     /// One reading for each watched GPU, in the order of watching.
     Read(Vec<Result<GpuReading, String>>),
+    /// The processes on each GPU that was asked about, in that order.
+    Processes(Vec<Result<Vec<GpuProcess>, String>>),
 }
 
 /// Obeys until the input ends. `library` is loaded in place of the system's, if given; what is answered is recorded in a file
@@ -70,6 +75,7 @@ fn obey(
     mut recorder: Option<Recorder>,
 ) -> std::io::Result<()> {
     let mut watched: Vec<WatchedGpu> = Vec::new();
+    let mut processes = ProcessLists::default();
     for order in orders {
         match order {
             Order::Watch(uuids) => {
@@ -84,6 +90,10 @@ fn obey(
                     recorder.read(&readings);
                 }
                 say(output, &Answer::Read(readings))?;
+            }
+            Order::Processes(uuids) => {
+                let listed = uuids.into_iter().map(|uuid| processes.list(nvml, uuid)).collect();
+                say(output, &Answer::Processes(listed))?;
             }
         }
     }

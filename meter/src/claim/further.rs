@@ -1,0 +1,174 @@
+//! GPUs that turn out to be the job's although the first choice left them out.
+//!
+//! A worker may set `CUDA_VISIBLE_DEVICES` for itself. What shows that it uses another GPU claims that one as well, from the job's
+//! start on. The driver's process list is proof. An open device node alone is none, for CUDA opens the nodes of all GPUs that it
+//! may see; it counts where the list cannot be had.
+
+use std::collections::BTreeMap;
+
+use flopsmeter_core::run::Finding;
+use flopsmeter_core::sample::{Device, DeviceFacts};
+
+use super::visible::visible;
+use super::{Basis, Claim, slice, whole};
+use crate::device::nvml::ListedGpu;
+
+/// What the driver's process list of one GPU or instance shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// A process of the job.
+    Job(String),
+    /// None of the job.
+    Others,
+    /// Nothing that could be relied on, and why.
+    Unclear(String),
+}
+
+/// What the job's processes show of themselves. Processes are told as words (`process 12 (python)`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Open device nodes by number (`None`: a node that does not tell its GPU), and who opened each first.
+    pub open: BTreeMap<Option<u32>, String>,
+    /// `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` of processes that do not have the wrapper's, and who.
+    pub environments: BTreeMap<(String, Option<String>), String>,
+    /// A process whose open files cannot be read.
+    pub unreadable: Option<String>,
+}
+
+/// GPUs and instances that are not claimed, as devices.
+pub fn unclaimed(claim: &Claim, present: &[ListedGpu]) -> Vec<Device> {
+    let is_claimed = |id: &str| claim.devices.iter().any(|device| device.id == id);
+    let mut rest = Vec::new();
+    for gpu in present.iter().filter(|gpu| !is_claimed(&gpu.uuid)) {
+        if gpu.instances.is_empty() {
+            rest.push(whole(gpu));
+        }
+        rest.extend(gpu.instances.iter().map(|instance| slice(gpu, instance)).filter(|device| !is_claimed(&device.id)));
+    }
+    rest
+}
+
+/// Claims what the evidence asks for, and says why.
+pub fn claim_further(
+    claim: &mut Claim,
+    present: &[ListedGpu],
+    sights: &BTreeMap<String, Sight>,
+    traces: &Traces,
+) -> (Vec<Device>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut found: Vec<Device> = Vec::new();
+    for device in unclaimed(claim, present) {
+        let evidence = Evidence { claim, present, sight: sights.get(&device.id), traces, device: &device };
+        match evidence.weigh() {
+            Weight::None => {}
+            Weight::Doubt(text) => findings.push(Finding { code: "gpu-use-unknown".to_owned(), text }),
+            Weight::Enough(reason) => {
+                let text = format!(
+                    "{} {} is claimed as well, from the job's start on: {reason} (the first choice was {})",
+                    device.name, device.id, claim.rule
+                );
+                findings.push(Finding { code: "gpu-claimed-later".to_owned(), text });
+                found.push(device);
+            }
+        }
+    }
+    found.extend(unlisted(claim, present, traces));
+    claim.devices.extend(found.iter().cloned());
+    (found, findings)
+}
+
+enum Weight {
+    None,
+    /// It may be the job's, but the user said that it is not.
+    Doubt(String),
+    Enough(String),
+}
+
+struct Evidence<'a> {
+    claim: &'a Claim,
+    present: &'a [ListedGpu],
+    sight: Option<&'a Sight>,
+    traces: &'a Traces,
+    device: &'a Device,
+}
+
+impl Evidence<'_> {
+    fn weigh(&self) -> Weight {
+        if let Some(Sight::Job(process)) = self.sight {
+            return Weight::Enough(format!("{process} of the job runs on it, says the driver"));
+        }
+        if let Some(reason) = self.named() {
+            return Weight::Enough(reason);
+        }
+        let Some(Sight::Unclear(unclear)) = self.sight else { return Weight::None };
+        let opened = self.opened();
+        match (self.claim.basis, opened) {
+            (Basis::Word, None) => Weight::Enough(format!(
+                "nothing keeps the job from it, and whether it runs there cannot be seen ({unclear})"
+            )),
+            (_, None) => Weight::None,
+            (Basis::Said, Some(opened)) => Weight::Doubt(format!(
+                "whether the job uses {} {} cannot be seen ({opened}, and {unclear}): --gpus is taken at its word",
+                self.device.name, self.device.id
+            )),
+            (_, Some(opened)) => {
+                Weight::Enough(format!("{opened}, and whether it runs there cannot be seen ({unclear})"))
+            }
+        }
+    }
+
+    /// By the environment of a process of the job.
+    fn named(&self) -> Option<String> {
+        self.traces.environments.iter().find_map(|((text, order), process)| {
+            let devices = visible(text, order.as_deref(), self.present).devices;
+            let names = devices
+                .iter()
+                .any(|device| device.id == self.device.id || parent(self.device) == Some(device.id.as_str()));
+            names.then(|| format!("{process} of the job was started with CUDA_VISIBLE_DEVICES={text}"))
+        })
+    }
+
+    fn opened(&self) -> Option<String> {
+        let id = parent(self.device).unwrap_or(&self.device.id);
+        let minor = self.present.iter().find(|gpu| gpu.uuid == id).and_then(|gpu| gpu.minor_number);
+        let open = self.traces.open.iter().find(|(open, _)| minor.is_none() || open.is_none() || **open == minor);
+        if let Some((node, process)) = open {
+            return Some(match node {
+                Some(minor) => format!("{process} of the job has /dev/nvidia{minor} open"),
+                None => format!("{process} of the job has the driver open"),
+            });
+        }
+        let unreadable = self.traces.unreadable.as_ref()?;
+        Some(format!("what {unreadable} of the job has open cannot be read"))
+    }
+}
+
+fn parent(device: &Device) -> Option<&str> {
+    let DeviceFacts::Gpu(facts) = &device.facts else { return None };
+    match &facts.mig {
+        flopsmeter_core::sample::Mig::Slice { parent, .. } => Some(parent),
+        _ => None,
+    }
+}
+
+/// Open nodes that belong to no GPU which the driver lists: nothing bounds what was computed there.
+fn unlisted(claim: &Claim, present: &[ListedGpu], traces: &Traces) -> Vec<Device> {
+    if present.iter().any(|gpu| gpu.minor_number.is_none()) {
+        return Vec::new();
+    }
+    let is_listed = |minor: u32| present.iter().any(|gpu| gpu.minor_number == Some(minor));
+    let nodes = traces.open.iter().filter_map(|(minor, process)| Some(((*minor)?, process)));
+    let strange = nodes.filter(|(minor, _)| !is_listed(*minor)).map(|(minor, process)| unreadable_node(minor, process));
+    strange.filter(|device| !claim.devices.contains(device)).collect()
+}
+
+fn unreadable_node(minor: u32, process: &str) -> Device {
+    let reason = format!(
+        "{process} of the job has /dev/nvidia{minor} open, a GPU that the driver does not list for the meter: what was computed there is not bounded"
+    );
+    let facts = DeviceFacts::Unreadable { reason };
+    Device { id: format!("node:/dev/nvidia{minor}"), name: "NVIDIA GPU".to_owned(), facts }
+}
+
+#[cfg(test)]
+mod tests;

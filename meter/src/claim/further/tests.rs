@@ -1,0 +1,121 @@
+use super::super::tests::four;
+use super::super::{GpuEnvironment, GpuRequest, claim};
+use super::*;
+use crate::device::nvml::ListedInstance;
+
+fn first_choice(environment: &GpuEnvironment, request: &str) -> Claim {
+    let request = if request.is_empty() { GpuRequest::Unsaid } else { request.parse().unwrap() };
+    claim(&request, environment, &four())
+}
+
+fn by_cuda() -> Claim {
+    let environment = GpuEnvironment { visible_devices: Some("0".to_owned()), ..GpuEnvironment::default() };
+    first_choice(&environment, "")
+}
+
+fn by_word() -> Claim {
+    let environment = GpuEnvironment { slurm_job_gpus: Some("0".to_owned()), ..GpuEnvironment::default() };
+    first_choice(&environment, "")
+}
+
+fn by_user() -> Claim {
+    first_choice(&GpuEnvironment::default(), "0")
+}
+
+fn seen(sights: &[(&str, Sight)]) -> BTreeMap<String, Sight> {
+    sights.iter().map(|(id, sight)| ((*id).to_owned(), sight.clone())).collect()
+}
+
+fn unclear() -> Sight {
+    Sight::Unclear("the driver does not say".to_owned())
+}
+
+fn opened(minors: &[u32]) -> Traces {
+    let open = minors.iter().map(|&minor| (Some(minor), "process 7 (python)".to_owned())).collect();
+    Traces { open, ..Traces::default() }
+}
+
+fn further(mut first: Claim, sights: &[(&str, Sight)], traces: &Traces) -> (Vec<String>, Vec<String>) {
+    let (devices, findings) = claim_further(&mut first, &four(), &seen(sights), traces);
+    let again = claim_further(&mut first, &four(), &seen(sights), traces);
+    assert!(again.0.is_empty(), "what is claimed is claimed once");
+    let ids = devices.into_iter().map(|device| device.id).collect();
+    (ids, findings.into_iter().map(|finding| format!("{}: {}", finding.code, finding.text)).collect())
+}
+
+#[test]
+fn a_process_of_the_job_on_another_gpu_claims_it_whatever_was_said() {
+    for first in [by_cuda(), by_word(), by_user()] {
+        let rule = first.rule.clone();
+        let sights = [("GPU-ab22", Sight::Others), ("GPU-cc33", Sight::Job("process 9 (python)".to_owned()))];
+        let (ids, findings) = further(first, &sights, &Traces::default());
+        assert_eq!(ids, ["GPU-cc33"]);
+        assert!(findings[0].starts_with("gpu-claimed-later: NVIDIA H200 GPU-cc33 is claimed as well"), "{findings:?}");
+        assert!(findings[0].contains("process 9 (python)") && findings[0].contains(&rule), "{findings:?}");
+    }
+}
+
+/// CUDA opens the nodes of all GPUs that it may see.
+#[test]
+fn an_open_node_is_no_evidence_where_the_driver_lists_processes() {
+    let sights = [("GPU-ab22", Sight::Others), ("GPU-cc33", Sight::Others), ("GPU-dd44", Sight::Others)];
+    for first in [by_cuda(), by_word(), by_user()] {
+        assert_eq!(further(first, &sights, &opened(&[0, 1, 2, 3])), (Vec::new(), Vec::new()));
+    }
+}
+
+#[test]
+fn an_open_node_is_evidence_where_the_driver_lists_none() {
+    let sights = [("GPU-ab22", unclear()), ("GPU-cc33", unclear()), ("GPU-dd44", Sight::Others)];
+    assert_eq!(further(by_cuda(), &sights, &opened(&[0, 2, 3])).0, ["GPU-cc33"]);
+    assert!(further(by_cuda(), &sights, &Traces::default()).0.is_empty());
+    let hidden = Traces { unreadable: Some("process 8 (sudo)".to_owned()), ..Traces::default() };
+    assert_eq!(further(by_cuda(), &sights, &hidden).0, ["GPU-ab22", "GPU-cc33"]);
+    let somewhere = Traces { open: BTreeMap::from([(None, "process 7 (python)".to_owned())]), ..Traces::default() };
+    assert_eq!(further(by_cuda(), &sights, &somewhere).0, ["GPU-ab22", "GPU-cc33"]);
+}
+
+#[test]
+fn a_word_that_binds_nobody_holds_only_as_long_as_it_can_be_checked() {
+    let (ids, findings) =
+        further(by_word(), &[("GPU-ab22", unclear()), ("GPU-cc33", Sight::Others)], &Traces::default());
+    assert_eq!(ids, ["GPU-ab22"]);
+    assert!(findings[0].contains("nothing keeps the job from it"), "{findings:?}");
+}
+
+#[test]
+fn the_user_is_taken_at_his_word_where_nothing_can_be_seen_and_that_is_said() {
+    let (ids, findings) = further(by_user(), &[("GPU-cc33", unclear())], &opened(&[2]));
+    assert_eq!(ids, Vec::<String>::new());
+    assert!(findings[0].starts_with("gpu-use-unknown: "), "{findings:?}");
+}
+
+#[test]
+fn a_worker_that_was_started_with_another_choice_claims_it() {
+    let key = ("2,3".to_owned(), None);
+    let traces = Traces { environments: BTreeMap::from([(key, "process 9 (python)".to_owned())]), ..Traces::default() };
+    let (ids, findings) = further(by_cuda(), &[], &traces);
+    assert_eq!(ids, ["GPU-cc33", "GPU-dd44"]);
+    assert!(findings[0].contains("was started with CUDA_VISIBLE_DEVICES=2,3"), "{findings:?}");
+}
+
+#[test]
+fn a_node_of_a_gpu_that_the_driver_does_not_list_leaves_no_bound() {
+    let (devices, _) = claim_further(&mut by_cuda(), &four(), &BTreeMap::new(), &opened(&[0, 6]));
+    assert_eq!(devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/nvidia6"]);
+    assert!(matches!(devices[0].facts, DeviceFacts::Unreadable { .. }));
+}
+
+#[test]
+fn of_a_gpu_that_is_cut_only_the_instance_that_is_used_is_claimed() {
+    let mut cut = four();
+    let instance = |uuid: &str| ListedInstance { uuid: uuid.to_owned(), multiprocessors: Some(16) };
+    cut[1].instances = vec![instance("MIG-1"), instance("MIG-2")];
+    let environment = GpuEnvironment { visible_devices: Some("MIG-1".to_owned()), ..GpuEnvironment::default() };
+    let mut first = claim(&GpuRequest::Unsaid, &environment, &cut);
+    let rest: Vec<String> = unclaimed(&first, &cut).into_iter().map(|device| device.id).collect();
+    assert_eq!(rest, ["GPU-aa11", "MIG-2", "GPU-cc33", "GPU-dd44"]);
+    let sights = seen(&[("MIG-2", Sight::Job("process 9".to_owned()))]);
+    let (devices, _) = claim_further(&mut first, &cut, &sights, &Traces::default());
+    assert_eq!(devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["MIG-2"]);
+}

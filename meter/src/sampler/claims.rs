@@ -1,0 +1,182 @@
+//! The claim while the job runs: what the driver's process lists and the job's own traces add to the first choice, and who else
+//! uses the job's GPUs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use flopsmeter_core::run::Finding;
+use flopsmeter_core::sample::Device;
+
+use super::neighbours::Neighbours;
+use super::traces::words;
+use crate::claim::Claim;
+use crate::claim::further::{Sight, Traces, claim_further, unclaimed};
+use crate::device::Kernel;
+use crate::device::nvml::{GpuProcess, ListedGpu};
+use crate::device::process_tree::ProcessTree;
+use crate::device::process_tree::belonging::{Belonging, Numbers};
+
+/// Lists are asked for in each of the first rounds, when jobs start to use their GPUs.
+const FIRST_LISTS: u32 = 5;
+/// Then this often: they take milliseconds, in which the driver serves nobody else.
+const BETWEEN_LISTS: Duration = Duration::from_secs(10);
+/// This often where all GPUs are claimed, so that lists only show neighbours.
+const BETWEEN_NEIGHBOURS: Duration = Duration::from_secs(30);
+/// A list that is older shows nothing of the present.
+const OUTDATED: Duration = Duration::from_mins(1);
+/// So often the process that asks the driver may be lost while it lists processes: then lists are the likely cause.
+const MAXIMUM_LOSSES: u32 = 2;
+
+/// What the sampler knows of whose GPUs are whose.
+#[derive(Debug)]
+pub(super) struct Claims {
+    kernel: Kernel,
+    present: Vec<ListedGpu>,
+    claim: Claim,
+    begun: bool,
+    sights: BTreeMap<String, Sight>,
+    neighbours: Neighbours,
+    /// The lists that were asked for: of which process that asks the driver, and of which GPUs.
+    asked: Option<(u32, Vec<String>)>,
+    lists: u32,
+    next_at: Duration,
+    listed_at: Option<Duration>,
+    losses: u32,
+    told: BTreeSet<Finding>,
+}
+
+/// Devices to add, and what is to be said.
+pub(super) type Further = (Vec<Device>, Vec<Finding>);
+
+impl Claims {
+    pub(super) fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            present: Vec::new(),
+            claim: Claim::default(),
+            begun: false,
+            sights: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            asked: None,
+            lists: 0,
+            next_at: Duration::ZERO,
+            listed_at: None,
+            losses: 0,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// The driver has listed its GPUs and the first choice was made.
+    pub(super) fn begin(&mut self, present: Vec<ListedGpu>, claim: Claim) {
+        (self.present, self.claim, self.begun) = (present, claim, true);
+    }
+
+    /// Whether there are GPUs that the job might use besides those that are claimed.
+    pub(super) fn are_open(&self) -> bool {
+        self.begun && !unclaimed(&self.claim, &self.present).is_empty()
+    }
+
+    /// The GPUs whose processes are to be listed now, if it is time. `traced`: the job has left a new trace.
+    pub(super) fn due(&mut self, now: Duration, traced: bool, turn: u32) -> Option<Vec<String>> {
+        if self.present.is_empty() || self.losses >= MAXIMUM_LOSSES {
+            return None;
+        }
+        match &self.asked {
+            Some((asked, _)) if *asked == turn => return None,
+            Some(_) => {
+                self.losses += 1;
+                self.asked = None;
+            }
+            None => {}
+        }
+        let is_time = self.lists < FIRST_LISTS || traced || now >= self.next_at;
+        is_time.then(|| self.devices())
+    }
+
+    /// All GPUs, those that are cut by their instances.
+    fn devices(&self) -> Vec<String> {
+        let rest = unclaimed(&self.claim, &self.present);
+        let listed = |id: &str| {
+            let of = |gpu: &ListedGpu| gpu.uuid == id || gpu.instances.iter().any(|instance| instance.uuid == id);
+            self.present.iter().any(of)
+        };
+        let claimed = self.claim.devices.iter().filter(|device| listed(&device.id));
+        rest.iter().chain(claimed).map(|device| device.id.clone()).collect()
+    }
+
+    /// They were asked for.
+    pub(super) fn asked(&mut self, devices: Vec<String>, now: Duration, turn: u32) {
+        self.lists = self.lists.saturating_add(1);
+        self.next_at = now + if self.are_open() { BETWEEN_LISTS } else { BETWEEN_NEIGHBOURS };
+        self.asked = Some((turn, devices));
+    }
+
+    /// Whether lists are outstanding.
+    pub(super) fn are_awaited(&self, turn: u32) -> bool {
+        self.asked.as_ref().is_some_and(|(asked, _)| *asked == turn)
+    }
+
+    /// The lists have come.
+    pub(super) fn take(
+        &mut self,
+        lists: Vec<Result<Vec<GpuProcess>, String>>,
+        tree: &ProcessTree,
+        traces: &Traces,
+        now: Duration,
+    ) -> Further {
+        let Some((_, devices)) = self.asked.take() else { return Further::default() };
+        self.listed_at = Some(now);
+        let numbers = Numbers::of(tree);
+        let mut findings = Vec::new();
+        for (device, list) in devices.into_iter().zip(lists) {
+            if let (Ok(list), Some(claimed)) = (&list, self.claim.devices.iter().find(|claimed| claimed.id == device)) {
+                findings.extend(self.neighbours.see(claimed, list, &numbers, &self.kernel));
+            }
+            self.sights.insert(device, sight(&list, &numbers, &self.kernel));
+        }
+        let (devices, more) = self.judge(traces);
+        findings.extend(more);
+        (devices, findings)
+    }
+
+    /// Claims what is known to be used by now.
+    pub(super) fn judge(&mut self, traces: &Traces) -> Further {
+        if !self.begun {
+            return Further::default();
+        }
+        let (devices, mut findings) = claim_further(&mut self.claim, &self.present, &self.sights, traces);
+        findings.retain(|finding| self.told.insert(finding.clone()));
+        (devices, findings)
+    }
+
+    /// The job has ended: where no list has come for long, nothing shows that it did not use the other GPUs.
+    pub(super) fn end(&mut self, traces: &Traces, now: Duration) -> Further {
+        if self.listed_at.is_none_or(|listed| now.saturating_sub(listed) > OUTDATED) {
+            for device in unclaimed(&self.claim, &self.present) {
+                let reason = "the driver has not listed its processes".to_owned();
+                self.sights.insert(device.id, Sight::Unclear(reason));
+            }
+        }
+        let (devices, mut findings) = self.judge(traces);
+        findings.extend(self.neighbours.last_words());
+        (devices, findings)
+    }
+}
+
+fn sight(list: &Result<Vec<GpuProcess>, String>, numbers: &Numbers<'_>, kernel: &Kernel) -> Sight {
+    let list = match list {
+        Ok(list) => list,
+        Err(problem) => return Sight::Unclear(format!("the driver does not list its processes: {problem}")),
+    };
+    let mut unknown = None;
+    for process in list {
+        match numbers.belonging(process.pid) {
+            Belonging::Job(number) => return Sight::Job(words(kernel, number)),
+            Belonging::Neighbour => {}
+            Belonging::Unknown => unknown = Some(process.pid),
+        }
+    }
+    unknown.map_or(Sight::Others, |pid| {
+        Sight::Unclear(format!("the driver lists process {pid}, a number that means nothing in this PID namespace"))
+    })
+}
