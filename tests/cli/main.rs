@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bad_input;
+mod claims;
 mod conformance;
 mod counting;
 mod driver;

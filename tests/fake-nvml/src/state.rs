@@ -87,7 +87,7 @@ impl State {
     }
 
     /// Hangs, dies or fails where the scenario says so of this call.
-    fn befall(&self, call: &str, hangs: &[Hang], faults: &[Fault]) -> Result<(), Return> {
+    pub(crate) fn befall(&self, call: &str, hangs: &[Hang], faults: &[Fault]) -> Result<(), Return> {
         let arrived = self.now();
         for left in hangs.iter().filter_map(|hang| hang.left(call, arrived)) {
             self.time.sleep_until(arrived + left);

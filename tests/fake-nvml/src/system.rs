@@ -67,7 +67,10 @@ unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: u32, device: *mut Hand
     let find = || {
         let state = state::system("nvmlDeviceGetHandleByIndex_v2")?;
         let index = usize::try_from(index).map_err(|_| INVALID_ARGUMENT)?;
-        state.scenario.present(state.now()).nth(index).map(handle).ok_or(INVALID_ARGUMENT)
+        let place = state.scenario.present(state.now()).nth(index).ok_or(INVALID_ARGUMENT)?;
+        let device = &state.scenario.devices[place];
+        state.befall("nvmlDeviceGetHandleByIndex_v2", &device.hangs, &device.faults)?;
+        Ok(handle(place))
     };
     // SAFETY: as `nvml.h` asks of the caller.
     code(find().and_then(|found| unsafe { write::value(device, found) }))
