@@ -1,6 +1,7 @@
 //! What can be typed: the low form of every command, before anything is looked up.
 
 mod gate;
+mod machine;
 mod metering;
 mod plan;
 mod records;
@@ -11,6 +12,7 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use gate::Gate;
+pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
@@ -46,6 +48,10 @@ pub(crate) enum Command {
     /// The base-model registry
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// This machine's GPUs: which are the job's, what bounds them, what can be measured
+    Gpus(GpusArguments),
+    /// Whether everything that metering needs is in its place
+    Doctor(DoctorArguments),
     /// Check that nothing recorded was changed
     Verify(VerifyArguments),
     /// Amend the ledger as a whole

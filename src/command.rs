@@ -2,6 +2,8 @@
 
 pub(crate) mod assess;
 pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod gpus;
 pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod modifications;

@@ -46,6 +46,8 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Runs(command) => command::runs::execute(command),
         Command::Modifications(command) => command::modifications::execute(command),
         Command::Models(command) => command::models::execute(command),
+        Command::Gpus(arguments) => command::gpus::execute(&arguments),
+        Command::Doctor(arguments) => command::doctor::execute(&arguments),
         Command::Verify(arguments) => command::verify::execute(&arguments),
         Command::Ledger(command) => command::ledger::execute(command),
         Command::Completions { shell } => command::completions::execute(shell),

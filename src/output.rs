@@ -42,6 +42,33 @@ pub(crate) fn failure(problem: &anyhow::Error) {
     eprint!("{text}");
 }
 
+/// Columns of a terminal that is not known to be wider.
+const COLUMNS: usize = 80;
+
+/// A label and a text beside it, which goes on under itself where it is too long for a line. A word that is longer than a line
+/// stays whole, so that it can be copied.
+pub(crate) fn labelled(label: &str, width: usize, text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = format!("{label:<width$}");
+    let mut is_empty = true;
+    for word in text.split_whitespace() {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            lines.push_str(line.trim_end());
+            lines.push('\n');
+            line = " ".repeat(width);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    lines.push_str(line.trim_end());
+    lines.push('\n');
+    lines
+}
+
 /// A plain-text table: columns padded to their widest cell, right-aligned where asked.
 pub(crate) struct TextTable {
     right_aligned: Vec<bool>,
@@ -85,6 +112,16 @@ impl TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_go_on_under_themselves() {
+        assert_eq!(labelled("next", 6, "do this"), "next  do this\n");
+        let text = labelled("next", 6, &"word ".repeat(20));
+        assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [80, 30]);
+        assert!(text.lines().nth(1).unwrap().starts_with("      word"));
+        let long = "x".repeat(90);
+        assert_eq!(labelled("a", 3, &long), format!("a  {long}\n"));
+    }
 
     #[test]
     fn tables_align() {

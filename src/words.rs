@@ -127,9 +127,11 @@ pub(crate) fn run(run: &RunSummary) -> String {
     text.push_str(&format!("ceiling    {}{complete}\n", flop(run.ceiling.flop)));
     for device in &run.ceiling.devices {
         let layer = device.layer.as_deref().unwrap_or("none");
+        let busy =
+            device.busy_seconds.map_or_else(String::new, |busy| format!(", of which {busy:.1} s were reported busy"));
         let held = device.held_seconds;
         text.push_str(&format!(
-            "           {}: {} (layer {layer}, held {held:.1} s)\n",
+            "           {}: {} (layer {layer}, held {held:.1} s{busy})\n",
             device.name,
             flop(device.flop)
         ));

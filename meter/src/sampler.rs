@@ -254,6 +254,7 @@ impl Round {
                 let further = self.claims.take(lists, self.processors.tree(), self.traces.traces(), now);
                 self.extend(further);
             }
+            Heard::Answer(Answer::Probed(_)) => {}
             Heard::Ended => {
                 self.outbox.send(self.driver.ended(now));
                 self.announce();

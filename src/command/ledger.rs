@@ -31,7 +31,7 @@ fn merge(spools: Vec<PathBuf>, ledger: LedgerArguments) -> anyhow::Result<ExitSt
 }
 
 /// Spools in the default folders.
-fn left_behind() -> Vec<PathBuf> {
+pub(crate) fn left_behind() -> Vec<PathBuf> {
     let files = |folder: PathBuf| fs_err::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_spool = |path: &PathBuf| Path::new(path).extension().is_some_and(|extension| extension == "jsonl");
     let mut found: Vec<PathBuf> = settings::spool_folders().into_iter().flat_map(files).filter(is_spool).collect();

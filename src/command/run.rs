@@ -31,7 +31,7 @@ pub(crate) const SAMPLER_QUEUE: usize = 256;
 
 pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
-    let gpus = gpu_request(&arguments.metering)?;
+    let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
     let signals = match Signals::take() {
         Ok(signals) => signals,
         Err(problem) if arguments.require_meter => return Ok(refuse(&problem)),
@@ -82,8 +82,8 @@ fn environment(hooks: Option<&Hooks>) -> Vec<(OsString, OsString)> {
     hooks.map(socket).into_iter().collect()
 }
 
-pub(crate) fn gpu_request(arguments: &MeteringArguments) -> anyhow::Result<GpuRequest> {
-    let Some(list) = &arguments.gpus else { return Ok(GpuRequest::Unsaid) };
+pub(crate) fn gpu_request(list: Option<&String>) -> anyhow::Result<GpuRequest> {
+    let Some(list) = list else { return Ok(GpuRequest::Unsaid) };
     list.parse().map_err(|problem| UsageProblem(format!("--gpus {problem}")).into())
 }
 

@@ -18,7 +18,7 @@ use crate::narrator::Narrator;
 use crate::{output, settings};
 
 pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus> {
-    let gpus = gpu_request(&arguments.metering)?;
+    let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
     let parent = Parent::watch(arguments.parent)?;
     detach()?;
     let clock = SessionClock::start();

@@ -10,6 +10,7 @@ mod driver;
 mod evidence;
 mod fine_tune;
 mod gpu;
+mod gpus;
 mod job;
 mod job_first;
 mod killed;

@@ -4,6 +4,7 @@
 //! lists no GPU whose node may not be opened.
 
 use crate::device::Kernel;
+use crate::device::nvml::ListedGpu;
 
 /// Major number of `/dev/nvidia0` and its like.
 const NVIDIA_MAJOR: &str = "195";
@@ -26,6 +27,14 @@ impl OpenableNodes {
         // In a container without a namespace of its own for groups the path is the host's, and the mount begins at its end.
         let at = |path: &str| kernel.text(&format!("sys/fs/cgroup/devices{path}/devices.list"));
         Some(Self::parse(&at(path.trim_end_matches('/')).or_else(|| at(""))?))
+    }
+
+    /// The GPUs that this process may open.
+    pub fn narrow(kernel: &Kernel, mut gpus: Vec<ListedGpu>) -> Vec<ListedGpu> {
+        if let Some(nodes) = Self::of(kernel, std::process::id()) {
+            gpus.retain(|gpu| nodes.allow(gpu.minor_number));
+        }
+        gpus
     }
 
     /// Lines as `c 195:0 rwm` and `a *:* rwm`; what is not listed may not be opened.

@@ -4,10 +4,12 @@
 mod busy;
 mod gpm;
 mod library;
+pub mod probe;
 pub mod process;
 mod processes;
 mod read;
 pub mod reader;
+pub mod survey;
 
 use flopsmeter_core::sample::GpuFacts;
 use serde::{Deserialize, Serialize};

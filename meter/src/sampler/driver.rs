@@ -148,9 +148,7 @@ impl Driver {
     pub(super) fn listed(&mut self, listing: Listing, now: Duration) {
         match (&self.state, listing) {
             (State::Listing, Listing::Gpus(listed)) => {
-                let nodes = OpenableNodes::of(&self.kernel, std::process::id());
-                let may_open = |gpu: &ListedGpu| nodes.as_ref().is_none_or(|nodes| nodes.allow(gpu.minor_number));
-                self.present = listed.into_iter().filter(may_open).collect();
+                self.present = OpenableNodes::narrow(&self.kernel, listed);
                 self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));
             }
             (State::Listing, Listing::Unavailable { reason }) => {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use flopsmeter_core::sample::GpuReading;
 
+use super::probe::{Measurable, probe};
 use super::processes::ProcessLists;
 use super::read::WatchedGpu;
 use super::{GpuProcess, Listing, library};
@@ -32,6 +33,8 @@ pub enum Order {
     Read,
     /// List the processes on these GPUs or instances.
     Processes(Vec<String>),
+    /// Try what can be measured on these GPUs.
+    Probe(Vec<String>),
 }
 
 /// What the process says.
@@ -44,6 +47,8 @@ pub enum Answer {
     Read(Vec<Result<GpuReading, String>>),
     /// The processes on each GPU that was asked about, in that order.
     Processes(Vec<Result<Vec<GpuProcess>, String>>),
+    /// What can be measured on each GPU that was asked about, in that order.
+    Probed(Vec<Result<Vec<Measurable>, String>>),
 }
 
 /// Obeys until the input ends. `library` is loaded in place of the system's, if given; what is answered is recorded in a file
@@ -94,6 +99,9 @@ fn obey(
             Order::Processes(uuids) => {
                 let listed = uuids.into_iter().map(|uuid| processes.list(nvml, uuid)).collect();
                 say(output, &Answer::Processes(listed))?;
+            }
+            Order::Probe(uuids) => {
+                say(output, &Answer::Probed(uuids.iter().map(|uuid| probe(nvml, uuid)).collect()))?;
             }
         }
     }

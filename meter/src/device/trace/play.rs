@@ -73,6 +73,10 @@ fn play(mut trace: Trace, orders: &Receiver<Order>, output: &mut impl io::Write)
                 let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 say(output, &Answer::Read(trace.until(elapsed, &watched)))?;
             }
+            Order::Probe(uuids) => {
+                let told = uuids.iter().map(|_| Err("a trace is played in its place".to_owned())).collect();
+                say(output, &Answer::Probed(told))?;
+            }
             // No process of this machine runs on a GPU that is only played.
             Order::Processes(uuids) => say(output, &Answer::Processes(uuids.iter().map(|_| Ok(Vec::new())).collect()))?,
         }
