@@ -8,6 +8,7 @@
 mod busy;
 mod cycles;
 mod device;
+mod energy;
 mod exact;
 mod layer;
 mod pipes;
@@ -18,12 +19,12 @@ mod scripted;
 mod scripted_counters;
 mod timeline;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use crate::gpu_table::{GpuPeak, GpuTable};
-use crate::run::{Ceiling, DeviceCeiling, Gap};
+use crate::run::{Ceiling, DeviceCeiling, DeviceEnergy, Finding, Gap};
 use crate::sample::{Device, DeviceFacts, Sample};
 use crate::unit::{Flops, Joules};
 use device::DeviceMeter;
@@ -132,10 +133,27 @@ impl CeilingMeter {
         self.in_order().flat_map(DeviceMeter::gaps).collect()
     }
 
-    /// Energy of the GPUs over the held time; `None` without a GPU, or if the counter of one of them was never read.
+    /// Energy of the GPUs' boards over the time that was read, each board once however many slices of it are the job's; `None`
+    /// without a GPU, or if nothing could be read of one of the boards.
     pub fn energy(&self) -> Option<Joules> {
-        let mut gpus = self.in_order().filter(|device| device.is_gpu()).peekable();
-        gpus.peek()?;
-        gpus.map(DeviceMeter::energy).sum()
+        let mut boards: BTreeMap<&str, Option<DeviceEnergy>> = BTreeMap::new();
+        for gpu in self.in_order().filter(|device| device.is_gpu()) {
+            let known = boards.entry(gpu.board()).or_default();
+            let covers = |energy: &Option<DeviceEnergy>| energy.as_ref().map_or(0.0, |energy| energy.coverage_seconds);
+            let energy = gpu.energy();
+            // Slices read the same counter at other moments: the longest look at it counts.
+            if known.is_none() || covers(&energy) > covers(known) {
+                *known = energy;
+            }
+        }
+        boards.first_key_value()?;
+        boards.into_values().map(|energy| energy.map(|energy| energy.joules)).sum()
+    }
+
+    /// What a reader has to know besides: energy counters that lied, each board once.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut boards = BTreeSet::new();
+        let findings = self.in_order().filter_map(|device| Some((device.board(), device.energy_finding()?)));
+        findings.filter(|(board, _)| boards.insert(*board)).map(|(_, finding)| finding).collect()
     }
 }

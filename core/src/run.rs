@@ -3,6 +3,7 @@
 //! Three quantities stand apart and are never mixed: *model operations* (the legal basis, without recomputation),
 //! *executed operations* (with it, and with passes that train nothing), and the *ceiling* (what the hardware could have done).
 
+mod energy;
 mod reconciliation;
 mod treatment;
 
@@ -13,6 +14,7 @@ use crate::assess::Assessment;
 use crate::facts::Phase;
 use crate::unit::{Flops, Joules, Tokens};
 
+pub use energy::{DeviceEnergy, EnergyBoundary, EnergySource};
 pub use reconciliation::{CONVENTION as UTILISATION_CONVENTION, Reconciliation};
 pub use treatment::Treatment;
 
@@ -53,7 +55,8 @@ pub struct RunSummary {
     /// Counted and possible operations side by side; `None` where nothing was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,
-    /// Energy of the claimed devices over the held time, where all of them could be read.
+    /// Energy of the boards of the claimed GPUs, each board once, where all of them could be read. What it covers is told by
+    /// [`DeviceEnergy`].
     pub energy_joules: Option<Joules>,
     /// Intervals in which a device could not be read.
     pub gaps: Vec<Gap>,
@@ -199,8 +202,11 @@ pub struct DeviceCeiling {
     pub strict_peak: Option<Flops>,
     /// Operations per second as the data sheet has them, for comparison only.
     pub nominal_peak: Option<Flops>,
-    /// Energy over the held time.
+    /// Energy over the time that was read: the `joules` of `energy`.
     pub energy_joules: Option<Joules>,
+    /// The same with its source, its boundary and the time it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<DeviceEnergy>,
     /// Where the figures of this device come from and what was assumed, one sentence each.
     pub assumptions: Vec<String>,
 }

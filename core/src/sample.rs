@@ -93,6 +93,9 @@ pub struct CpuFacts {
     pub features: Vec<String>,
     /// `x86_64`, `aarch64` …
     pub architecture: String,
+    /// Why the energy of the processor packages cannot be read; `None` if it can, and in records of before it was looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_energy_missing: Option<String>,
 }
 
 /// CUDA compute capability, written `9.0`.
@@ -176,6 +179,10 @@ pub enum Reading {
         cpu_time_nanoseconds: u64,
         /// Whether that can be said for this interval. If not, processes may have been missed and every processor is charged.
         complete: bool,
+        /// Energy of the machine's processor packages since the sampler began, all processes included: cumulative, with what
+        /// the kernel's counters lost by starting again added. `None` where it cannot be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package_energy_microjoules: Option<u64>,
     },
     /// Nothing.
     Missing {

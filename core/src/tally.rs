@@ -242,6 +242,7 @@ impl Tally {
     /// What was found, and what can be said only of all segments together.
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.findings.clone();
+        findings.extend(self.segments.findings());
         let missing = self.ranks_missing();
         if missing > 0 {
             let text = format!(

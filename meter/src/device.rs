@@ -4,6 +4,7 @@ pub mod accelerator;
 pub mod cpu;
 pub mod nvml;
 pub mod open_files;
+pub mod package_energy;
 pub mod process_tree;
 pub mod trace;
 

@@ -121,6 +121,7 @@ pub(crate) fn undetermined() -> ThresholdInput {
             strict_peak: None,
             nominal_peak: None,
             energy_joules: None,
+            energy: None,
             assumptions: Vec::new(),
         }],
     };

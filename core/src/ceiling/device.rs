@@ -1,6 +1,9 @@
 //! One device: what its samples add up to, and the layers that follow.
 
+mod energy;
+
 use super::busy::Busy;
+use super::energy::{EnergyReadings, PackageReadings};
 use super::exact::{charge, seconds};
 use super::pipes::Pipes;
 use super::processor::{CorePeak, core_peak};
@@ -9,7 +12,7 @@ use super::{Layer, cycles};
 use crate::gpu_table::{GpuPeak, GpuTable};
 use crate::run::{CeilingLayer, DeviceCeiling, Gap};
 use crate::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
-use crate::unit::{Flops, Joules};
+use crate::unit::Flops;
 
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -22,6 +25,7 @@ pub(super) struct DeviceMeter {
     pipes: Pipes,
     /// Highest cumulative processor time that was told.
     cpu_nanoseconds: Option<u128>,
+    packages: PackageReadings,
 }
 
 /// How fast the device can be.
@@ -46,6 +50,7 @@ impl DeviceMeter {
             busy: Busy::default(),
             pipes: Pipes::default(),
             cpu_nanoseconds: None,
+            packages: PackageReadings::default(),
         }
     }
 
@@ -63,7 +68,10 @@ impl DeviceMeter {
                     self.pipes.add(reading);
                 }
             }
-            (Reading::Cpu { cpu_time_nanoseconds, complete }, Speed::Cpu { .. }) => {
+            (Reading::Cpu { cpu_time_nanoseconds, complete, package_energy_microjoules }, Speed::Cpu { .. }) => {
+                if let Some(microjoules) = package_energy_microjoules {
+                    self.packages.add(ended, *microjoules);
+                }
                 let told = u128::from(*cpu_time_nanoseconds);
                 self.cpu_nanoseconds = Some(self.cpu_nanoseconds.unwrap_or(0).max(told));
                 if *complete {
@@ -103,6 +111,7 @@ impl DeviceMeter {
         let proven = layers.iter().rev().filter(|layer| layer.holds_if.is_none());
         let tightest = proven.filter_map(|layer| Some((layer.flop?, &layer.layer))).min_by_key(|bound| bound.0);
         let (flop, layer) = tightest.map(|(flop, layer)| (flop, layer.clone())).unzip();
+        let energy = self.energy();
         DeviceCeiling {
             device: self.device.id.clone(),
             name: self.device.name.clone(),
@@ -112,7 +121,8 @@ impl DeviceMeter {
             busy_seconds: self.busy.reported_nanoseconds().map(seconds),
             strict_peak: peak.ok(),
             nominal_peak: if let Speed::Gpu(peak) = &self.speed { peak.nominal } else { None },
-            energy_joules: self.energy(),
+            energy_joules: energy.as_ref().map(|energy| energy.joules),
+            energy,
             assumptions: self.assumptions(),
             layers,
         }
@@ -141,27 +151,13 @@ impl DeviceMeter {
         Layer::strict("cpu", charge(*core, charged, NANOSECONDS_PER_SECOND), note)
     }
 
-    pub(super) fn energy(&self) -> Option<Joules> {
-        let energy = self.timeline.counters().energy;
-        energy.first_read().map(|_| Joules::from_millijoules(u64::try_from(energy.risen()).unwrap_or(u64::MAX)))
-    }
-
     fn assumptions(&self) -> Vec<String> {
         let mut said = match &self.speed {
             Speed::Gpu(peak) => peak.assumptions.clone(),
             Speed::Cpu { core, .. } => core.assumptions.clone(),
             Speed::Unknown(reason) => vec![reason.clone()],
         };
-        if self.is_gpu() {
-            let energy = self.timeline.counters().energy;
-            if energy.first_read().is_none() {
-                said.push("energy is missing: the device's energy counter was not read".to_owned());
-            } else if energy.fell() {
-                said.push(
-                    "the energy counter fell, as after a driver reload: what it lost is not in the sum".to_owned(),
-                );
-            }
-        }
+        said.extend(self.energy_notes());
         said
     }
 
@@ -185,7 +181,7 @@ impl DeviceMeter {
 fn counters(started: i128, ended: i128, reading: &GpuReading) -> Counters {
     let counted = |value| Counted::reading(started, ended, value);
     Counters {
-        energy: counted(reading.energy_millijoules),
+        energy: EnergyReadings::reading(ended, reading.energy_millijoules, reading.power_milliwatts),
         cycles_elapsed: counted(reading.cycles.map(|cycles| cycles.elapsed)),
         cycles_active: counted(reading.cycles.map(|cycles| cycles.active)),
     }

@@ -101,7 +101,8 @@ mod tests {
 
     fn facts(architecture: &str, features: &[&str], max_clock_mhz: Option<u32>) -> CpuFacts {
         let features = features.iter().map(|&flag| flag.to_owned()).collect();
-        CpuFacts { logical_cores: 2, max_clock_mhz, features, architecture: architecture.to_owned() }
+        let architecture = architecture.to_owned();
+        CpuFacts { logical_cores: 2, max_clock_mhz, features, architecture, package_energy_missing: None }
     }
 
     #[test]

@@ -24,12 +24,13 @@ pub(super) fn gpu(name: &str) -> Device {
     Device { id: "GPU-1".to_owned(), name: name.to_owned(), facts: DeviceFacts::Gpu(facts) }
 }
 
-fn cpu() -> Device {
+pub(super) fn cpu() -> Device {
     let facts = CpuFacts {
         logical_cores: 2,
         max_clock_mhz: Some(1000),
         features: vec!["sse2".to_owned()],
         architecture: "x86_64".to_owned(),
+        package_energy_missing: None,
     };
     Device { id: "cpu:host".to_owned(), name: "Some processor".to_owned(), facts: DeviceFacts::Cpu(facts) }
 }
@@ -46,6 +47,10 @@ pub(super) fn sample(device: &str, from: i64, until: i64, reading: Reading) -> S
 fn busy(stretches: &[(u64, u32)], energy_millijoules: Option<u64>) -> Reading {
     let busy = Some(stretches.iter().copied().map(BusyStretch::from).collect());
     Reading::Gpu(GpuReading { busy, energy_millijoules, ..GpuReading::default() })
+}
+
+fn processor(cpu_time_nanoseconds: u64, complete: bool) -> Reading {
+    Reading::Cpu { cpu_time_nanoseconds, complete, package_energy_microjoules: None }
 }
 
 pub(super) fn missing(reason: &str) -> Reading {
@@ -118,7 +123,7 @@ proptest! {
             let complete = truth.fate > 1;
             // An incomplete interval may have missed all of its processes.
             spent_told += if complete { spent } else { 0 };
-            let reading = Reading::Cpu { cpu_time_nanoseconds: spent_told, complete };
+            let reading = processor(spent_told, complete);
             sent.extend(std::iter::repeat_n(sample("cpu:host", from, until, reading), truth.copies));
             from = until;
         }
@@ -184,7 +189,7 @@ fn hostile_numbers_do_not_lower_the_bound() {
         reading,
     };
     meter.add(&forever("GPU-1", busy(&[(u64::MAX, u32::MAX), (u64::MAX, 0)], Some(u64::MAX))));
-    meter.add(&forever("cpu:host", Reading::Cpu { cpu_time_nanoseconds: u64::MAX, complete: false }));
+    meter.add(&forever("cpu:host", processor(u64::MAX, false)));
     meter.hold(DateTime::<Utc>::MIN_UTC, at(0));
     assert!(meter.ceiling().flop.unwrap() > Flops(H200_PEAK));
     assert!(!meter.gaps().is_empty());
@@ -225,7 +230,7 @@ fn no_device_is_no_bound() {
 fn a_job_of_gpu_and_processor_is_their_sum() {
     let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200"), cpu()]);
     meter.add(&sample("GPU-1", 0, 1000, busy(&[(1_000_000, 100)], Some(500))));
-    meter.add(&sample("cpu:host", 0, 1000, Reading::Cpu { cpu_time_nanoseconds: 250_000_000, complete: true }));
+    meter.add(&sample("cpu:host", 0, 1000, processor(250_000_000, true)));
     let ceiling = meter.ceiling();
     assert_eq!(ceiling.layer.as_deref(), Some("mixed"));
     assert_eq!(ceiling.flop, Some(Flops(H200_PEAK + CPU_CORE_PEAK / 4)));

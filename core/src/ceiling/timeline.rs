@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::energy::EnergyReadings;
+
 /// Separate stretches (of read or of missing time) that are kept.
 const MAX_STRETCHES: usize = 4096;
 
@@ -33,8 +35,7 @@ struct Stretch {
 /// The counters that run on while they are not read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
-    /// Millijoules.
-    pub(super) energy: Counted,
+    pub(super) energy: EnergyReadings,
     pub(super) cycles_elapsed: Counted,
     pub(super) cycles_active: Counted,
 }
@@ -46,6 +47,11 @@ impl Counters {
             cycles_elapsed: self.cycles_elapsed.then(later.cycles_elapsed),
             cycles_active: self.cycles_active.then(later.cycles_active),
         }
+    }
+
+    /// Joined with what came after time that was not read.
+    fn resumed(self, later: Self) -> Self {
+        Self { energy: self.energy.resumed(later.energy), ..self.then(later) }
     }
 }
 
@@ -186,7 +192,7 @@ impl Timeline {
 
     /// The counters over the whole time, in which they run on while they are not read.
     pub(super) fn counters(&self) -> Counters {
-        self.read.values().fold(Counters::default(), |sum, stretch| sum.then(stretch.counters))
+        self.read.values().fold(Counters::default(), |sum, stretch| sum.resumed(stretch.counters))
     }
 
     /// The time that the device was held, from and until.
@@ -228,17 +234,13 @@ impl Timeline {
     }
 }
 
-fn length(from: Nanoseconds, until: Nanoseconds) -> u128 {
+pub(super) fn length(from: Nanoseconds, until: Nanoseconds) -> u128 {
     u128::try_from(until - from).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn energy(started: Nanoseconds, ended: Nanoseconds, millijoules: u64) -> Counters {
-        Counters { energy: Counted::reading(started, ended, Some(millijoules)), ..Counters::default() }
-    }
 
     fn uncovered(timeline: &Timeline) -> Vec<(Nanoseconds, Nanoseconds, String)> {
         timeline.uncovered().into_iter().map(|hole| (hole.started, hole.ended, hole.reason)).collect()
@@ -275,21 +277,6 @@ mod tests {
         assert!(!timeline.cover(-5, 50, &Counters::default()));
         assert!(timeline.cover(10, 11, &Counters::default()));
         assert_eq!(timeline.held_nanoseconds(), 55);
-    }
-
-    #[test]
-    fn energy_is_the_sum_of_rises_in_any_order_of_arrival() {
-        // 100, 130, (hole) 150, 20 (restart), 50: 30 + 20 + 0 + 30.
-        let readings = [(0, 10, 100), (10, 20, 130), (30, 40, 150), (40, 50, 20), (50, 60, 50)];
-        for turn in 0..readings.len() {
-            let mut timeline = Timeline::default();
-            for offset in 0..readings.len() {
-                let (start, end, counter) = readings[(turn + offset) % readings.len()];
-                assert!(timeline.cover(start, end, &energy(start, end, counter)));
-            }
-            let energy = timeline.counters().energy;
-            assert_eq!((energy.risen(), energy.fell()), (80, true));
-        }
     }
 
     #[test]

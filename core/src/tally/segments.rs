@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::ceiling::CeilingMeter;
 use crate::ledger::body::SegmentClosed;
-use crate::run::{Ceiling, Gap};
+use crate::run::{Ceiling, Finding, Gap};
 use crate::unit::Joules;
 
 /// All segments that were opened, in that order: one process lifetime on one node each.
@@ -72,6 +72,11 @@ impl Segments {
 
     pub(super) fn gaps(&self) -> Vec<Gap> {
         self.0.iter().flat_map(|segment| segment.ceiling.gaps()).collect()
+    }
+
+    /// What is to be known of the hardware of each.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.0.iter().flat_map(|segment| segment.ceiling.findings())
     }
 
     pub(super) fn energy(&self) -> Option<Joules> {

@@ -31,6 +31,7 @@ fn processors(kernel: &Kernel) -> Result<(String, DeviceFacts), String> {
         max_clock_mhz: max_clock_mhz(kernel),
         features: features(&kernel.text("proc/cpuinfo").unwrap_or_default(), &architecture),
         architecture,
+        package_energy_missing: None,
     };
     Ok((first.brand().trim().to_owned(), DeviceFacts::Cpu(facts)))
 }

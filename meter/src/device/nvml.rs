@@ -1,6 +1,7 @@
 //! NVIDIA GPUs through the driver's management library, which is loaded at run time: the same binary starts on any machine.
 //! It is loaded in a process of its own ([`reader`]), so that no fault of the driver's reaches the job or the meter.
 
+mod board;
 mod busy;
 mod gpm;
 mod library;

@@ -127,7 +127,7 @@ mod tests {
             device: "GPU-1".to_owned(),
             started: DateTime::from_timestamp(second, 0).unwrap(),
             duration_nanoseconds: 1_000_000_000,
-            reading: Reading::Cpu { cpu_time_nanoseconds: 1, complete: true },
+            reading: Reading::Cpu { cpu_time_nanoseconds: 1, complete: true, package_energy_microjoules: None },
         }
     }
 

@@ -2,8 +2,8 @@
 
 use flopsmeter_core::facts::Phase;
 use flopsmeter_core::run::{
-    Ceiling, CeilingLayer, DeviceCeiling, Exit, ModelSummary, PhaseSummary, RUN_SCHEMA, Reconciliation, RunFlops,
-    RunState, RunSummary, RunTokens, Term,
+    Ceiling, CeilingLayer, DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, Exit, ModelSummary, PhaseSummary,
+    RUN_SCHEMA, Reconciliation, RunFlops, RunState, RunSummary, RunTokens, Term,
 };
 use flopsmeter_core::unit::{Flops, Joules, Tokens};
 
@@ -36,6 +36,15 @@ fn device(number: u8, held: f64, busy: f64) -> DeviceCeiling {
         strict_peak: Some(strict),
         nominal_peak: Some(Flops(989_400_000_000_000)),
         energy_joules: Some(Joules::from_millijoules(41_300_000_000)),
+        energy: Some(DeviceEnergy {
+            joules: Joules::from_millijoules(41_300_000_000),
+            source: EnergySource::Counter,
+            boundary: EnergyBoundary::GpuBoard,
+            board: None,
+            coverage_seconds: held - 1.25,
+            counter_joules: Some(Joules::from_millijoules(41_300_000_000)),
+            power_integral_joules: Some(Joules::from_millijoules(41_100_000_000)),
+        }),
         assumptions: vec![
             "The peak is that of dense FP8, the fastest format the chip has, because the job's format is not known."
                 .to_owned(),

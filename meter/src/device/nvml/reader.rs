@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use flopsmeter_core::sample::GpuReading;
 
+use super::board::Boards;
 use super::probe::{Measurable, probe};
 use super::processes::ProcessLists;
 use super::read::WatchedGpu;
@@ -81,6 +82,12 @@ fn obey(
 ) -> std::io::Result<()> {
     let mut watched: Vec<WatchedGpu> = Vec::new();
     let mut processes = ProcessLists::default();
+    let mut boards = Boards::new(nvml);
+    let mut read = |gpu: &mut WatchedGpu| {
+        let mut reading = gpu.read()?;
+        boards.complete(gpu.uuid(), &mut reading);
+        Ok(reading)
+    };
     for order in orders {
         match order {
             Order::Watch(uuids) => {
@@ -90,7 +97,7 @@ fn obey(
                 watched = watch(nvml, watched, uuids);
             }
             Order::Read => {
-                let readings = watched.iter_mut().map(WatchedGpu::read).collect::<Vec<_>>();
+                let readings = watched.iter_mut().map(&mut read).collect::<Vec<_>>();
                 if let Some(recorder) = &mut recorder {
                     recorder.read(&readings);
                 }
