@@ -1,5 +1,7 @@
 //! Results in words, for people at a terminal: the same wording at the end of a job, in `runs show` and in `assess`.
 
+mod energy;
+
 use flopsmeter_core::assess::{AnswerKey, Assessment, Band, LineKind, Missing, Status, Verdict};
 use flopsmeter_core::run::{Exit, RunState, RunSummary};
 use flopsmeter_core::unit::Flops;
@@ -137,9 +139,7 @@ pub(crate) fn run(run: &RunSummary) -> String {
         ));
     }
     text.push_str(&utilisation(run));
-    if let Some(energy) = run.energy_joules {
-        text.push_str(&format!("energy     {energy} J of the claimed devices\n"));
-    }
+    text.push_str(&energy::lines(run));
     if !run.gaps.is_empty() {
         let seconds: f64 = run.gaps.iter().map(|gap| gap.duration_seconds).sum();
         text.push_str(&format!("gaps       {} in {seconds:.1} s, charged as fully busy\n", run.gaps.len()));

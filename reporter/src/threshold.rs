@@ -3,6 +3,7 @@
 mod arithmetic;
 mod ceiling;
 mod composer;
+mod energy;
 mod evidence;
 mod findings;
 mod gauge;

@@ -7,6 +7,7 @@ mod claims;
 mod conformance;
 mod counting;
 mod driver;
+mod energy;
 mod evidence;
 mod fine_tune;
 mod gpu;

@@ -82,17 +82,9 @@ impl Figure {
         Self { text: instant.format("%Y-%m-%d %H:%M:%S UTC").to_string(), exact: None, origin }
     }
 
-    /// Energy, in the largest unit that keeps a digit before the point.
+    /// Energy in megawatt hours with two significant digits, as the law's forms ask for it, and the joules beside it.
     pub fn energy(energy: Joules, origin: Origin) -> Self {
-        let millijoules = energy.millijoules();
-        // 1 kWh = 3.6e9 mJ; below a tenth of it joules say more.
-        let text = if millijoules >= 360_000_000 {
-            let hundredths = (u128::from(millijoules) * 100 + 1_800_000_000) / 3_600_000_000;
-            format!("{}.{:02} kWh", grouped(hundredths / 100), hundredths % 100)
-        } else {
-            format!("{} J", grouped(u128::from(millijoules.saturating_add(500) / 1_000)))
-        };
-        Self { text, exact: Some(format!("{energy} J")), origin }
+        Self { text: format!("{} MWh", megawatt_hours(energy)), exact: Some(format!("{energy} J")), origin }
     }
 
     /// A number that is not there, shown as `missing`.
@@ -179,6 +171,25 @@ impl Mark {
 pub(crate) fn per(scale: u128, part: Flops, whole: Flops) -> Option<u128> {
     let product = part.0.checked_mul(scale)?.checked_add(whole.0 / 2)?;
     product.checked_div(whole.0)
+}
+
+/// Two significant digits of an energy in megawatt hours.
+fn megawatt_hours(energy: Joules) -> String {
+    // 1 MWh is 3.6e12 mJ: in units of 1e-15 MWh, so that a millijoule still has more than two digits.
+    let units = (u128::from(energy.millijoules()) * 10_000 + 18) / 36;
+    if units == 0 {
+        return "0".to_owned();
+    }
+    let dropped = units.max(10).ilog10() - 1;
+    let digits = (units + 10_u128.pow(dropped) / 2) / 10_u128.pow(dropped);
+    let (digits, dropped) = if digits == 100 { (10, dropped + 1) } else { (digits, dropped) };
+    let (first, second) = (digits / 10, digits % 10);
+    match dropped {
+        15.. => grouped(digits * 10_u128.pow(dropped - 15)),
+        14 => format!("{first}.{second}"),
+        11..14 => format!("0.{digits:0>width$}", width = usize::try_from(15 - dropped).unwrap_or(2)),
+        ..11 => typeset(&format!("{first}.{second}e-{}", 14 - dropped)),
+    }
 }
 
 /// `7.23e11` as `7.23 × 10¹¹`.
@@ -277,9 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn energy_takes_the_unit_that_reads() {
-        assert_eq!(Figure::energy(Joules::from_millijoules(1_500), origin()).text(), "2 J");
-        assert_eq!(Figure::energy(Joules::from_millijoules(5_400_000_000), origin()).text(), "1.50 kWh");
+    fn energy_has_two_significant_digits_in_megawatt_hours() {
+        for (joules, shown) in [
+            (0, "0 MWh"),
+            (1, "2.8 × 10⁻¹⁰ MWh"),
+            (3_600_000, "0.0010 MWh"),
+            (3_580_000, "9.9 × 10⁻⁴ MWh"),
+            (82_600_000, "0.023 MWh"),
+            (3_600_000_000, "1.0 MWh"),
+            (3_580_000_000, "0.99 MWh"),
+            (36_000_000_000, "10 MWh"),
+            (4_499_000_000_000, "1,200 MWh"),
+        ] {
+            let figure = Figure::energy(Joules::from_millijoules(joules * 1000), origin());
+            assert_eq!((figure.text(), figure.exact()), (shown, Some(&*format!("{joules}.000 J"))));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use flopsmeter_core::assess::Origin;
 use flopsmeter_core::run::{DeviceCeiling, Gap, RunSummary};
 
 use super::composer::Composer;
-use super::{reconciliation, verdict};
+use super::{energy, reconciliation, verdict};
 use crate::document::{Align, Block, Cell, Figure, Item, Row, RowKind, Section, Text, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
@@ -29,6 +29,7 @@ pub(super) fn section(composer: &Composer<'_>) -> Result<Section, ReportProblem>
     blocks.push(device_table(composer)?);
     blocks.extend(reconciliation::blocks(composer)?);
     blocks.extend(layer_table(composer)?);
+    blocks.extend(energy::blocks(composer)?);
     blocks.extend(assumptions(composer)?);
     if composer.totals.gaps > 0 {
         blocks.push(composer.paragraph("ceiling", "gaps", &values)?);

@@ -3,7 +3,7 @@
 use flopsmeter_core::assess::{InputDigest, Origin};
 
 use super::composer::Composer;
-use super::verdict;
+use super::{energy, verdict};
 use crate::document::{Align, Block, Cell, Figure, Inline, Row, RowKind, Section, Text, Tone, Words};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
@@ -62,15 +62,7 @@ fn figures(composer: &Composer<'_>) -> Result<Vec<(&'static str, Figure)>, Repor
             },
         ));
     }
-    if !input.runs.is_empty() {
-        figures.push((
-            "fact_energy",
-            match totals.energy {
-                Some(energy) => Figure::energy(energy, composer.measured("by_energy")?),
-                None => composer.missing("next_energy")?,
-            },
-        ));
-    }
+    figures.extend(energy::figures(composer)?);
     Ok(figures)
 }
 

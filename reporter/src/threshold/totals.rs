@@ -18,7 +18,10 @@ pub(super) struct Totals {
     pub(super) ceiling_complete: bool,
     pub(super) tokens_fed: Tokens,
     pub(super) tokens_real: Option<Tokens>,
+    /// Of the GPUs' boards.
     pub(super) energy: Option<Joules>,
+    /// Of the processor packages.
+    pub(super) package_energy: Option<Joules>,
     pub(super) gaps: usize,
     /// What the gaps added to the ceilings, as far as it is on record.
     pub(super) charged: Flops,
@@ -42,6 +45,7 @@ impl Totals {
             tokens_fed: runs.iter().map(|run| run.tokens.fed).sum(),
             tokens_real: runs.iter().map(|run| run.tokens.real).sum(),
             energy: runs.iter().map(|run| run.energy_joules).sum(),
+            package_energy: runs.iter().map(RunSummary::package_energy).sum(),
             gaps: runs.iter().map(|run| run.gaps.len()).sum(),
             charged: runs.iter().flat_map(|run| &run.gaps).filter_map(|gap| gap.charged).sum(),
         }

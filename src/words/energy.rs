@@ -1,0 +1,116 @@
+//! Energy in words: of what, from where, and what is outside it.
+
+use std::collections::BTreeSet;
+
+use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, RunSummary};
+
+/// The sums of a run, then each device; nothing where there is no GPU and no processor tells its energy.
+pub(super) fn lines(run: &RunSummary) -> String {
+    let mut lines = Vec::new();
+    if run.ceiling.devices.iter().any(|device| !device.is_processor()) {
+        match run.energy_joules {
+            Some(joules) => lines.push(format!("{joules} J: GPU boards, with all processes on them")),
+            None => lines.push("unknown for the GPU boards: not all of them could be read".to_owned()),
+        }
+    }
+    if let Some(joules) = run.package_energy() {
+        lines.push(format!("{joules} J: CPU packages, with all processes on them"));
+    }
+    let mut boards = BTreeSet::new();
+    let devices = run.ceiling.devices.iter().filter_map(|device| Some((device, device.energy.as_ref()?)));
+    for (device, energy) in devices {
+        // Slices of one board share its figure.
+        if energy.board.as_ref().is_none_or(|board| boards.insert(board)) {
+            lines.push(line(device, energy));
+        }
+    }
+    if lines.iter().any(|line| line.contains(" J")) {
+        lines.push("not in it: the rest of the node (fans, network, storage) and of the building (PUE)".to_owned());
+    }
+    let labels = std::iter::once("energy").chain(std::iter::repeat(""));
+    lines.iter().zip(labels).fold(String::new(), |text, (line, label)| text + &format!("{label:<11}{line}\n"))
+}
+
+fn line(device: &DeviceCeiling, energy: &DeviceEnergy) -> String {
+    let source = match (energy.source, energy.boundary) {
+        (EnergySource::Counter, EnergyBoundary::CpuPackages) => "the kernel's counter",
+        (EnergySource::Counter, _) => "its counter",
+        (EnergySource::PowerIntegral, _) => "power × time",
+    };
+    let board = energy.board.as_ref().map_or_else(String::new, |board| format!(", the whole board {board}"));
+    format!(
+        "{}{board}: {} J ({source}, {:.1} s of {:.1} s)",
+        device.name, energy.joules, energy.coverage_seconds, device.held_seconds
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use flopsmeter_core::unit::Joules;
+    use serde_json::json;
+
+    use super::*;
+
+    fn device(id: &str, energy: Option<DeviceEnergy>) -> DeviceCeiling {
+        let name = if id.starts_with("cpu:") { "Some processor" } else { "NVIDIA H200" };
+        let device = json!({
+            "device": id, "name": name, "flop": null, "layer": null, "layers": [], "held_seconds": 60.04, "busy_seconds": null,
+            "strict_peak": null, "nominal_peak": null, "energy_joules": null, "assumptions": []
+        });
+        DeviceCeiling { energy, ..serde_json::from_value(device).unwrap() }
+    }
+
+    fn energy(whole: u64, source: EnergySource, boundary: EnergyBoundary, board: Option<&str>) -> DeviceEnergy {
+        DeviceEnergy {
+            joules: Joules::from_millijoules(whole * 1000),
+            source,
+            boundary,
+            board: board.map(str::to_owned),
+            coverage_seconds: 59.0,
+            counter_joules: None,
+            power_integral_joules: None,
+        }
+    }
+
+    fn run(devices: Vec<DeviceCeiling>, millijoules: Option<u64>) -> RunSummary {
+        let run = json!({
+            "schema": "flopsmeter.run/1", "run": "r", "modification": null, "state": "closed", "started": "2026-11-01T00:00:00Z",
+            "ended": null, "command": [], "exit": null, "flops": null, "complete": false, "tokens": { "fed": 0, "real": null },
+            "phases": [], "models": [], "ceiling": { "flop": null, "layer": null, "complete": false, "devices": [] },
+            "energy_joules": null, "gaps": [], "findings": [], "alerts": [], "assessment": null
+        });
+        let mut run: RunSummary = serde_json::from_value(run).unwrap();
+        run.ceiling.devices = devices;
+        run.energy_joules = millijoules.map(Joules::from_millijoules);
+        run
+    }
+
+    #[test]
+    fn each_sum_has_its_boundary_and_a_board_is_told_once() {
+        let slice = || Some(energy(7, EnergySource::PowerIntegral, EnergyBoundary::ParentBoard, Some("GPU-a")));
+        let devices = vec![
+            device("cpu:host", Some(energy(3, EnergySource::Counter, EnergyBoundary::CpuPackages, None))),
+            device("MIG-1", slice()),
+            device("MIG-2", slice()),
+            device("GPU-b", Some(energy(5, EnergySource::Counter, EnergyBoundary::GpuBoard, None))),
+        ];
+        insta::assert_snapshot!(lines(&run(devices, Some(12_000))), @r"
+        energy     12.000 J: GPU boards, with all processes on them
+                   3.000 J: CPU packages, with all processes on them
+                   Some processor: 3.000 J (the kernel's counter, 59.0 s of 60.0 s)
+                   NVIDIA H200, the whole board GPU-a: 7.000 J (power × time, 59.0 s of 60.0 s)
+                   NVIDIA H200: 5.000 J (its counter, 59.0 s of 60.0 s)
+                   not in it: the rest of the node (fans, network, storage) and of the building (PUE)
+        ");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_no_number() {
+        assert_eq!(lines(&run(vec![device("cpu:host", None)], None)), "");
+        let text = lines(&run(vec![device("cpu:host", None), device("GPU-a", None)], None));
+        assert_eq!(text, "energy     unknown for the GPU boards: not all of them could be read\n");
+        let known = Some(energy(5, EnergySource::Counter, EnergyBoundary::GpuBoard, None));
+        let text = lines(&run(vec![device("GPU-a", None), device("GPU-b", known)], None));
+        assert!(text.starts_with("energy     unknown for the GPU boards"), "{text}");
+    }
+}
