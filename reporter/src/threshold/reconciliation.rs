@@ -26,7 +26,6 @@ pub(super) fn blocks(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProble
         ("quantity_executed", Align::Right),
         ("quantity_least", Align::Right),
         ("quantity_ceiling", Align::Right),
-        ("col_used", Align::Right),
     ];
     let table = composer.table("table_reconciliation", &columns, rows)?;
     let values = Values::default().words("convention", UTILISATION_CONVENTION);
@@ -34,34 +33,22 @@ pub(super) fn blocks(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProble
 }
 
 fn row(composer: &Composer<'_>, run: &RunSummary, sides: &Reconciliation) -> Result<Row, ReportProblem> {
-    let counted = || composer.computed("from_passes");
-    Ok(Row::plain(vec![
-        Cell(vec![Text::code(&run.run)]),
-        composer.flops(Some(sides.model), counted()?, "next_operations")?.into(),
-        composer.flops(Some(sides.executed), counted()?, "next_operations")?.into(),
-        composer.flops(Some(sides.executed_visible), counted()?, "next_operations")?.into(),
-        composer.flops(sides.ceiling, composer.computed("from_ceilings")?, "next_ceiling")?.into(),
-        used(composer, sides)?,
-    ]))
-}
-
-/// Shares of the ceiling and of the data sheet's peak, those that can be formed.
-fn used(composer: &Composer<'_>, sides: &Reconciliation) -> Result<Cell, ReportProblem> {
-    let shares = [
-        ("share-of-ceiling", &sides.share_of_ceiling, composer.computed("from_utilisation")?),
-        ("model-utilisation", &sides.model_utilisation, Origin::Computed { from: UTILISATION_CONVENTION.to_owned() }),
-        (
-            "hardware-utilisation",
-            &sides.hardware_utilisation,
-            Origin::Computed { from: UTILISATION_CONVENTION.to_owned() },
-        ),
-    ];
-    let mut cell = Vec::new();
-    for (name, share, origin) in shares {
+    let counted = |flops, name, share: &Option<String>, from| {
+        let mut cell: Vec<Text> =
+            vec![composer.flops(Some(flops), composer.computed("from_passes")?, "next_operations")?.into()];
         if let Some(share) = share {
-            let values = Values::default().figure("share", Figure::percent(share, origin));
+            let values = Values::default().figure("share", Figure::percent(share, from));
             cell.push(composer.say("ceiling", name, &values)?);
         }
-    }
-    Ok(Cell(cell))
+        Ok::<_, ReportProblem>(Cell(cell))
+    };
+    let by_convention = || Origin::Computed { from: UTILISATION_CONVENTION.to_owned() };
+    let of_ceiling = composer.computed("from_utilisation")?;
+    Ok(Row::plain(vec![
+        Cell(vec![Text::code(&run.run)]),
+        counted(sides.model, "model-utilisation", &sides.model_utilisation, by_convention())?,
+        counted(sides.executed, "hardware-utilisation", &sides.hardware_utilisation, by_convention())?,
+        counted(sides.executed_visible, "share-of-ceiling", &sides.share_of_ceiling, of_ceiling)?,
+        composer.flops(sides.ceiling, composer.computed("from_ceilings")?, "next_ceiling")?.into(),
+    ]))
 }
