@@ -145,7 +145,7 @@ impl Round {
             driver,
             processors: Processors::new(options),
             claims: Claims::new(options.kernel.clone()),
-            traces: TraceReader::new(options.kernel.clone(), options.environment.clone()),
+            traces: TraceReader::new(options),
             outbox: Outbox::new(events),
         }
     }
@@ -202,7 +202,9 @@ impl Round {
     fn look(&mut self) -> bool {
         let gpus = self.claims.are_open() || self.driver.is_asleep() || self.unread;
         let looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
-        self.outbox.announce(looked.unreadable, Vec::new());
+        if !looked.unreadable.is_empty() || !looked.findings.is_empty() {
+            self.outbox.announce(looked.unreadable, looked.findings);
+        }
         if !looked.traced {
             return false;
         }

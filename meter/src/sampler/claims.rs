@@ -9,8 +9,8 @@ use flopsmeter_core::sample::Device;
 
 use super::neighbours::Neighbours;
 use super::traces::words;
-use crate::claim::Claim;
 use crate::claim::further::{Sight, Traces, claim_further, unclaimed};
+use crate::claim::{Basis, Claim};
 use crate::device::Kernel;
 use crate::device::nvml::{GpuProcess, ListedGpu};
 use crate::device::process_tree::ProcessTree;
@@ -89,7 +89,8 @@ impl Claims {
             }
             None => {}
         }
-        let is_time = self.lists < FIRST_LISTS || traced || now >= self.next_at;
+        let is_first = self.lists == 0 || (self.lists < FIRST_LISTS && self.are_open());
+        let is_time = is_first || traced || now >= self.next_at;
         is_time.then(|| self.devices())
     }
 
@@ -136,7 +137,26 @@ impl Claims {
         }
         let (devices, more) = self.judge(traces);
         findings.extend(more);
+        findings.extend(self.in_the_dark());
         (devices, findings)
+    }
+
+    /// GPUs that may be the job's and whose processes cannot be told.
+    fn in_the_dark(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.claim.basis == Basis::Said {
+            return findings;
+        }
+        for device in unclaimed(&self.claim, &self.present) {
+            let Some(Sight::Unclear(reason)) = self.sights.get(&device.id) else { continue };
+            let text = format!(
+                "whether the job runs on {} {} cannot be told ({reason}): it is claimed if a process of the job opens it",
+                device.name, device.id
+            );
+            findings.push(Finding { code: "gpu-processes-unknown".to_owned(), text });
+        }
+        findings.retain(|finding| self.told.insert(finding.clone()));
+        findings
     }
 
     /// Claims what is known to be used by now.

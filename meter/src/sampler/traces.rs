@@ -1,16 +1,18 @@
 //! What the job's processes show of the devices they use: open files and environments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts};
 
+use super::SamplerOptions;
 use crate::claim::GpuEnvironment;
 use crate::claim::further::Traces;
 use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
+use crate::device::process_tree::JobProcess;
 
 /// A process is looked at in each of its first rounds, when it opens its devices, and then in every so-many-th round.
 const FIRST_ROUNDS: u64 = 5;
@@ -23,26 +25,46 @@ const MAXIMUM_ENVIRONMENTS: usize = 256;
 pub(super) struct TraceReader {
     kernel: Kernel,
     accelerators: Accelerators,
-    /// The wrapper's own: a process that has the same says nothing new.
     environment: GpuEnvironment,
+    /// Choices that say nothing new: the wrapper's own, and the first one of a job that started its meter itself.
+    known: BTreeSet<Choice>,
+    /// A job that was not started by us: what its environment was when it started may be outdated since.
+    embedding: Option<JobProcess>,
     /// In which round each living process was first seen.
     first_seen: BTreeMap<u32, u64>,
+    /// Processes that have a GPU's node open.
+    users: BTreeSet<u32>,
     traces: Traces,
 }
+
+/// `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER`.
+type Choice = (String, Option<String>);
 
 /// What one turn has shown.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     /// Devices that cannot be read and that the job has opened.
     pub(super) unreadable: Vec<Device>,
+    /// What could not be seen.
+    pub(super) findings: Vec<Finding>,
     /// Whether there is a new trace of NVIDIA's GPUs.
     pub(super) traced: bool,
 }
 
 impl TraceReader {
-    pub(super) fn new(kernel: Kernel, environment: GpuEnvironment) -> Self {
-        let accelerators = Accelerators::of(&kernel);
-        Self { kernel, accelerators, environment, first_seen: BTreeMap::new(), traces: Traces::default() }
+    pub(super) fn new(options: &SamplerOptions) -> Self {
+        let environment = options.environment.clone();
+        let own = environment.visible_devices.clone().map(|visible| (visible, environment.device_order.clone()));
+        Self {
+            accelerators: Accelerators::of(&options.kernel),
+            kernel: options.kernel.clone(),
+            known: own.into_iter().collect(),
+            environment,
+            embedding: options.waiter.is_none().then(|| options.job.clone()),
+            first_seen: BTreeMap::new(),
+            users: BTreeSet::new(),
+            traces: Traces::default(),
+        }
     }
 
     /// Variables that choose AMD GPUs say nothing of which the job uses, but that somebody thought of them.
@@ -65,6 +87,9 @@ impl TraceReader {
         if !gpus && !self.accelerators.exist() {
             return looked;
         }
+        if let Some(job) = self.embedding.take_if(|job| job.get().is_some()) {
+            self.known.extend(job.get().and_then(|job| self.choice(job)));
+        }
         let mut first_seen = BTreeMap::new();
         for process in living {
             let first = self.first_seen.get(&process).copied().unwrap_or(round);
@@ -76,6 +101,7 @@ impl TraceReader {
                 }
             }
         }
+        self.users.retain(|process| first_seen.contains_key(process));
         self.first_seen = first_seen;
         looked
     }
@@ -85,7 +111,9 @@ impl TraceReader {
             Ok(nodes) => nodes,
             Err(problem) if problem.kind() == ErrorKind::PermissionDenied => {
                 if gpus && self.traces.unreadable.is_none() {
-                    self.traces.unreadable = Some(words(&self.kernel, process));
+                    let process = words(&self.kernel, process);
+                    looked.findings.push(hidden(&process));
+                    self.traces.unreadable = Some(process);
                     looked.traced = true;
                 }
                 looked.unreadable.extend(self.accelerators.may_have_been_opened(&words(&self.kernel, process)));
@@ -99,6 +127,7 @@ impl TraceReader {
                 NvidiaNode::Gpu(minor) => Some(minor),
                 NvidiaNode::Any => None,
             };
+            looked.traced |= self.users.insert(process);
             if !self.traces.open.contains_key(&minor) {
                 self.traces.open.insert(minor, words(&self.kernel, process));
                 looked.traced = true;
@@ -108,25 +137,31 @@ impl TraceReader {
 
     /// `true` if the process was started with another choice of GPUs than the wrapper.
     fn look_at_environment(&mut self, process: u32) -> bool {
-        let Ok(bytes) = fs_err::read(self.kernel.path(&format!("proc/{process}/environ"))) else { return false };
-        let text = |name: &str| {
-            let value = bytes.split(|&byte| byte == 0).find_map(|variable| variable.strip_prefix(name.as_bytes()))?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        };
-        let Some(visible) = text("CUDA_VISIBLE_DEVICES=") else { return false };
-        let order = text("CUDA_DEVICE_ORDER=");
-        let is_ours =
-            Some(&visible) == self.environment.visible_devices.as_ref() && order == self.environment.device_order;
-        if is_ours || self.traces.environments.len() >= MAXIMUM_ENVIRONMENTS {
+        let Some(choice) = self.choice(process).filter(|choice| !self.known.contains(choice)) else { return false };
+        if self.traces.environments.contains_key(&choice) || self.traces.environments.len() >= MAXIMUM_ENVIRONMENTS {
             return false;
         }
-        let key = (visible, order);
-        if self.traces.environments.contains_key(&key) {
-            return false;
-        }
-        self.traces.environments.insert(key, words(&self.kernel, process));
+        self.traces.environments.insert(choice, words(&self.kernel, process));
         true
     }
+
+    /// What the process was started with.
+    fn choice(&self, process: u32) -> Option<Choice> {
+        let environment = fs_err::read(self.kernel.path(&format!("proc/{process}/environ"))).ok()?;
+        let text = |name: &str| {
+            let mut variables = environment.split(|&byte| byte == 0);
+            let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes()))?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        Some((text("CUDA_VISIBLE_DEVICES=")?, text("CUDA_DEVICE_ORDER=")))
+    }
+}
+
+fn hidden(process: &str) -> Finding {
+    let text = format!(
+        "what {process} of the job has open cannot be read (it is another user's): the GPUs it uses are known from the driver's process lists alone"
+    );
+    Finding { code: "job-files-unreadable".to_owned(), text }
 }
 
 /// `process 12 (python)`
@@ -149,4 +184,101 @@ pub(super) fn unread(traces: &Traces) -> Option<Device> {
         name: "NVIDIA GPU".to_owned(),
         facts: DeviceFacts::Unreadable { reason },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SessionClock;
+
+    /// Processes of our own under a `/proc` of our own.
+    struct Scene {
+        folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            fs_err::create_dir_all(folder.path().join("dev")).unwrap();
+            Self { folder }
+        }
+
+        fn process(&self, number: u32, environment: &str, nodes: &[&str]) {
+            let process = self.folder.path().join(format!("proc/{number}"));
+            fs_err::create_dir_all(process.join("fd")).unwrap();
+            fs_err::write(process.join("environ"), environment.replace(' ', "\0")).unwrap();
+            fs_err::write(process.join("comm"), "python\n").unwrap();
+            for (place, node) in nodes.iter().enumerate() {
+                fs_err::os::unix::fs::symlink(node, process.join(format!("fd/{place}"))).unwrap();
+            }
+        }
+
+        fn reader(&self, waiter: Option<u32>) -> TraceReader {
+            let job = JobProcess::default();
+            job.set(7);
+            let mut options = SamplerOptions::new(SessionClock::start(), job);
+            options.kernel = Kernel::under(self.folder.path());
+            options.waiter = waiter;
+            options.environment.visible_devices = Some("0".to_owned());
+            TraceReader::new(&options)
+        }
+    }
+
+    #[test]
+    fn a_process_with_another_choice_is_a_trace_and_one_with_the_same_is_none() {
+        let scene = Scene::new();
+        scene.process(7, "HOME=/ CUDA_VISIBLE_DEVICES=0 X=1", &["/dev/null"]);
+        scene.process(8, "CUDA_VISIBLE_DEVICES=2,3 CUDA_DEVICE_ORDER=PCI_BUS_ID", &[]);
+        scene.process(9, "XCUDA_VISIBLE_DEVICES=4", &[]);
+        let mut reader = scene.reader(Some(1));
+        assert!(reader.look([7, 8, 9].into_iter(), 1, true).traced);
+        let key = ("2,3".to_owned(), Some("PCI_BUS_ID".to_owned()));
+        assert_eq!(reader.traces().environments, BTreeMap::from([(key, "process 8 (python)".to_owned())]));
+        assert!(!reader.look([7, 8, 9].into_iter(), 2, true).traced, "it is told once");
+    }
+
+    /// `os.environ` was changed before the meter was started: what the process began with is outdated.
+    #[test]
+    fn what_a_job_began_with_that_started_its_meter_itself_is_no_trace() {
+        let scene = Scene::new();
+        scene.process(7, "CUDA_VISIBLE_DEVICES=0,1,2,3", &[]);
+        assert!(!scene.reader(None).look([7].into_iter(), 1, true).traced);
+        assert!(scene.reader(Some(1)).look([7].into_iter(), 1, true).traced);
+    }
+
+    #[test]
+    fn each_process_that_opens_a_gpu_is_a_trace() {
+        let scene = Scene::new();
+        scene.process(7, "", &["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia1"]);
+        let mut reader = scene.reader(Some(1));
+        assert!(!reader.look([7].into_iter(), 1, false).traced, "nobody asked");
+        assert!(reader.look([7].into_iter(), 2, true).traced);
+        assert!(!reader.look([7].into_iter(), 3, true).traced);
+        scene.process(8, "", &["/dev/nvidia1"]);
+        assert!(reader.look([7, 8].into_iter(), 4, true).traced);
+        assert_eq!(reader.traces().open.keys().collect::<Vec<_>>(), [&Some(0), &Some(1)]);
+        assert!(unread(reader.traces()).is_some_and(|device| matches!(device.facts, DeviceFacts::Unreadable { .. })));
+    }
+
+    #[test]
+    fn later_processes_are_looked_at_seldom() {
+        let scene = Scene::new();
+        scene.process(7, "", &[]);
+        let mut reader = scene.reader(Some(1));
+        for round in 1..=5 {
+            assert!(!reader.look([7].into_iter(), round, true).traced);
+        }
+        scene.process(7, "", &["/dev/nvidia0"]);
+        assert!(!reader.look([7].into_iter(), 6, true).traced);
+        assert!(reader.look([7].into_iter(), 10, true).traced);
+    }
+
+    #[test]
+    fn an_accelerator_is_told_whether_or_not_gpus_are_asked_for() {
+        let scene = Scene::new();
+        fs_err::write(scene.folder.path().join("dev/kfd"), "").unwrap();
+        scene.process(7, "", &["/dev/kfd"]);
+        let looked = scene.reader(Some(1)).look([7].into_iter(), 1, false);
+        assert_eq!(looked.unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/kfd"]);
+    }
 }

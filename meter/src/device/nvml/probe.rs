@@ -45,7 +45,7 @@ fn buffered(device: &Device<'static>, kind: Sampling) -> Result<(), NvmlError> {
 fn gpm(device: &Device<'static>) -> Result<(), String> {
     match device.gpm_support() {
         Ok(true) => answered(device.gpm_sample()),
-        Ok(false) => Err("GPUs before Hopper do not have it".to_owned()),
+        Ok(false) => Err("not supported on this GPU".to_owned()),
         Err(problem) => Err(words(&problem)),
     }
 }
