@@ -12,9 +12,9 @@ fn machine() -> Value {
     json!({
         "driver_version": "580.159.03",
         "devices": [
-            { "uuid": "GPU-11111111-2222-3333-4444-555555555555" },
+            { "uuid": "GPU-11111111-2222-3333-4444-555555555555", "gpm": true },
             {
-                "uuid": "GPU-22222222-2222-3333-4444-555555555555",
+                "uuid": "GPU-22222222-2222-3333-4444-555555555555", "gpm": true,
                 "mig": [{ "uuid": "MIG-33333333-2222-3333-4444-555555555555", "multiprocessors": 16 }]
             },
             {
@@ -22,7 +22,7 @@ fn machine() -> Value {
                 "compute_capability": [8, 0], "cores": 7936, "max_sm_clock_mhz": 1395, "gpm": false,
                 "not_supported": ["nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetComputeRunningProcesses_v3"]
             },
-            { "uuid": "GPU-66666666-2222-3333-4444-555555555555", "name": "NVIDIA X1", "compute_capability": [13, 0] }
+            { "uuid": "GPU-66666666-2222-3333-4444-555555555555", "name": "NVIDIA X1", "compute_capability": [13, 0], "gpm": true }
         ]
     })
 }
@@ -80,8 +80,8 @@ GPU 2  NVIDIA A100-SXM-64GB  GPU-44444444-2222-3333-4444-555555555555
   MIG           off
   measured      busy buffer, clock buffer, power
   not measured  energy: not supported on this GPU
-                pipe activity (GPM): GPUs before Hopper do not have it
-                cycle counters: GPUs before Hopper do not have it
+                pipe activity (GPM): not supported on this GPU
+                cycle counters: not supported on this GPU
                 processes: not supported on this GPU
 
 GPU 3  NVIDIA X1  GPU-66666666-2222-3333-4444-555555555555
@@ -133,7 +133,7 @@ fn a_driver_that_crashes_while_it_is_tried_leaves_the_list() {
 fn without_a_driver_gpus_says_so() {
     let place = Place::new();
     let outcome = ask(&place, None, &[], "gpus");
-    assert!(outcome.data().starts_with("GPUs            none can be read on this machine: "), "{outcome:?}");
+    assert!(outcome.data().starts_with("GPUs            none can be read on this machine:"), "{outcome:?}");
     assert!(outcome.data().ends_with("next            `flopsmeter doctor` tells whether that is as it should be\n"));
     let told = ask(&place, None, &[], "gpus --json").json();
     assert_eq!(told["gpus"], json!([]));
