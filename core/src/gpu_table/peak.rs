@@ -177,6 +177,22 @@ mod tests {
         assert_eq!(strict("NVIDIA GB200", &fewer), Ok(Flops(125 * 32_768 * 1_000_000_000)));
     }
 
+    /// One chip on several boards: by name alone, for each has a name of its own.
+    #[test]
+    fn form_factors_of_one_chip_have_peaks_of_their_own() {
+        let chip = facts(Some((9, 0)), None, None);
+        let at = |name: &str| strict(name, &chip).unwrap();
+        let boards = ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H100 80GB HBM3"].map(at);
+        assert!(boards[0] < boards[1] && boards[1] < boards[2], "{boards:?}");
+        assert!(at("NVIDIA H200 NVL") < at("NVIDIA H200"));
+        // The mistakes of substring tables would lower these.
+        assert!(at("NVIDIA H20") < at("NVIDIA H200") && at("NVIDIA H20") < at("NVIDIA GH200 480GB"));
+        let ampere = facts(Some((8, 6)), Some(2304), Some(1500));
+        assert!(strict("NVIDIA RTX A1000", &ampere).unwrap() < strict("NVIDIA A100-SXM4-80GB", &ampere).unwrap());
+        let nominal = |name: &str| GpuTable::embedded().find(name).unwrap().nominal_flop_per_second;
+        assert!(nominal("NVIDIA L40S") > nominal("NVIDIA L40"));
+    }
+
     #[test]
     fn geforce_parts_are_charged_with_fp16_accumulation() {
         assert_eq!(

@@ -64,7 +64,7 @@ pub fn claim_further(
             Weight::Doubt(text) => findings.push(Finding { code: "gpu-use-unknown".to_owned(), text }),
             Weight::Enough(reason) => {
                 let text = format!(
-                    "{} {} is claimed as well, from the job's start on: {reason} (the first choice was {})",
+                    "{} {} is claimed as well, from the job's start on, its energy from now on: {reason} (the first choice was {})",
                     device.name, device.id, claim.rule
                 );
                 findings.push(Finding { code: "gpu-claimed-later".to_owned(), text });

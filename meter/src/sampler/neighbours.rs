@@ -95,3 +95,62 @@ fn told(device: &Device, foreign: &[u32], kernel: &Kernel) -> Finding {
 fn processes(count: usize) -> String {
     if count == 1 { "1 other process".to_owned() } else { format!("{count} other processes") }
 }
+
+#[cfg(test)]
+mod tests {
+    use flopsmeter_core::sample::{DeviceFacts, GpuFacts};
+
+    use super::*;
+    use crate::device::process_tree::{JobProcess, ProcessTree};
+
+    /// The job is process 20; its neighbours 30 and 31 are seen to use a GPU.
+    fn see(neighbours: &mut Neighbours, list: &[(u32, Option<u32>)]) -> Option<Finding> {
+        let folder = tempfile::tempdir().unwrap();
+        for number in [20, 30, 31] {
+            let process = folder.path().join(format!("proc/{number}"));
+            fs_err::create_dir_all(process.join("fd")).unwrap();
+            let stat = format!("{number} (x) S 1 1 1 0 -1 0 0 0 0 0 1 0 1 0 20 0 1 0 {number} 0 0\n");
+            fs_err::write(process.join("stat"), stat).unwrap();
+            fs_err::write(process.join("comm"), "python\n").unwrap();
+            fs_err::os::unix::fs::symlink("/dev/nvidia0", process.join("fd/9")).unwrap();
+        }
+        let kernel = Kernel::under(folder.path());
+        let job = JobProcess::default();
+        job.set(20);
+        let mut tree = ProcessTree::new(kernel.clone(), job, None);
+        tree.read(None);
+        let facts = DeviceFacts::Gpu(GpuFacts::default());
+        let device = Device { id: "GPU-aa".to_owned(), name: "NVIDIA H200".to_owned(), facts };
+        let list: Vec<GpuProcess> = list.iter().map(|&(pid, sm_percent)| GpuProcess { pid, sm_percent }).collect();
+        neighbours.see(&device, &list, &Numbers::of(&tree), &kernel)
+    }
+
+    #[test]
+    fn neighbours_are_counted_and_named_once() {
+        let mut neighbours = Neighbours::default();
+        assert_eq!(see(&mut neighbours, &[(20, None)]), None);
+        let finding = see(&mut neighbours, &[(20, Some(60)), (30, Some(20)), (31, Some(20))]).unwrap();
+        assert_eq!(
+            (finding.code.as_str(), finding.text.as_str()),
+            (
+                "gpu-shared",
+                "NVIDIA H200 GPU-aa is shared: 2 processes run on it that are not the job's (process 30 (python), process 31 (python)); the whole GPU is charged to the job, because its share cannot be proven"
+            )
+        );
+        assert_eq!(see(&mut neighbours, &[(20, Some(50)), (30, Some(10))]), None);
+        let [estimate] = &neighbours.last_words()[..] else { panic!("one estimate") };
+        assert_eq!(
+            estimate.text,
+            "the driver ascribes about 68 % of the work on NVIDIA H200 GPU-aa to the job and the rest to 2 other processes at most: an estimate, which lowers nothing"
+        );
+    }
+
+    #[test]
+    fn a_gpu_of_the_jobs_own_has_nothing_said_of_it() {
+        let mut neighbours = Neighbours::default();
+        assert_eq!(see(&mut neighbours, &[(20, Some(60))]), None);
+        assert!(neighbours.last_words().is_empty());
+        assert!(see(&mut neighbours, &[(30, None)]).is_some());
+        assert!(neighbours.last_words().is_empty(), "without shares nothing is estimated");
+    }
+}
