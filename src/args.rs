@@ -1,5 +1,6 @@
 //! What can be typed: the low form of every command, before anything is looked up.
 
+mod daemon;
 mod gate;
 mod machine;
 mod metering;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use daemon::DaemonArguments;
 pub(crate) use gate::Gate;
 pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     /// Amend the ledger as a whole
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Read this machine's GPUs once a second for all its jobs, and serve /metrics
+    Daemon(DaemonArguments),
     /// Print shell completions
     Completions {
         /// Which shell

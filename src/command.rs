@@ -2,6 +2,7 @@
 
 pub(crate) mod assess;
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod doctor;
 pub(crate) mod gpus;
 pub(crate) mod ledger;

@@ -50,6 +50,7 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Doctor(arguments) => command::doctor::execute(&arguments),
         Command::Verify(arguments) => command::verify::execute(&arguments),
         Command::Ledger(command) => command::ledger::execute(command),
+        Command::Daemon(arguments) => command::daemon::execute(&arguments),
         Command::Completions { shell } => command::completions::execute(shell),
     }
 }

@@ -9,6 +9,7 @@ use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::sample::{Device, DeviceFacts};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
+use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::records;
 use flopsmeter_meter::session::{SessionStart, Siblings};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
@@ -77,6 +78,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         siblings: membership.siblings,
         judge: judgement::judge(base_model, membership.answers, judgement::IN_FORCE, settings::as_of(None))?,
         progress_period: job.progress_period,
+        status: StatusReporter::new(settings::daemon_sockets()),
     };
     Ok(Prepared { start, recorder })
 }

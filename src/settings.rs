@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use flopsmeter_meter::claim::GpuEnvironment;
+use flopsmeter_meter::daemon::socket;
 use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::store::path;
@@ -94,4 +95,21 @@ pub(crate) fn nvml_reader(further: &[&OsStr]) -> ReaderCommand {
     let arguments = std::iter::once("nvml-reader".as_ref()).chain(further.iter().copied());
     // Still there if the file was replaced meanwhile, and of the same version.
     ReaderCommand::new("/proc/self/exe".into(), arguments.map(OsStr::to_owned).collect())
+}
+
+/// Names the daemon's socket where it is not at its usual place; `none` for no daemon.
+const DAEMON_VARIABLE: &str = "FLOPSMETER_DAEMON";
+
+/// Where a daemon may listen.
+pub(crate) fn daemon_sockets() -> Vec<PathBuf> {
+    match env::var_os(DAEMON_VARIABLE).filter(|value| !value.is_empty()) {
+        Some(value) if value == "none" => Vec::new(),
+        Some(value) => vec![PathBuf::from(value)],
+        None => socket::candidates(runtime_folder().as_deref()),
+    }
+}
+
+/// Which process systemd passed how many descriptors to, if it did.
+pub(crate) fn passed_descriptors() -> [Option<String>; 2] {
+    ["LISTEN_PID", "LISTEN_FDS"].map(|name| env::var(name).ok())
 }

@@ -6,11 +6,19 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use nix::time::{ClockId, clock_gettime};
 
 /// Monotonic time.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// The same as a number that all processes of a machine agree on: nanoseconds of `CLOCK_MONOTONIC`, which is what [`Instant`] is
+/// on Linux. Zero if the kernel has no such clock, which is no time of anything.
+pub fn monotonic_nanoseconds() -> u64 {
+    let read = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    read.ok().and_then(|time| u64::try_from(time.as_nanos()).ok()).unwrap_or(0)
 }
 
 /// The date and time of day.

@@ -8,6 +8,8 @@ pub mod claim;
 #[cfg(feature = "machine")]
 pub mod clock;
 #[cfg(feature = "machine")]
+pub mod daemon;
+#[cfg(feature = "machine")]
 pub mod device;
 pub mod hook;
 #[cfg(feature = "machine")]

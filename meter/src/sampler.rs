@@ -8,6 +8,7 @@ mod driver;
 mod neighbours;
 mod outbox;
 mod processors;
+mod source;
 mod traces;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use flopsmeter_core::sample::{Device, Sample};
 use crate::claim::{GpuEnvironment, GpuRequest};
 use crate::clock::SessionClock;
 use crate::device::Kernel;
+use crate::device::nvml::GpuProcess;
 use crate::device::nvml::process::{Heard, ReaderCommand};
 use crate::device::nvml::reader::Answer;
 use crate::device::process_tree::JobProcess;
@@ -63,6 +65,9 @@ pub struct SamplerOptions {
     pub reader: Option<ReaderCommand>,
     /// NVML library to load in place of the system's.
     pub nvml_library: Option<PathBuf>,
+    /// Where a daemon may listen that reads the GPUs for all jobs of this machine; the first one that answers is asked in place
+    /// of `reader`.
+    pub daemons: Vec<PathBuf>,
     /// Where the kernel shows itself.
     pub kernel: Kernel,
 }
@@ -82,6 +87,7 @@ impl SamplerOptions {
             environment: GpuEnvironment::default(),
             reader: None,
             nvml_library: None,
+            daemons: Vec::new(),
             kernel: Kernel::default(),
         }
     }
@@ -178,6 +184,7 @@ impl Round {
     fn read(&mut self) {
         self.driver.give_up_listing(self.clock.elapsed());
         self.announce();
+        self.outbox.announce(Vec::new(), self.driver.take_notes());
         self.processors.read(None);
         if !self.outbox.is_open() {
             return;
@@ -237,8 +244,25 @@ impl Round {
         }
     }
 
+    fn hear_processes(&mut self, lists: Vec<Result<Vec<GpuProcess>, String>>, now: Duration) {
+        let further = self.claims.take(lists, self.processors.tree(), self.traces.traces(), now);
+        self.extend(further);
+    }
+
+    /// Our own process, while a daemon reads.
+    fn hear_own(&mut self, heard: Heard, now: Duration) {
+        match heard {
+            Heard::Answer(Answer::Processes(lists)) => self.hear_processes(lists, now),
+            Heard::Answer(_) => {}
+            Heard::Ended => self.outbox.send(self.driver.own_ended(now)),
+        }
+    }
+
     fn hear(&mut self, turn: u32, heard: Heard) {
         let now = self.clock.elapsed();
+        if self.driver.is_own(turn) {
+            return self.hear_own(heard, now);
+        }
         if !self.driver.is_turn(turn) {
             return;
         }
@@ -252,10 +276,10 @@ impl Round {
             Heard::Answer(Answer::Read(readings)) => {
                 self.outbox.send(self.driver.taken(readings, now));
             }
-            Heard::Answer(Answer::Processes(lists)) => {
-                let further = self.claims.take(lists, self.processors.tree(), self.traces.traces(), now);
-                self.extend(further);
+            Heard::Answer(Answer::Pushed { at_nanoseconds, readings }) => {
+                self.outbox.send(self.driver.pushed(readings, at_nanoseconds, now));
             }
+            Heard::Answer(Answer::Processes(lists)) => self.hear_processes(lists, now),
             Heard::Answer(Answer::Probed(_)) => {}
             Heard::Ended => {
                 self.outbox.send(self.driver.ended(now));
@@ -272,7 +296,7 @@ impl Round {
         self.processors.read(usage);
         self.outbox.send(self.processors.take());
         self.look();
-        self.outbox.send(self.driver.order(self.clock.elapsed()));
+        self.outbox.send(self.driver.order_now(self.clock.elapsed()));
         // What the job left running is still there; what has ended is in no list.
         if self.claims.are_open() && self.processors.tree().living().next().is_some() {
             self.ask_for_processes(true);
@@ -281,6 +305,7 @@ impl Round {
         let further = self.claims.end(self.traces.traces(), self.clock.elapsed());
         self.extend(further);
         self.outbox.send(self.driver.miss(self.clock.elapsed()));
+        self.outbox.announce(Vec::new(), self.driver.take_notes());
     }
 
     /// Until the driver has answered what it was asked, or the deadline.

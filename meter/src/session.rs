@@ -20,6 +20,7 @@ use flopsmeter_core::sample::Device;
 use flopsmeter_core::tally::Tally;
 
 use crate::clock::SessionClock;
+use crate::daemon::{RunStatus, StatusReporter};
 use crate::hook::server::{HookEvent, HookWhat};
 use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
@@ -59,6 +60,8 @@ pub struct SessionStart {
     pub judge: Judge,
     /// Time between two progress reports; `None` for no reports.
     pub progress_period: Option<Duration>,
+    /// Tells the daemon of this machine, if there is one, how the run stands.
+    pub status: StatusReporter,
 }
 
 /// How a job ended.
@@ -92,6 +95,7 @@ pub struct Session<'listener> {
     committed: Duration,
     progress_period: Option<Duration>,
     progress_told: Duration,
+    status: StatusReporter,
 }
 
 impl<'listener> Session<'listener> {
@@ -121,6 +125,7 @@ impl<'listener> Session<'listener> {
             committed: Duration::ZERO,
             progress_period: start.progress_period,
             progress_told: Duration::ZERO,
+            status: start.status,
         };
         let at = clock.started();
         session.enter(at, &Body::RunOpened(start.run));
@@ -148,6 +153,10 @@ impl<'listener> Session<'listener> {
         if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
             self.commit();
         }
+        self.status.report(elapsed, || {
+            let summary = self.tally.summary();
+            RunStatus::of(&summary, &self.judge.assess(self.others.iter().chain([&summary]), Vec::new()))
+        });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
             self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge));
@@ -179,6 +188,7 @@ impl<'listener> Session<'listener> {
         }
         let mut summary = self.tally.summary();
         let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+        self.status.report_last(|| RunStatus::of(&summary, &assessment));
         summary.assessment = Some(assessment);
         summary.tag_phases(self.judge.rules);
         (summary, finished)

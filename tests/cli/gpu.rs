@@ -10,7 +10,7 @@ use crate::job::flop;
 use crate::place::{Place, codes, finish};
 
 /// Strict peak of an H200: 132 multiprocessors x 8192 FLOP per clock x 1980 MHz.
-const H200_PEAK: u128 = 132 * 8192 * 1_980_000_000;
+pub(crate) const H200_PEAK: u128 = 132 * 8192 * 1_980_000_000;
 
 /// A copy of the stand-in, which plays `scenario`. Cargo builds it beside this test, as a dependency of it.
 pub(crate) fn library(place: &Place, scenario: &Value) -> PathBuf {

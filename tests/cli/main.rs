@@ -6,6 +6,7 @@ mod bad_input;
 mod claims;
 mod conformance;
 mod counting;
+mod daemon;
 mod driver;
 mod energy;
 mod evidence;

@@ -11,8 +11,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
+use crate::daemon::{Daemon, finding};
 use crate::gpu::{library, with_library};
-use crate::place::{Place, finish};
+use crate::place::{Outcome, Place, finish};
 
 const RUNS: usize = 6;
 const GPUS: usize = 8;
@@ -176,25 +177,56 @@ fn machine() -> impl Strategy<Value = (&'static str, Vec<Gpu>)> {
 
 #[test]
 fn the_ceiling_of_random_gpus_is_never_below_what_they_did() {
+    play_all(RUNS, &play);
+}
+
+#[test]
+fn nor_is_it_where_a_daemon_reads_them() {
+    play_all(RUNS / 2, &play_with_daemon);
+}
+
+fn play_all(runs: usize, play: &(impl Fn(&str, &[Gpu]) -> usize + Sync)) {
     let mut runner = TestRunner::default();
-    let machines: Vec<_> = (0..RUNS).map(|_| machine().new_tree(&mut runner).unwrap().current()).collect();
+    let machines: Vec<_> = (0..runs).map(|_| machine().new_tree(&mut runner).unwrap().current()).collect();
     let bounded: usize = thread::scope(|scope| {
         let plays: Vec<_> = machines.iter().map(|(driver, gpus)| scope.spawn(|| play(driver, gpus))).collect();
         plays.into_iter().map(|play| play.join().unwrap()).sum()
     });
     // Were all of them missing, nothing would have been shown.
-    assert!(bounded > RUNS * GPUS / 2, "{bounded} GPUs have a ceiling");
+    assert!(bounded > runs * GPUS / 2, "{bounded} GPUs have a ceiling");
+}
+
+fn scenario(driver: &str, gpus: &[Gpu]) -> Value {
+    let named = |(index, gpu): (usize, &Gpu)| joined(gpu.scripted.clone(), &json!({ "uuid": format!("GPU-{index}") }));
+    let devices: Vec<Value> = gpus.iter().enumerate().map(named).collect();
+    json!({ "driver_version": driver, "origin_file": "began", "devices": devices })
+}
+
+/// The daemon has loaded the driver long before, and the scenario begins with the job.
+fn play_with_daemon(driver: &str, gpus: &[Gpu]) -> usize {
+    let scenario = scenario(driver, gpus);
+    let place = Place::new();
+    let library = library(&place, &scenario);
+    place.write("began", "9000000000000000");
+    let daemon = Daemon::start(&place, &library, &[]);
+    let script = "date +%s%6N > now; mv now began; sleep 5.3; exit 7";
+    let outcome = finish(finding(with_library(&place, library, "--quiet --summary s.json", script), &place));
+    let bounded = judge(&place, &outcome, gpus, &scenario);
+    daemon.terminate();
+    bounded
 }
 
 /// How many of the GPUs have a ceiling at all; none is too low.
 fn play(driver: &str, gpus: &[Gpu]) -> usize {
-    let named = |(index, gpu): (usize, &Gpu)| joined(gpu.scripted.clone(), &json!({ "uuid": format!("GPU-{index}") }));
-    let devices: Vec<Value> = gpus.iter().enumerate().map(named).collect();
-    let scenario = json!({ "driver_version": driver, "origin_file": "began", "devices": devices });
+    let scenario = scenario(driver, gpus);
     let place = Place::new();
     // The job outlasts the work, however late the driver was loaded.
     let script = "while [ ! -s began ]; do sleep 0.02; done; sleep 5.3; exit 7";
     let outcome = finish(with_library(&place, library(&place, &scenario), "--quiet --summary s.json", script));
+    judge(&place, &outcome, gpus, &scenario)
+}
+
+fn judge(place: &Place, outcome: &Outcome, gpus: &[Gpu], scenario: &Value) -> usize {
     assert_eq!(outcome.code(), Some(7), "{outcome:?}\n{scenario}");
     let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
     let ceiling = &summary["ceiling"];

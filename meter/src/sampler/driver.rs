@@ -2,6 +2,7 @@
 //!
 //! The process that asks the driver may end or hang: then its time is missing, and another one is started after a while.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -9,13 +10,15 @@ use std::time::Duration;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
 
+use super::source::Source;
 use super::{Message, SamplerOptions};
 use crate::claim::further::unclaimed;
 use crate::claim::{Claim, GpuEnvironment, GpuRequest, OpenableNodes, claim, may_use_gpus};
-use crate::clock::SessionClock;
+use crate::clock::{SessionClock, monotonic_nanoseconds};
+use crate::daemon::DaemonConnection;
 use crate::device::Kernel;
 use crate::device::cpu::nanoseconds;
-use crate::device::nvml::process::{DriverProcess, ReaderCommand};
+use crate::device::nvml::process::{DriverProcess, Heard, ReaderCommand};
 use crate::device::nvml::reader::Order;
 use crate::device::nvml::{ListedGpu, Listing};
 
@@ -26,7 +29,14 @@ const HANGS_AFTER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// A daemon that has not pushed for so many periods is asked.
+const PUSHES_MISSED: u32 = 5;
+
+/// What was pushed longer ago has another clock.
+const OLDEST_PUSHED: Duration = Duration::from_hours(1);
+
 const ENDED: &str = "the process that asks the NVIDIA driver ended, as when the driver's library crashes";
+const DAEMON_ENDED: &str = "the daemon that read the GPUs ended or did not answer";
 const HANGS: &str = "the NVIDIA driver does not answer: the process that asks it was given up";
 const ASK_NVIDIA_SMI: &str = "see whether `nvidia-smi` works";
 const LATE: &str = "the NVIDIA driver did not answer in time";
@@ -42,7 +52,15 @@ pub(super) struct Driver {
     command: Option<ReaderCommand>,
     library: Option<PathBuf>,
     answers: Sender<Message>,
-    process: Option<DriverProcess>,
+    /// Where a daemon may listen; empty once it was tried.
+    daemons: Vec<PathBuf>,
+    process: Option<Source>,
+    /// Our own process and its turn, while a daemon reads: it is asked for processes, and takes over where the daemon ends.
+    own: Option<(u32, Source)>,
+    /// When the daemon last pushed readings without being asked.
+    pushed_at: Option<Duration>,
+    /// What has to be told besides the claim.
+    notes: Vec<Finding>,
     /// Counts the processes: what an earlier one still says is not heard.
     turn: u32,
     pause: Duration,
@@ -64,6 +82,10 @@ enum State {
     Listing,
     /// They are, and have to be told.
     Claimed(Claim),
+    /// A daemon is asked whether it reads them.
+    Joining {
+        since: Duration,
+    },
     Idle,
     /// A reading was ordered and has not come.
     Reading,
@@ -93,7 +115,11 @@ impl Driver {
             command: options.reader.clone(),
             library: options.nvml_library.clone(),
             answers,
+            daemons: options.daemons.clone(),
             process: None,
+            pushed_at: None,
+            notes: Vec::new(),
+            own: None,
             turn: 0,
             pause: FIRST_PAUSE,
             state: State::Listing,
@@ -121,18 +147,22 @@ impl Driver {
     fn start_process(&mut self) -> Result<(), String> {
         let Some(command) = &self.command else { return Err("nobody is to be asked".to_owned()) };
         self.turn = self.turn.wrapping_add(1);
-        let (turn, answers) = (self.turn, self.answers.clone());
-        let hear = move |heard| {
-            // If the sampler has stopped, nobody wants to know.
-            let _ = answers.send(Message::Driver(turn, heard));
-        };
+        let hear = self.hear(self.turn);
         match DriverProcess::start(command, self.library.as_deref(), hear) {
-            Ok(process) => self.process = Some(process),
+            Ok(process) => self.process = Some(Source::Process(process)),
             Err(problem) => {
                 return Err(format!("{} cannot be started to ask it: {problem}", command.program.display()));
             }
         }
         Ok(())
+    }
+
+    fn hear(&self, turn: u32) -> impl Fn(Heard) + Send + use<> {
+        let answers = self.answers.clone();
+        move |heard| {
+            // If the sampler has stopped, nobody wants to know.
+            let _ = answers.send(Message::Driver(turn, heard));
+        }
     }
 
     /// Whether this process is the present one.
@@ -142,6 +172,46 @@ impl Driver {
 
     fn order_process(&mut self, order: &Order) -> bool {
         self.process.as_mut().is_some_and(|process| process.order(order))
+    }
+
+    /// Asks a daemon, if there is one. Which GPUs are the job's was asked by a process of ours, since a container or a scheduler
+    /// may leave it others than the daemon sees, under the same numbers; UUIDs are the same everywhere. Tried once: whoever has
+    /// lost a daemon does not look for another one.
+    fn join(&mut self) -> bool {
+        let turn = self.turn.wrapping_add(1);
+        let Some(daemon) = DaemonConnection::open(&std::mem::take(&mut self.daemons), self.hear(turn)) else {
+            return false;
+        };
+        self.own = self.process.replace(Source::Daemon(daemon)).map(|process| (self.turn, process));
+        self.turn = turn;
+        self.state = State::Joining { since: self.clock.elapsed() };
+        true
+    }
+
+    fn watches_only(&self, present: &[ListedGpu]) -> bool {
+        let instances = present.iter().flat_map(|gpu| &gpu.instances).map(|instance| &instance.uuid);
+        let known: BTreeSet<&String> = present.iter().map(|gpu| &gpu.uuid).chain(instances).collect();
+        self.watched.iter().all(|device| known.contains(device))
+    }
+
+    /// The daemon reads from here on.
+    fn settle(&mut self, now: Duration) {
+        self.notes.extend(self.process.as_ref().and_then(Source::daemon).map(DaemonConnection::told));
+        self.watch_again(DAEMON_ENDED, now);
+    }
+
+    /// Our own process does.
+    fn stay(&mut self, now: Duration) {
+        if let Some((turn, process)) = self.own.take() {
+            self.turn = turn;
+            self.process = Some(process);
+        }
+        self.watch_again(ENDED, now);
+    }
+
+    /// What has to be told besides the claim.
+    pub(super) fn take_notes(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The driver has listed its GPUs, or cannot.
@@ -154,6 +224,8 @@ impl Driver {
             (State::Listing, Listing::Unavailable { reason }) => {
                 self.state = State::Claimed(self.without_driver(&reason));
             }
+            (State::Joining { .. }, Listing::Gpus(present)) if self.watches_only(&present) => self.settle(now),
+            (State::Joining { .. }, _) => self.stay(now),
             (&State::Returning { reason }, Listing::Gpus(_)) => self.watch_again(reason, now),
             (&State::Returning { reason }, Listing::Unavailable { .. }) => self.lose(reason, now),
             _ => {}
@@ -171,6 +243,10 @@ impl Driver {
     /// The process has ended.
     pub(super) fn ended(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
+            State::Joining { .. } => {
+                self.stay(now);
+                Vec::new()
+            }
             State::Listing => {
                 self.process = None;
                 self.state = State::Claimed(self.without_driver(ENDED));
@@ -181,16 +257,41 @@ impl Driver {
                 Vec::new()
             }
             State::Idle | State::Reading | State::Lost { .. } | State::Returning { .. } => {
-                self.lose(ENDED, now);
-                self.miss_because(now, ENDED)
+                self.lose_and_miss(ENDED, now)
             }
         }
     }
 
     fn lose(&mut self, reason: &'static str, now: Duration) {
-        self.process = None;
+        if let Some(Source::Daemon(daemon)) = self.process.take() {
+            self.notes.push(daemon.lost());
+            return self.stay(now);
+        }
+        self.own = None;
         self.state = State::Lost { reason, again_at: now.saturating_add(self.pause) };
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// The time since the last reading of whoever is gone is missing.
+    fn lose_and_miss(&mut self, reason: &'static str, now: Duration) -> Vec<Sample> {
+        let missing = self.miss_because(now, if self.is_daemon() { DAEMON_ENDED } else { reason });
+        self.lose(reason, now);
+        missing
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.process.as_ref().and_then(Source::daemon).is_some()
+    }
+
+    /// Whether this process is our own while a daemon reads.
+    pub(super) fn is_own(&self, turn: u32) -> bool {
+        self.own.as_ref().is_some_and(|(own, _)| *own == turn)
+    }
+
+    /// Our own process has ended while a daemon read: whoever is started next is asked for everything.
+    pub(super) fn own_ended(&mut self, now: Duration) -> Vec<Sample> {
+        self.process = None;
+        self.lose_and_miss(ENDED, now)
     }
 
     /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
@@ -236,10 +337,8 @@ impl Driver {
         if self.watched.is_empty() && unclaimed(&claim, &self.present).is_empty() {
             self.process = None;
             self.state = State::Over;
-        } else if self.order_process(&Order::Watch(self.watched.clone())) {
-            self.state = State::Idle;
-        } else {
-            self.lose(ENDED, self.clock.elapsed());
+        } else if !self.join() {
+            self.watch_again(ENDED, self.clock.elapsed());
         }
         if !claim.rule.is_empty() {
             let text = format!("{} claimed, by this rule: {}", count(claim.devices.len()), claim.rule);
@@ -282,23 +381,37 @@ impl Driver {
         }
     }
 
-    /// Which process is asked, by its turn.
+    /// Which process is asked for processes, by its turn.
     pub(super) fn turn(&self) -> u32 {
-        self.turn
+        self.own.as_ref().map_or(self.turn, |(own, _)| *own)
     }
 
     /// Asks for processes. `false` if nobody can be asked now.
     pub(super) fn list_processes(&mut self, devices: Vec<String>) -> bool {
-        matches!(self.state, State::Idle | State::Reading) && self.order_process(&Order::Processes(devices))
+        let order = Order::Processes(devices);
+        matches!(self.state, State::Idle | State::Reading)
+            && match &mut self.own {
+                Some((_, process)) => process.order(&order),
+                None => self.order_process(&order),
+            }
     }
 
     /// Whether an answer is outstanding.
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Listing | State::Reading)
+        matches!(self.state, State::Listing | State::Joining { .. } | State::Reading)
     }
 
-    /// Orders a reading. Where one that was ordered a round before has not come, that time is missing.
+    /// Orders a reading, unless a daemon pushes them. Where one that was ordered a round before has not come, that time is missing.
     pub(super) fn order(&mut self, now: Duration) -> Vec<Sample> {
+        let pushed = |at| now.saturating_sub(at) < self.period.saturating_mul(PUSHES_MISSED);
+        if matches!(self.state, State::Idle) && self.pushed_at.is_some_and(pushed) {
+            return Vec::new();
+        }
+        self.order_now(now)
+    }
+
+    /// The same, whoever pushes: the last reading has to be made after the job's end.
+    pub(super) fn order_now(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
             State::Idle if self.watched.is_empty() => Vec::new(),
             State::Idle => {
@@ -307,8 +420,13 @@ impl Driver {
                     self.ordered_at = now;
                     return Vec::new();
                 }
-                self.lose(ENDED, now);
-                self.miss_because(now, ENDED)
+                self.lose_and_miss(ENDED, now)
+            }
+            State::Joining { since } => {
+                if now.saturating_sub(since) >= self.period {
+                    self.stay(now);
+                }
+                Vec::new()
             }
             State::Reading => self.wait_on(now),
             State::Lost { reason, again_at } => {
@@ -334,8 +452,7 @@ impl Driver {
     fn wait_on(&mut self, now: Duration) -> Vec<Sample> {
         let waited = now.saturating_sub(self.ordered_at);
         if waited >= HANGS_AFTER {
-            self.lose(HANGS, now);
-            return self.miss_because(now, HANGS);
+            return self.lose_and_miss(HANGS, now);
         }
         if waited < self.period / 2 { Vec::new() } else { self.miss(now) }
     }
@@ -343,7 +460,7 @@ impl Driver {
     /// The time since the last answer is missing, if one is outstanding.
     pub(super) fn miss(&mut self, now: Duration) -> Vec<Sample> {
         match self.state {
-            State::Reading => self.miss_because(now, LATE),
+            State::Reading | State::Joining { .. } => self.miss_because(now, LATE),
             State::Lost { reason, .. } | State::Returning { reason } => self.miss_because(now, reason),
             _ => Vec::new(),
         }
@@ -363,6 +480,24 @@ impl Driver {
         self.state = State::Idle;
         self.pause = FIRST_PAUSE;
         self.samples(readings, now)
+    }
+
+    /// A daemon has pushed readings, which were made by then and after it did so before. However late they are taken, they cover
+    /// just that time; where that was told as missing meanwhile they are of no more use.
+    pub(super) fn pushed(
+        &mut self,
+        readings: Vec<Result<GpuReading, String>>,
+        at_nanoseconds: u64,
+        now: Duration,
+    ) -> Vec<Sample> {
+        let age = Duration::from_nanos(monotonic_nanoseconds().saturating_sub(at_nanoseconds));
+        let until = now.saturating_sub(age);
+        // A clock that is not ours, as in a time namespace, makes readings that have to be ordered.
+        if !matches!(self.state, State::Idle | State::Reading) || age > OLDEST_PUSHED {
+            return Vec::new();
+        }
+        self.pushed_at = Some(now);
+        if until <= self.told_until { Vec::new() } else { self.samples(readings, until) }
     }
 
     fn samples(&mut self, readings: Vec<Result<GpuReading, String>>, until: Duration) -> Vec<Sample> {

@@ -50,6 +50,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct DriverProcess {
     orders: ChildStdin,
+    number: u32,
 }
 
 impl DriverProcess {
@@ -71,6 +72,7 @@ impl DriverProcess {
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("the process has no pipes"));
         };
+        let number = child.id();
         thread::Builder::new().name("flopsmeter-nvml".to_owned()).spawn(move || {
             pass_on(answers, &hear);
             // The wrapper's own thread may have waited for it before.
@@ -78,7 +80,12 @@ impl DriverProcess {
             own_process::forget(child.id());
             hear(Heard::Ended);
         })?;
-        Ok(Self { orders })
+        Ok(Self { orders, number })
+    }
+
+    /// Its process id.
+    pub const fn id(&self) -> u32 {
+        self.number
     }
 
     /// Gives an order. `false` if the process has ended. Never waits: no more than a few lines are ever unread, which fit into any

@@ -28,6 +28,8 @@ const MAX_ORDERS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
+    /// List the GPUs again.
+    List,
     /// Watch these GPUs or instances from now on, by UUID. Those that are watched already are read on as before.
     Watch(Vec<String>),
     /// Read what is watched.
@@ -42,14 +44,22 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// Which GPUs there are; said once, first.
+    /// Which GPUs there are; said first.
     Listed(Listing),
-    /// One reading for each watched GPU, in the order of watching.
+    /// One reading for each watched GPU, in the order of watching, made after it was ordered.
     Read(Vec<Result<GpuReading, String>>),
     /// The processes on each GPU that was asked about, in that order.
     Processes(Vec<Result<Vec<GpuProcess>, String>>),
     /// What can be measured on each GPU that was asked about, in that order.
     Probed(Vec<Result<Vec<Measurable>, String>>),
+    /// The same without an order: only a daemon says this ([`crate::daemon`]). What it tells is of the time between this moment
+    /// and that of the one before.
+    Pushed {
+        /// [`crate::clock::monotonic_nanoseconds`] when the readings had been made, and the next ones had not been ordered.
+        at_nanoseconds: u64,
+        /// As above.
+        readings: Vec<Result<GpuReading, String>>,
+    },
 }
 
 /// Obeys until the input ends. `library` is loaded in place of the system's, if given; what is answered is recorded in a file
@@ -63,15 +73,19 @@ pub fn serve(library: Option<&Path>, record: Option<(&Path, &Head)>) -> std::io:
         Ok(nvml) => nvml,
         Err(reason) => return say(&mut output, &Answer::Listed(Listing::Unavailable { reason })),
     };
-    let listing = match library::list(nvml) {
-        Ok(gpus) => Listing::Gpus(gpus),
-        Err(reason) => Listing::Unavailable { reason },
-    };
+    let listing = list(nvml);
     if let Some(recorder) = &mut recorder {
         recorder.list(&listing);
     }
     say(&mut output, &Answer::Listed(listing))?;
     obey(nvml, &inbox, &mut output, recorder)
+}
+
+fn list(nvml: &'static Nvml) -> Listing {
+    match library::list(nvml) {
+        Ok(gpus) => Listing::Gpus(gpus),
+        Err(reason) => Listing::Unavailable { reason },
+    }
 }
 
 fn obey(
@@ -90,6 +104,7 @@ fn obey(
     };
     for order in orders {
         match order {
+            Order::List => say(output, &Answer::Listed(list(nvml)))?,
             Order::Watch(uuids) => {
                 if let Some(recorder) = &mut recorder {
                     recorder.watch(&uuids);

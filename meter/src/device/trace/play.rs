@@ -68,6 +68,7 @@ fn play(mut trace: Trace, orders: &Receiver<Order>, output: &mut impl io::Write)
     let mut watched: Vec<String> = Vec::new();
     for order in orders {
         match order {
+            Order::List => say(output, &Answer::Listed(trace.listing.clone()))?,
             Order::Watch(uuids) => watched = uuids,
             Order::Read => {
                 let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -1,0 +1,359 @@
+//! All state of the daemon, and what follows from each event. It never waits; time is given to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use flopsmeter_core::sample::GpuReading;
+use tokio::sync::{mpsc, oneshot};
+
+use super::line::{MAX_WATCHED, Request};
+use super::metrics::figures::{Dropped, Figures};
+use super::proof::Watch;
+use super::reader::Reader;
+use super::runs::{Refused, Runs};
+use crate::device::nvml::Listing;
+use crate::device::nvml::process::Heard;
+use crate::device::nvml::reader::{Answer, Order};
+
+/// An answer that takes longer than this will not come: the process is given up.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
+
+/// Between the end of a process and the start of the next one: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Between two readings at least, however many clients ask for one.
+const LEAST_APART: Duration = Duration::from_millis(100);
+
+/// A listing of the GPUs holds so long: who connects again and again does not keep the driver busy.
+const FRESH: Duration = Duration::from_millis(250);
+
+const ENDED: &str = "the daemon's process that asks the NVIDIA driver ended, as when the driver's library crashes";
+const HANGS: &str = "the NVIDIA driver does not answer: the daemon gave up the process that asks it";
+
+/// Somebody who is connected.
+#[derive(Debug)]
+pub(super) struct Client {
+    lines: mpsc::Sender<Vec<u8>>,
+    /// Its connection ends when this is dropped.
+    _held: oneshot::Sender<()>,
+    wants_listing: bool,
+    watch: Option<Watch>,
+}
+
+impl Client {
+    pub(super) const fn new(lines: mpsc::Sender<Vec<u8>>, held: oneshot::Sender<()>) -> Self {
+        Self { lines, _held: held, wants_listing: true, watch: None }
+    }
+}
+
+/// What the process that asks the driver is doing.
+#[derive(Debug)]
+enum State {
+    /// It is gone; the next one is started at this time.
+    Away { reason: String, again_at: Duration },
+    /// It was told to list the GPUs.
+    Listing { since: Duration },
+    /// It was told to read these.
+    Reading { since: Duration, gpus: Vec<String> },
+    /// Nothing.
+    Ready,
+}
+
+/// The owner of all state.
+#[derive(Debug)]
+pub(super) struct Hub<R> {
+    reader: R,
+    /// The moment from which times are counted.
+    origin_nanoseconds: u64,
+    turn: u32,
+    state: State,
+    pause: Duration,
+    listing: Option<Listing>,
+    listed_at: Option<Duration>,
+    wants_listing: bool,
+    wants_reading: bool,
+    ordered_at: Duration,
+    /// What the process watches.
+    watched: Vec<String>,
+    clients: BTreeMap<u64, Client>,
+    runs: Runs,
+    figures: Figures,
+}
+
+impl<R: Reader> Hub<R> {
+    /// `origin_nanoseconds` is [`crate::clock::monotonic_nanoseconds`] at the moment from which times are counted.
+    pub(super) fn new(reader: R, origin_nanoseconds: u64) -> Self {
+        Self {
+            reader,
+            origin_nanoseconds,
+            turn: 0,
+            state: State::Away { reason: "the daemon has just started".to_owned(), again_at: Duration::ZERO },
+            pause: FIRST_PAUSE,
+            listing: None,
+            listed_at: None,
+            wants_listing: false,
+            wants_reading: false,
+            ordered_at: Duration::ZERO,
+            watched: Vec::new(),
+            clients: BTreeMap::new(),
+            runs: Runs::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    pub(super) const fn reader(&self) -> &R {
+        &self.reader
+    }
+
+    pub(super) const fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    pub(super) const fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Clients that are connected, and those of them that watch GPUs.
+    pub(super) fn client_counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.clients.values().filter(|client| client.watch.is_some()).count())
+    }
+
+    /// Once a second.
+    pub(super) fn tick(&mut self, now: Duration) {
+        self.runs.expire(now);
+        match &self.state {
+            State::Away { again_at, .. } if now >= *again_at => self.start(now),
+            State::Listing { since } | State::Reading { since, .. } if now.saturating_sub(*since) >= HANGS_AFTER => {
+                self.lose(HANGS, now);
+            }
+            _ => {}
+        }
+        if let State::Away { reason, .. } = &self.state {
+            let reason = reason.clone();
+            let at = self.nanoseconds(now);
+            self.tell_watchers(|watch| Some(watch.miss(&reason, at)), now);
+        }
+        self.wants_reading |= self.clients.values().any(|client| client.watch.is_some());
+        self.advance(now);
+    }
+
+    /// When [`Hub::advance`] has to be called, if before the next tick.
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        let waits = matches!(self.state, State::Ready) && self.wants_reading;
+        waits.then(|| self.ordered_at.saturating_add(LEAST_APART))
+    }
+
+    /// Gives the next order, if there is one and the process has answered the one before.
+    pub(super) fn advance(&mut self, now: Duration) {
+        if !matches!(self.state, State::Ready) {
+            return;
+        }
+        if std::mem::take(&mut self.wants_listing) {
+            self.state = State::Listing { since: now };
+            return self.order(&Order::List, now);
+        }
+        if !self.wants_reading || (!self.watched.is_empty() && now < self.ordered_at.saturating_add(LEAST_APART)) {
+            return;
+        }
+        self.wants_reading = false;
+        let gpus = self.wanted();
+        if gpus.is_empty() {
+            return;
+        }
+        if gpus != self.watched {
+            self.watched.clone_from(&gpus);
+            self.order(&Order::Watch(gpus.clone()), now);
+        }
+        if matches!(self.state, State::Ready) {
+            self.state = State::Reading { since: now, gpus };
+            self.ordered_at = now;
+            self.order(&Order::Read, now);
+        }
+    }
+
+    fn nanoseconds(&self, now: Duration) -> u64 {
+        self.origin_nanoseconds.saturating_add(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn order(&mut self, order: &Order, now: Duration) {
+        if !self.reader.order(order) {
+            self.lose(ENDED, now);
+        }
+    }
+
+    fn wanted(&self) -> Vec<String> {
+        let watches = self.clients.values().filter_map(|client| client.watch.as_ref());
+        let gpus: BTreeSet<&String> = watches.flat_map(Watch::gpus).collect();
+        gpus.into_iter().cloned().collect()
+    }
+
+    fn start(&mut self, now: Duration) {
+        self.turn = self.turn.wrapping_add(1);
+        if self.turn > 1 {
+            self.figures.driver_restarts.inc();
+        }
+        match self.reader.start(self.turn) {
+            Ok(()) => self.state = State::Listing { since: now },
+            Err(reason) => self.lose(&reason, now),
+        }
+    }
+
+    fn lose(&mut self, reason: &str, now: Duration) {
+        self.reader.end();
+        self.state = State::Away { reason: reason.to_owned(), again_at: now.saturating_add(self.pause) };
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        self.watched.clear();
+        self.wants_listing = false;
+        // What the driver said of itself is still the best answer to who asks.
+        if !matches!(self.listing, Some(Listing::Unavailable { .. })) {
+            self.listing = None;
+            self.listed_at = None;
+        }
+        self.tell_listing(now);
+    }
+
+    /// The process said something, or ended.
+    pub(super) fn heard(&mut self, turn: u32, heard: Heard, now: Duration) {
+        if turn != self.turn || matches!(self.state, State::Away { .. }) {
+            return;
+        }
+        match heard {
+            Heard::Answer(Answer::Listed(listing)) => {
+                self.listing = Some(listing);
+                self.listed_at = Some(now);
+                if matches!(self.state, State::Listing { .. }) {
+                    self.state = State::Ready;
+                }
+                self.tell_listing(now);
+            }
+            Heard::Answer(Answer::Read(readings)) => self.read(&readings, now),
+            Heard::Answer(Answer::Pushed { .. } | Answer::Processes(_) | Answer::Probed(_)) => {}
+            Heard::Ended => self.lose(ENDED, now),
+        }
+        self.advance(now);
+    }
+
+    fn read(&mut self, readings: &[Result<GpuReading, String>], now: Duration) {
+        let State::Reading { since, gpus } = std::mem::replace(&mut self.state, State::Ready) else { return };
+        self.pause = FIRST_PAUSE;
+        self.figures.read(now.saturating_sub(since), readings);
+        let at = self.nanoseconds(now);
+        self.tell_watchers(|watch| watch.take(&gpus, readings, since, at), now);
+        // Whoever asked meanwhile wants one that is made from now on.
+        self.wants_reading |= self.clients.values().filter_map(|client| client.watch.as_ref()).any(Watch::is_asking);
+    }
+
+    /// Somebody has connected.
+    pub(super) fn joined(&mut self, number: u64, client: Client, now: Duration) {
+        self.clients.insert(number, client);
+        let fresh = self.listed_at.is_some_and(|at| now.saturating_sub(at) < FRESH);
+        if fresh || matches!(self.state, State::Away { .. }) {
+            return self.tell_listing(now);
+        }
+        // GPUs come and go, and are cut: each client is told how it is now.
+        self.wants_listing = true;
+        self.advance(now);
+    }
+
+    /// Somebody has left.
+    pub(super) fn left(&mut self, number: u64, now: Duration) {
+        self.clients.remove(&number);
+        self.runs.left(number, now);
+    }
+
+    /// Somebody is shown out.
+    pub(super) fn drop_client(&mut self, number: u64, why: Dropped, now: Duration) {
+        if self.clients.contains_key(&number) {
+            self.figures.drop(why);
+            self.left(number, now);
+        }
+    }
+
+    /// Somebody was turned away, because too many are connected.
+    pub(super) fn refused(&mut self) {
+        self.figures.drop(Dropped::Refused);
+    }
+
+    /// Somebody asks or tells something.
+    pub(super) fn said(&mut self, number: u64, request: Request, now: Duration) {
+        if !self.clients.contains_key(&number) {
+            return;
+        }
+        if !self.obey(number, request, now) {
+            return self.drop_client(number, Dropped::Broken, now);
+        }
+        self.advance(now);
+    }
+
+    fn obey(&mut self, number: u64, request: Request, now: Duration) -> bool {
+        match request {
+            Request::Watch(gpus) => {
+                let known = gpus.len() <= MAX_WATCHED && gpus.iter().all(|gpu| self.is_listed(gpu));
+                if let Some(client) = self.clients.get_mut(&number).filter(|_| known) {
+                    client.watch = Some(Watch::new(gpus, now));
+                }
+                known
+            }
+            Request::Read => {
+                let watch = self.clients.get_mut(&number).and_then(|client| client.watch.as_mut());
+                self.wants_reading |= watch.is_some();
+                watch.is_some_and(|watch| {
+                    watch.ask(now);
+                    true
+                })
+            }
+            Request::Status(status) => match self.runs.tell(number, *status) {
+                Err(Refused::Wrong) => false,
+                Err(Refused::Full) => {
+                    self.figures.runs_left_out.inc();
+                    true
+                }
+                Ok(()) => true,
+            },
+        }
+    }
+
+    fn is_listed(&self, gpu: &str) -> bool {
+        let Some(Listing::Gpus(gpus)) = &self.listing else { return false };
+        gpus.iter().any(|listed| listed.uuid == gpu || listed.instances.iter().any(|instance| instance.uuid == gpu))
+    }
+
+    /// Tells those who wait for it which GPUs there are, as far as that can be said.
+    fn tell_listing(&mut self, now: Duration) {
+        let listing = match (&self.listing, &self.state) {
+            (Some(listing), _) => listing.clone(),
+            (None, State::Away { reason, .. }) => Listing::Unavailable { reason: reason.clone() },
+            (None, _) => return,
+        };
+        let answer = Answer::Listed(listing);
+        let waits = |client: &mut Client| std::mem::take(&mut client.wants_listing);
+        let waiting = self.clients.iter_mut().filter_map(|(&number, client)| waits(client).then_some(number));
+        let numbers: Vec<u64> = waiting.collect();
+        for number in numbers {
+            self.tell(number, &answer, now);
+        }
+    }
+
+    fn tell_watchers(&mut self, mut say: impl FnMut(&mut Watch) -> Option<Answer>, now: Duration) {
+        let watchers = self.clients.iter_mut().filter_map(|(&number, client)| Some((number, client.watch.as_mut()?)));
+        let answers: Vec<(u64, Answer)> =
+            watchers.filter_map(|(number, watch)| say(watch).map(|answer| (number, answer))).collect();
+        for (number, answer) in answers {
+            self.tell(number, &answer, now);
+        }
+    }
+
+    /// Whoever does not take what it is told is not waited for.
+    fn tell(&mut self, number: u64, answer: &Answer, now: Duration) {
+        let Ok(mut line) = serde_json::to_vec(answer) else { return };
+        line.push(b'\n');
+        let taken = self.clients.get(&number).is_some_and(|client| client.lines.try_send(line).is_ok());
+        if !taken {
+            self.drop_client(number, Dropped::Slow, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! How the runs of this machine and their modifications stand.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use flopsmeter_core::assess::Verdict;
+use flopsmeter_core::unit::{Flops, Joules};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::daemon::runs::Runs;
+use crate::daemon::status::RunStatus;
+
+type Real = Gauge<f64, AtomicU64>;
+type Rising = Counter<f64, AtomicU64>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    run: String,
+    modification: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunVerdict {
+    run: String,
+    modification: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Modification {
+    modification: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModificationVerdict {
+    modification: String,
+    verdict: &'static str,
+}
+
+const VERDICTS: [(Verdict, &str); 4] = [
+    (Verdict::Below, "below"),
+    (Verdict::Near, "near"),
+    (Verdict::Exceeds, "exceeds"),
+    (Verdict::Undetermined, "undetermined"),
+];
+
+fn operations() -> Unit {
+    Unit::Other("operations".to_owned())
+}
+
+fn ratio() -> Unit {
+    Unit::Other("ratio".to_owned())
+}
+
+pub(super) fn register(registry: &mut Registry, runs: &Runs) {
+    register_runs(registry.sub_registry_with_prefix("run"), runs);
+    register_modifications(registry.sub_registry_with_prefix("modification"), runs);
+}
+
+fn register_runs(registry: &mut Registry, runs: &Runs) {
+    let (training, executed) = (Family::<Run, Rising>::default(), Family::<Run, Rising>::default());
+    let (ceiling, spent) = (Family::<Run, Real>::default(), Family::<Run, Real>::default());
+    let (energy, missing) = (Family::<Run, Rising>::default(), Family::<Run, Rising>::default());
+    let (devices, gaps) = (Family::<Run, Gauge>::default(), Family::<Run, Gauge>::default());
+    let (running, verdicts) = (Family::<Run, Gauge>::default(), Family::<RunVerdict, Gauge>::default());
+    for (status, is_running) in runs.iter() {
+        let run = Run { run: status.run.clone(), modification: status.modification.clone().unwrap_or_default() };
+        rise(&training, &run, status.training.map(real));
+        rise(&executed, &run, status.executed.map(real));
+        set(&ceiling, &run, status.ceiling.map(real));
+        set(&spent, &run, spent_ratio(status));
+        rise(&energy, &run, status.energy_joules.map(joules));
+        rise(&missing, &run, Some(status.gap_seconds));
+        devices.get_or_create(&run).set(whole(status.held_devices));
+        gaps.get_or_create(&run).set(whole(status.gaps));
+        running.get_or_create(&run).set(i64::from(is_running));
+        for (verdict, name) in VERDICTS {
+            let Run { run, modification } = run.clone();
+            let labels = RunVerdict { run, modification, verdict: name };
+            verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
+        }
+    }
+    let help = "Model operations that the run has done";
+    registry.register_with_unit("training", help, operations(), training);
+    let help = "Operations that the run has done, recomputation and passes that train nothing included";
+    registry.register_with_unit("executed", help, operations(), executed);
+    let help = "Operations that the run's hardware can have done at most";
+    registry.register_with_unit("ceiling", help, operations(), ceiling);
+    let help = "Share of the legal line that is spent by the run's modification, or by the run if it has none";
+    registry.register_with_unit("line_spent", help, ratio(), spent);
+    registry.register_with_unit("energy", "Energy of the devices that the run holds", Unit::Joules, energy);
+    let help = "Time in which a device of the run could not be read";
+    registry.register_with_unit("gap", help, Unit::Seconds, missing);
+    registry.register("held_devices", "Devices that the run holds", devices);
+    registry.register("gaps", "Stretches of time in which a device of the run could not be read", gaps);
+    registry.register("running", "Whether the run is going on", running);
+    registry.register("verdict", "The verdict that holds is 1", verdicts);
+}
+
+fn register_modifications(registry: &mut Registry, runs: &Runs) {
+    let (training, line) = (Family::<Modification, Real>::default(), Family::<Modification, Real>::default());
+    let (spent, verdicts) = (Family::<Modification, Real>::default(), Family::<ModificationVerdict, Gauge>::default());
+    for (modification, status) in latest(runs) {
+        let labels = Modification { modification: modification.to_owned() };
+        set(&training, &labels, status.modification_training.map(real));
+        set(&line, &labels, status.line.map(real));
+        set(&spent, &labels, spent_ratio(status));
+        for (verdict, name) in VERDICTS {
+            let labels = ModificationVerdict { modification: modification.to_owned(), verdict: name };
+            verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
+        }
+    }
+    let help = "Model operations of the modification, all its runs together";
+    registry.register_with_unit("training", help, operations(), training);
+    registry.register_with_unit("line", "The legal line for them", operations(), line);
+    registry.register_with_unit("line_spent", "Share of the legal line that is spent", ratio(), spent);
+    registry.register("verdict", "The verdict that holds is 1", verdicts);
+}
+
+/// Of the runs that tell of one modification, the one that has heard most of it.
+fn latest(runs: &Runs) -> BTreeMap<&str, &RunStatus> {
+    let mut latest: BTreeMap<&str, &RunStatus> = BTreeMap::new();
+    for (status, _) in runs.iter() {
+        let Some(modification) = &status.modification else { continue };
+        let shown = latest.entry(modification).or_insert(status);
+        if status.modification_training > shown.modification_training {
+            *shown = status;
+        }
+    }
+    latest
+}
+
+fn rise<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Rising>, labels: &L, value: Option<f64>) {
+    if let Some(value) = value.filter(|value| *value >= 0.0 && value.is_finite()) {
+        family.get_or_create(labels).inc_by(value);
+    }
+}
+
+fn set<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Real>, labels: &L, value: Option<f64>) {
+    if let Some(value) = value {
+        family.get_or_create(labels).set(value);
+    }
+}
+
+/// Prometheus knows no other numbers. Written and read: there is no cast here that could lose digits unseen.
+fn real(flops: Flops) -> f64 {
+    flops.0.to_string().parse().unwrap_or(f64::INFINITY)
+}
+
+fn joules(energy: Joules) -> f64 {
+    let millijoules = energy.millijoules();
+    format!("{}.{:03}", millijoules / 1000, millijoules % 1000).parse().unwrap_or(f64::INFINITY)
+}
+
+fn spent_ratio(status: &RunStatus) -> Option<f64> {
+    let percent: f64 = status.share_of_line_percent.as_ref()?.parse().ok()?;
+    percent.is_finite().then_some(percent / 100.0)
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::daemon::runs::tests::status;
+
+    fn page(runs: &Runs) -> String {
+        let mut registry = Registry::with_prefix("flopsmeter");
+        register(&mut registry, runs);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_run_and_its_modification_are_told_with_units() {
+        let mut runs = Runs::default();
+        runs.tell(1, status("r1")).unwrap();
+        let text = page(&runs);
+        for line in [
+            "# TYPE flopsmeter_run_training_operations counter",
+            "# UNIT flopsmeter_run_training_operations operations",
+            "flopsmeter_run_training_operations_total{run=\"r1\",modification=\"demo\"} 1.1805916207174114e21",
+            "flopsmeter_run_energy_joules_total{run=\"r1\",modification=\"demo\"} 1.5",
+            "flopsmeter_run_line_spent_ratio{run=\"r1\",modification=\"demo\"} 0.25",
+            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"near\"} 1",
+            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"below\"} 0",
+            "flopsmeter_run_held_devices{run=\"r1\",modification=\"demo\"} 9",
+            "flopsmeter_modification_line_spent_ratio{modification=\"demo\"} 0.25",
+            "flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\"} 1",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_modification_is_told_once_by_the_run_that_knows_most() {
+        let mut runs = Runs::default();
+        runs.tell(1, RunStatus { modification_training: None, verdict: Verdict::Below, ..status("r1") }).unwrap();
+        runs.tell(2, status("r2")).unwrap();
+        runs.tell(3, RunStatus { modification_training: Some(Flops(1)), ..status("r3") }).unwrap();
+        let text = page(&runs);
+        assert!(text.contains("flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\"} 1\n"), "{text}");
+        assert_eq!(text.matches("flopsmeter_modification_line_operations{").count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let mut runs = Runs::default();
+        let unknown = RunStatus { training: None, ceiling: None, share_of_line_percent: None, ..status("r1") };
+        runs.tell(1, unknown).unwrap();
+        let text = page(&runs);
+        assert!(!text.contains("flopsmeter_run_training_operations_total{"), "{text}");
+        assert!(!text.contains("flopsmeter_run_ceiling_operations{") && !text.contains("line_spent_ratio{"), "{text}");
+    }
+}

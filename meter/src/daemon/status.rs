@@ -1,0 +1,121 @@
+//! How a run stands, as it tells the daemon for `/metrics`.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::run::RunSummary;
+use flopsmeter_core::unit::{Flops, Joules};
+use serde::{Deserialize, Serialize};
+
+use super::line::Request;
+use super::trust::connect_to;
+
+/// How a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunStatus {
+    /// Id of the run.
+    pub run: String,
+    /// The modification it belongs to, if any.
+    pub modification: Option<String>,
+    /// Model operations of the run.
+    pub training: Option<Flops>,
+    /// With recomputation and passes that train nothing.
+    pub executed: Option<Flops>,
+    /// Hardware ceiling of the run.
+    pub ceiling: Option<Flops>,
+    /// Energy of its devices.
+    pub energy_joules: Option<Joules>,
+    /// Devices that it holds.
+    pub held_devices: usize,
+    /// Stretches of time in which a device of it could not be read.
+    pub gaps: usize,
+    /// Together, in seconds.
+    pub gap_seconds: f64,
+    /// Model operations of the modification, its other runs included.
+    pub modification_training: Option<Flops>,
+    /// The line for them.
+    pub line: Option<Flops>,
+    /// Share of the line that is spent, in per cent as a decimal string.
+    pub share_of_line_percent: Option<String>,
+    /// Where that puts the modification.
+    pub verdict: Verdict,
+}
+
+impl RunStatus {
+    /// Of a run as summed up so far, and what follows for its modification.
+    pub fn of(summary: &RunSummary, assessment: &Assessment) -> Self {
+        Self {
+            run: summary.run.clone(),
+            modification: summary.modification.clone(),
+            training: summary.flops.map(|flops| flops.training),
+            executed: summary.flops.map(|flops| flops.executed),
+            ceiling: summary.ceiling.flop,
+            energy_joules: summary.energy_joules,
+            held_devices: summary.ceiling.devices.len(),
+            gaps: summary.gaps.len(),
+            gap_seconds: summary.gaps.iter().map(|gap| gap.duration_seconds).sum(),
+            modification_training: assessment.training_compute,
+            line: assessment.line.as_ref().map(|line| line.flop),
+            share_of_line_percent: assessment.share_of_line_percent.clone(),
+            verdict: assessment.verdict,
+        }
+    }
+}
+
+/// Tells the daemon how a run stands, once a second, if there is a daemon; never waits for it.
+#[derive(Debug)]
+pub struct StatusReporter {
+    paths: Vec<PathBuf>,
+    stream: Option<UnixStream>,
+    next: Duration,
+}
+
+/// Between two lines.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Between two looks whether there is a daemon.
+const LOOKS_APART: Duration = Duration::from_secs(10);
+
+impl StatusReporter {
+    /// For a daemon that listens at one of `paths`.
+    pub const fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths, stream: None, next: Duration::ZERO }
+    }
+
+    /// Tells it, where that is due. `elapsed` is the session's time.
+    pub fn report(&mut self, elapsed: Duration, status: impl FnOnce() -> RunStatus) {
+        if elapsed < self.next || !self.is_connected(elapsed) {
+            return;
+        }
+        self.next = elapsed.saturating_add(PERIOD);
+        self.send(status());
+    }
+
+    /// Tells it for the last time.
+    pub fn report_last(mut self, status: impl FnOnce() -> RunStatus) {
+        if self.is_connected(Duration::ZERO) {
+            self.send(status());
+        }
+    }
+
+    fn is_connected(&mut self, elapsed: Duration) -> bool {
+        if self.stream.is_none() {
+            self.stream = self.paths.iter().find_map(|path| connect_to(path).ok());
+            self.next = elapsed.saturating_add(LOOKS_APART);
+        }
+        self.stream.is_some()
+    }
+
+    fn send(&mut self, status: RunStatus) {
+        let Ok(mut line) = serde_json::to_vec(&Request::Status(Box::new(status))) else { return };
+        line.push(b'\n');
+        // The socket does not block; half a line is the end of it.
+        if self.stream.as_mut().is_some_and(|stream| stream.write_all(&line).is_err()) {
+            self.stream = None;
+        }
+    }
+}
