@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import pickle
 import subprocess
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from jobs import python, script
-from models import llama, trainer
+from models import llama, sequences, trainer
 from receiver import Receiver
 from transformers import TrainerCallback
 
@@ -181,6 +184,42 @@ def test_a_forked_child_reports_only_for_itself(receiver: Receiver) -> None:
     told = [[row for message in connection.messages if message["message"] == "fed" for row in message["passes"]] for connection in receiver.connections]
     forms = sorted(sorted((row["sequences"], row["count"]) for row in rows) for rows in told)
     assert forms == [[(1, 1)], [(2, 2)]]
+
+
+def test_a_trainer_made_only_to_be_called_is_called(receiver: Receiver, tmp_path: Path) -> None:
+    def make() -> Any:
+        return trainer(llama(), tmp_path, [4] * 2, [flopsmeter.FlopsMeterCallback()], evaluation=sequences([6, 6]))
+
+    assert "eval_loss" in make().evaluate()
+    assert "test_loss" in make().predict(sequences([6, 6])).metrics
+    job = make()
+    evaluate = job.evaluate
+    assert vars(job).keys().isdisjoint(("evaluate", "predict", "train"))
+    assert pickle.loads(pickle.dumps(type(job).evaluate)) is type(job).evaluate
+    del job
+    assert "eval_loss" in evaluate()
+    _watch._connection.close()
+    receiver.wait()
+    assert receiver.passes() == {("evaluation", False, 2, 6, 0): 3}
+    assert not receiver.findings()
+
+
+def test_a_trainer_is_freed_as_soon_as_without_us(receiver: Receiver, tmp_path: Path) -> None:
+    """Memory of a device that waits for the collector is memory that the next trial lacks."""
+
+    def is_alive(callbacks: list[Any]) -> bool:
+        job = trainer(llama(), tmp_path, [4] * 2, callbacks, evaluation=sequences([6, 6]))
+        job.evaluate()
+        alive = weakref.ref(job)
+        gc.collect()
+        gc.disable()
+        try:
+            del job
+            return alive() is not None
+        finally:
+            gc.enable()
+
+    assert is_alive([flopsmeter.FlopsMeterCallback()]) == is_alive([])
 
 
 @pytest.fixture

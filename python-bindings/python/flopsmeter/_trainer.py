@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from . import _phases
 from ._watch import Watch, attach, detach, harmless
@@ -25,6 +27,10 @@ class Link:
         self._watches: list[Watch] = []
         self.own: Watch | None = None
         """The watch on the model that is trained."""
+
+    def is_of(self, trainer: Any) -> bool:
+        """Whether it watches this very trainer."""
+        return self._trainer() is trainer
 
     @harmless
     def begin_making(self) -> None:
@@ -104,35 +110,48 @@ class Link:
             detach(watch, owner=id(self), close=close)
 
 
-def announce_evaluation(trainer: Any, link: Link) -> None:
-    """`evaluate()` and `predict()` called alone raise no event before their first pass."""
+_ours: WeakSet[FunctionType] = WeakSet()
+
+
+@harmless
+def announce_evaluation(trainer: Any) -> None:
+    """`evaluate()` and `predict()` called alone raise no event before their first pass.
+
+    What announces them stands in the trainer's class: a method put on the trainer itself would either keep it alive in a circle, or
+    outlive it where a trainer is made only to be called.
+    """
     for name in ("evaluate", "predict"):
-        # A method that somebody has put on this very trainer is left alone.
-        if name not in vars(trainer) and callable(getattr(trainer, name, None)):
-            setattr(trainer, name, _Announced(trainer, name, link))
+        holder = next((base for base in type(trainer).__mro__ if name in vars(base)), None)
+        method = None if holder is None else vars(holder)[name]
+        if isinstance(method, FunctionType) and method not in _ours:
+            setattr(holder, name, _announcing(method))
 
 
-class _Announced:
-    """A trainer's method that watches its models while it runs. Copies and pickles of the trainer have the plain method."""
+def _announcing(method: FunctionType) -> FunctionType:
+    """The same method; without a link of ours it does nothing else."""
 
-    def __init__(self, trainer: Any, name: str, link: Link) -> None:
-        functools.update_wrapper(self, getattr(trainer, name))
-        vars(self).pop("__wrapped__", None)  # It would keep the trainer alive.
-        self._trainer = weakref.ref(trainer)
-        self._name = name
-        self._link = link
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        trainer = self._trainer()
-        method = getattr(type(trainer), self._name)
-        self._link.begin_evaluation()
+    @functools.wraps(method)
+    def announcing(*args: Any, **kwargs: Any) -> Any:
+        links = _links(*args[:1]) or []
+        for link in links:
+            link.begin_evaluation()
         try:
-            return method(trainer, *args, **kwargs)
+            return method(*args, **kwargs)
         finally:
-            self._link.end_evaluation()
+            for link in links:
+                link.end_evaluation()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._trainer(), self._name)
+    ours = cast("FunctionType", announcing)
+    _ours.add(ours)
+    return ours
+
+
+@harmless
+def _links(trainer: Any = None) -> list[Link]:
+    """Those of the callbacks that a trainer has now; a copy of a trainer has none until it asks for its own."""
+    callbacks = getattr(getattr(trainer, "callback_handler", None), "callbacks", ())
+    links = [getattr(callback, "_link", None) for callback in callbacks]
+    return [link for link in links if isinstance(link, Link) and link.is_of(trainer)]
 
 
 def _as_called(trainer: Any) -> Module | None:

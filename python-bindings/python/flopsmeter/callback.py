@@ -90,7 +90,7 @@ class FlopsMeterCallback(TrainerCallback):  # type: ignore[misc]
             trainer = _phases.calling_trainer()
             if trainer is not None:
                 self._link = Link(trainer)
-                announce_evaluation(trainer, self._link)
+                announce_evaluation(trainer)
         return self._link
 
 
