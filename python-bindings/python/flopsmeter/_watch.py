@@ -178,15 +178,16 @@ class Watch:
         self._step = step
 
     def _before_plain(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # A compiler that traces this far must not trace us, which would break its graph; the pass is then seen from the wrapper
+        # outside.
+        if torch.compiler.is_compiling():
+            return
         self._before(module, args, kwargs)
         # Replicas of `nn.DataParallel` run in threads at once, and share one tracer.
         if threading.get_ident() == self._thread:
             self._tracer.before(module, args)
 
     def _before(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], outside: Module | None = None) -> None:
-        # A compiler that traces this far must not trace us; the pass is then seen from the wrapper outside.
-        if torch.compiler.is_compiling():
-            return
         self._seen_inside = True
         self._record(module, args, kwargs, outside)
 
