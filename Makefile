@@ -1,5 +1,5 @@
 # Each recipe is one line of sense; what it takes to do it is in tools/.
-.PHONY: demo test bench peers wheel fmt
+.PHONY: demo test bench peers gpu wheel fmt
 
 demo: ## A real LoRA fine-tune, metered and judged, on this machine
 	tools/demo.sh
@@ -12,6 +12,9 @@ bench: ## The speed targets of the design, measured here
 
 peers: ## METHOD.md's table of errors, ours and others', on the recorded cases
 	tools/peers.sh
+
+gpu: ## Ceilings against true operations on this machine's GPU; says so where there is none
+	tools/gpu.sh
 
 wheel: ## The Python package with the native command in it
 	tools/wheel.sh release

@@ -1,0 +1,97 @@
+"""Work whose operations are known: each prints one line of JSON with what it did."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import torch
+
+FORMATS = ("bf16", "fp16", "tf32", "fp32", "fp64", "fp8")
+
+
+def matmul(format_name: str, device: str, size: int, seconds: float) -> dict[str, object]:
+    """Square products for so long; 2 * size^3 operations each."""
+    torch.backends.cuda.matmul.allow_tf32 = format_name == "tf32"
+    multiply = product(format_name, device, size)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    multiply()
+    wait()
+    # The one before is counted too: the meter has seen it.
+    products, begun = 1, time.monotonic()
+    while time.monotonic() - begun < seconds:
+        for _ in range(8):
+            multiply()
+        products += 8
+        wait()
+    elapsed = time.monotonic() - begun
+    return {"flop": products * 2 * size**3, "seconds": elapsed, "products": products}
+
+
+def product(format_name: str, device: str, size: int):
+    if format_name == "fp8":
+        left = torch.randn(size, size, device=device).to(torch.float8_e4m3fn)
+        right = torch.randn(size, size, device=device).to(torch.float8_e4m3fn).t()
+        one = torch.ones((), device=device)
+        return lambda: torch._scaled_mm(left, right, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}.get(format_name, torch.float32)
+    left, right = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    return lambda: left @ right
+
+
+def fine_tune(method: str, device: str, steps: int, layers: int) -> dict[str, object]:
+    """A Llama with random weights through transformers' Trainer, counted by PyTorch's own counter at the same time."""
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+    width = 2048 if device == "cuda" else 64
+    config = LlamaConfig(
+        hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=width // 64,
+        num_key_value_heads=max(1, width // 256), vocab_size=32_000 if device == "cuda" else 512,
+    )
+    # PyTorch's counter books a fused kernel's own recomputation of the scores as backward work; eager attention has none.
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).to(torch.bfloat16 if device == "cuda" else torch.float32)
+    if method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    batch, length = (8, 2048) if device == "cuda" else (2, 64)
+    row = torch.randint(config.vocab_size, (length,))
+    data = [{"input_ids": row, "labels": row} for _ in range(batch * steps)]
+    arguments = TrainingArguments(
+        output_dir="trainer", per_device_train_batch_size=batch, max_steps=steps, save_strategy="no", report_to=[],
+        bf16=device == "cuda", use_cpu=device != "cuda", logging_strategy="no", disable_tqdm=True,
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=data)
+    with FlopCounterMode(display=False) as counter:
+        trainer.train()
+    return {"flop": counter.get_total_flops(), "steps": steps}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    one = kinds.add_parser("matmul")
+    one.add_argument("format", choices=FORMATS)
+    one.add_argument("--size", type=int, default=8192)
+    one.add_argument("--seconds", type=float, default=6.0)
+    two = kinds.add_parser("fine-tune")
+    two.add_argument("method", choices=("full", "lora"))
+    two.add_argument("--steps", type=int, default=30)
+    two.add_argument("--layers", type=int, default=8)
+    arguments = parser.parse_args()
+    if arguments.kind == "matmul":
+        done = matmul(arguments.format, arguments.device, arguments.size, arguments.seconds)
+    else:
+        done = fine_tune(arguments.method, arguments.device, arguments.steps, arguments.layers)
+    print(json.dumps(done))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
