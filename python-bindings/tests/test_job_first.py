@@ -222,6 +222,60 @@ def test_a_trainer_is_freed_as_soon_as_without_us(receiver: Receiver, tmp_path: 
     assert is_alive([flopsmeter.FlopsMeterCallback()]) == is_alive([])
 
 
+class Break(TrainerCallback):
+    """Fails as a device does that runs out of memory, or is interrupted."""
+
+    def __init__(self, problem: BaseException) -> None:
+        self._problem = problem
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        raise self._problem
+
+
+@pytest.mark.parametrize("problem", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_training_that_fails_lets_its_model_go(
+    receiver: Receiver, tmp_path: Path, problem: type[BaseException], is_late: bool
+) -> None:
+    """Also where the callback came after the trainer, so that its `train()` was under way before we knew of it."""
+    callback = flopsmeter.FlopsMeterCallback()
+    job = trainer(llama(), tmp_path, [4] * 8, [Break(problem()), *([] if is_late else [callback])])
+    if is_late:
+        job.add_callback(callback)
+        job.callback_handler.callbacks.reverse()
+    with pytest.raises(problem):
+        job.train()
+    assert is_late or not _watch._watches
+    model = weakref.ref(job.model)
+    assert is_late or not job.model._forward_pre_hooks
+    del job
+    gc.collect()
+    assert model() is None
+    assert not _watch._watches
+    _watch._connection.close()
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 1}
+
+
+def test_a_model_that_is_dropped_while_it_is_metered_is_freed_at_once(receiver: Receiver) -> None:
+    model = llama()
+    meter = flopsmeter.Meter(model)
+    meter.__enter__()
+    model(input_ids=IDS)
+    meter._model = None  # type: ignore[assignment]
+    gc.collect()
+    alive = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert alive() is None
+    finally:
+        gc.enable()
+    meter.__exit__(None, None, None)
+    receiver.wait()
+    assert receiver.passes() == {("training", True, 2, 4, 0): 1}
+
+
 @pytest.fixture
 def native_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> Path:
     """Stands in for the native command; the test writes what it does."""

@@ -194,6 +194,7 @@ def test_a_compiled_model_is_counted_and_compiles(receiver: Receiver, peft_wrapp
     assert graph_breaks() == 0
     receiver.wait()
     assert receiver.passes() == {("training", True, 2, 4, 0): 3}
+    assert not receiver.findings()
 
 
 @pytest.mark.parametrize("fullgraph", [False, True])

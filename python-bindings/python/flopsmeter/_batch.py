@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Reader:
     """Reads the calls of one model."""
 
     def __init__(self, plain: Module) -> None:
-        self._plain = plain
+        self._plain = weakref.ref(plain)
         self._names = tuple(inspect.signature(plain.forward).parameters)
         config: Any = getattr(plain, "config", None)
         self._config = config
@@ -90,7 +91,8 @@ class Reader:
         if not isinstance(side, int) or getattr(pixels, "ndim", 0) != 4:
             return None
         added = 0
-        for name, parameter in self._plain.named_parameters():
+        plain = self._plain()
+        for name, parameter in () if plain is None else plain.named_parameters():
             last = name.rpartition(".")[2]
             if last in ("cls_token", "class_embedding", "distillation_token"):
                 added += 1

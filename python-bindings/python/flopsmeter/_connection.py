@@ -10,9 +10,13 @@ import subprocess
 import sys
 import sysconfig
 import warnings
+from typing import TYPE_CHECKING
 
 from ._alike import Alike
 from ._flopsmeter import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SOCKET_VARIABLE = "FLOPSMETER_SOCKET"
 """Set by ``flopsmeter run`` for everything it starts."""
@@ -24,7 +28,8 @@ _CLOSE_PATIENCE_SECONDS = 2.0
 class Connection:
     """Opened when the first model is watched, closed when none is watched any more or the process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, hand_over: Callable[[], None] = lambda: None) -> None:
+        self._hand_over = hand_over
         self.recorder: Recorder | None = None
         self._failed = False
         self._warned = False
@@ -57,6 +62,8 @@ class Connection:
 
     def close(self) -> None:
         """Hands over what is left; waits two seconds at most for a meter that does not read."""
+        if self.recorder is not None:
+            self._hand_over()
         recorder, self.recorder = self.recorder, None
         if recorder is not None:
             if self.alike is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -58,7 +59,7 @@ class Measure:
     """Sequences and length of calls, of models that read no tokens."""
 
     def __init__(self, plain: Module, inputs: Inputs) -> None:
-        self._plain = plain
+        self._plain = weakref.ref(plain)
         self._inputs = inputs
         self._known: dict[Hashable, tuple[tuple[int, int] | None, bool]] = {}
 
@@ -70,16 +71,17 @@ class Measure:
         """
         sizes = _sizes(args, kwargs)
         known = None if sizes is None else self._known.get(sizes)
-        if known is None:
-            size = _example_inputs.measure(self._plain, args, kwargs)
-            known = size, self._fits(size, args, kwargs)
+        plain = self._plain()
+        if known is None and plain is not None:
+            size = _example_inputs.measure(plain, args, kwargs)
+            known = size, self._fits(plain, size, args, kwargs)
             if sizes is not None and len(self._known) < _MOST_KNOWN_CALLS:
                 self._known[sizes] = known
-        return known
+        return known or (None, False)
 
-    def _fits(self, size: tuple[int, int] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _fits(self, plain: Module, size: tuple[int, int] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         inputs = self._inputs
-        if size is None or _example_inputs.form(self._plain, args, kwargs) != inputs.form:
+        if size is None or _example_inputs.form(plain, args, kwargs) != inputs.form:
             return False
         seen = (inputs.seen.sequences, inputs.seen.length)
         return {"nothing": size == seen, "sequences": size[1] == seen[1]}.get(inputs.scales, True)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -118,7 +119,7 @@ class StepTracer:
     """Traces one pass of one model; `tell` is handed the outcome as JSON."""
 
     def __init__(self, plain: Module, tell: Callable[[str], None]) -> None:
-        self._plain = plain
+        self._plain = weakref.ref(plain)
         self._tell = tell
         self._is_on = os.environ.get(SWITCH_VARIABLE) != "0" and os.environ.get("RANK", "0") == "0"
         self._model = 0
@@ -180,8 +181,11 @@ class StepTracer:
             torch.autograd.backward = patched[1]
 
     def _begin(self, row: dict[str, Any]) -> None:
+        plain = self._plain()
+        if plain is None:
+            return
         self._attempts += 1
-        reason = _why_not(self._plain)
+        reason = _why_not(plain)
         if self._attempts > _MOST_ATTEMPTS:
             reason = "no backward pass that belongs to one forward pass alone was seen"
         if reason is not None:
@@ -194,7 +198,7 @@ class StepTracer:
             self._guarded(counter.stop)
             self._guarded(self._await_backward, row, counter)
 
-        handle = self._plain.register_forward_hook(after, always_call=True)
+        handle = plain.register_forward_hook(after, always_call=True)
         try:
             counter.__enter__()
         except Exception:

@@ -12,6 +12,8 @@ from . import _phases
 from ._watch import Watch, attach, detach, harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.nn import Module
 
 
@@ -66,6 +68,12 @@ class Link:
         self._release(close=True)
 
     @harmless
+    def leave_training(self) -> None:
+        """However `train()` ends: where it raises there is no event, and what it began would last as long as the process."""
+        if self._training:
+            self.end_training()
+
+    @harmless
     def begin_evaluation(self) -> None:
         """Of `evaluate()` and `predict()`, which may call one another."""
         self._evaluating += 1
@@ -114,32 +122,37 @@ _ours: WeakSet[FunctionType] = WeakSet()
 
 
 @harmless
-def announce_evaluation(trainer: Any) -> None:
-    """`evaluate()` and `predict()` called alone raise no event before their first pass.
+def announce(trainer: Any) -> None:
+    """`evaluate()` and `predict()` called alone raise no event before their first pass, and `train()` raises none where it fails.
 
     What announces them stands in the trainer's class: a method put on the trainer itself would either keep it alive in a circle, or
     outlive it where a trainer is made only to be called.
     """
-    for name in ("evaluate", "predict"):
+    around = {"evaluate": _EVALUATION, "predict": _EVALUATION, "train": (None, Link.leave_training)}
+    for name, (begin, end) in around.items():
         holder = next((base for base in type(trainer).__mro__ if name in vars(base)), None)
         method = None if holder is None else vars(holder)[name]
         if isinstance(method, FunctionType) and method not in _ours:
-            setattr(holder, name, _announcing(method))
+            setattr(holder, name, _announcing(method, begin, end))
 
 
-def _announcing(method: FunctionType) -> FunctionType:
+_EVALUATION = (Link.begin_evaluation, Link.end_evaluation)
+
+
+def _announcing(method: FunctionType, begin: Callable[[Link], None] | None, end: Callable[[Link], None]) -> FunctionType:
     """The same method; without a link of ours it does nothing else."""
 
     @functools.wraps(method)
     def announcing(*args: Any, **kwargs: Any) -> Any:
         links = _links(*args[:1]) or []
-        for link in links:
-            link.begin_evaluation()
+        if begin is not None:
+            for link in links:
+                begin(link)
         try:
             return method(*args, **kwargs)
         finally:
             for link in links:
-                link.end_evaluation()
+                end(link)
 
     ours = cast("FunctionType", announcing)
     _ours.add(ours)

@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 _CHECK_INTERVAL_SECONDS = 5.0
 _HAND_OVER_INTERVAL_SECONDS = 0.2
 
-_connection = Connection()
 _watches: dict[int, Watch] = {}
+_bereft: list[Watch] = []
+"""Those whose model has gone, until what they still hold is handed over."""
 _models_seen = 0
 
 Act = TypeVar("Act", bound="Callable[..., Any]")
@@ -83,18 +85,20 @@ class _Hook:
 
 
 class Watch:
-    """The hooks on one model, from the first owner's attach to the last one's detach."""
+    """The hooks on one model, from the first owner's attach to the last one's detach or to the model's end: nothing here keeps a
+    model alive that the job has let go."""
 
     def __init__(self, plain: Module, number: int, recorder: Recorder, alike: Alike) -> None:
         self.owners: set[Hashable] = set()
         self.part = _phases.TRAINED
         self.recorder = recorder
         self._alike = alike
-        self._plain = plain
-        self._outermost = plain
+        self.key = id(plain)
+        self._plain = weakref.ref(plain, functools.partial(_bereave, self.key))
+        self._outermost: weakref.ref[Module] = self._plain
         self._number = number
         self._reader = Reader(plain)
-        self._adapted = _adapters.first_adapted(plain)
+        self._adapted = _weakly(_adapters.first_adapted(plain))
         self._arrivals = Arrivals(self._tell)
         self._described = False
         self._measure: Measure | None = None
@@ -108,7 +112,7 @@ class Watch:
         self._step: int | None = None
         self._progress: tuple[int, int, int | None] | None = None
         self._handed_over = 0.0
-        self._wrappers: list[Module] = []
+        self._wrappers: list[weakref.ref[Module]] = []
         self._thread = threading.get_ident()
         self._tracer = StepTracer(plain, recorder.traced)
         self._handles = [plain.register_forward_pre_hook(_Hook(self._before_plain), with_kwargs=True)]
@@ -116,16 +120,18 @@ class Watch:
     def follow(self, wrappers: list[Module]) -> None:
         """Hooks what has been put around the model since."""
         for wrapper in wrappers:
-            if any(wrapper is known for known in self._wrappers):
+            if any(known() is wrapper for known in self._wrappers):
                 continue
-            self._wrappers.append(wrapper)
+            self._wrappers.append(weakref.ref(wrapper))
             if "_orig_mod" in wrapper._modules:
                 self._tracer.refuse("it is compiled")
             self._handles.append(wrapper.register_forward_pre_hook(_Hook(self._enter_wrapper), with_kwargs=True))
             self._handles.append(wrapper.register_forward_hook(_Hook(self._leave_wrapper), with_kwargs=True))
         if wrappers:
-            self._outermost = wrappers[0]
-        self._adapted = _adapters.first_adapted(self._plain)
+            self._outermost = weakref.ref(wrappers[0])
+        plain = self._plain()
+        if plain is not None:
+            self._adapted = _weakly(_adapters.first_adapted(plain))
 
     def remove(self) -> None:
         """Takes the hooks off again."""
@@ -134,8 +140,13 @@ class Watch:
         self._handles.clear()
 
     @harmless
-    def finish(self) -> None:
+    def finish_arrivals(self) -> None:
         """Tells what is still on its way from a device."""
+        self._arrivals.finish()
+
+    @harmless
+    def finish(self) -> None:
+        """Tells what is left to tell."""
         self._arrivals.finish()
         self.hand_over()
         self._tracer.finish()
@@ -143,7 +154,8 @@ class Watch:
     def check(self) -> None:
         """Has the model described again if what is trained or recomputed has changed."""
         self._checked = time.monotonic()
-        if self._described and _facts.signature(self._plain) != self._signature:
+        plain = self._plain()
+        if plain is not None and self._described and _facts.signature(plain) != self._signature:
             self._describe()
 
     def step_done(self, step: int, first_step: int, max_steps: int | None) -> None:
@@ -198,7 +210,9 @@ class Watch:
     def _leave_wrapper(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
         if torch.compiler.is_compiling() or self._seen_inside:
             return
-        self._before(self._plain, args, kwargs, module)
+        plain = self._plain()
+        if plain is not None:
+            self._before(plain, args, kwargs, module)
 
     def _record(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], outside: Module | None) -> None:
         gradient = torch.is_grad_enabled()
@@ -216,7 +230,8 @@ class Watch:
             return
         if outside is not None and self._virtual_tokens is not None and any(map(_adapters.is_peft_model, _facts.unwrap(outside)[0])):
             _add_virtual_tokens(batch, self._virtual_tokens)
-        adapters_off, adapter = (False, None) if self._adapted is None else _adapters.state(self._adapted)
+        adapted = self._adapted()
+        adapters_off, adapter = (False, None) if adapted is None else _adapters.state(adapted)
         if gradient:
             phase = _phases.phase_of_update(self.part)
         else:
@@ -254,11 +269,15 @@ class Watch:
         if self._described and self._arrivals:
             # Passes that are still to be told belong to what was described before.
             self._number = _next_number()
+        plain = self._plain()
+        if plain is None:
+            return
         self._described = True
-        facts = _facts.read(self._outermost, self._number, call)
+        outermost = self._outermost()
+        facts = _facts.read(plain if outermost is None else outermost, self._number, call)
         self._measure = facts.measure
         self._virtual_tokens = facts.message["training"]["virtual_tokens"]
-        self._signature = _facts.signature(self._plain)
+        self._signature = _facts.signature(plain)
         self._checked = time.monotonic()
         # What was fed before stays with what was described before.
         self._alike.hand_over()
@@ -277,8 +296,39 @@ def _add_virtual_tokens(batch: Batch, tokens: dict[str, Any]) -> None:
         batch.real_tokens += batch.sequences * tokens["count"]
 
 
+def _weakly(module: Any) -> Callable[[], Any]:
+    return (lambda: None) if module is None else weakref.ref(module)
+
+
+def _bereave(key: int, reference: object) -> None:
+    """A model has gone, perhaps in the midst of a collection: nothing more may be done here than to note it."""
+    watch = _watches.get(key)
+    if watch is not None and watch._plain is reference:
+        del _watches[key]
+        _bereft.append(watch)
+
+
+def _finish_bereft() -> None:
+    while _bereft:
+        watch = _bereft.pop()
+        watch.finish()
+        watch.remove()
+
+
+@harmless
+def _finish_all() -> None:
+    """Before the connection ends, be it with the process."""
+    _finish_bereft()
+    for watch in list(_watches.values()):
+        watch.finish_arrivals()
+
+
+_connection = Connection(_finish_all)
+
+
 def _move_arrivals() -> None:
-    for watch in _watches.values():
+    _finish_bereft()
+    for watch in list(_watches.values()):
         if watch._arrivals:
             watch._arrivals.move()
 
@@ -295,6 +345,7 @@ def attach(model: Module, owner: Hashable, part: str | None = None) -> Watch | N
 
     `part` is what the model's passes are for; without it a model that is new is taken for the one that is trained.
     """
+    _finish_bereft()
     wrappers, plain = _facts.unwrap(model)
     watch = _watches.get(id(plain))
     if watch is None:
@@ -317,11 +368,13 @@ def detach(watch: Watch, owner: Hashable, *, close: bool = True) -> None:
 
     Without `close` the connection is kept, for passes that may follow until the process ends.
     """
+    _finish_bereft()
     watch.owners.discard(owner)
     if not watch.owners:
         watch.finish()
         watch.remove()
-        _watches.pop(id(watch._plain), None)
+        if _watches.get(watch.key) is watch:
+            del _watches[watch.key]
     if _watches or not close:
         watch.hand_over()
         watch.recorder.flush()
@@ -335,8 +388,9 @@ def _start_anew() -> None:
     for watch in _watches.values():
         watch.remove()
     _watches.clear()
+    _bereft.clear()
     _connection.abandon()
-    _connection = Connection()
+    _connection = Connection(_finish_all)
 
 
 os.register_at_fork(after_in_child=_start_anew)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers.trainer_callback import TrainerCallback
 
 from . import _phases
-from ._trainer import Link, announce_evaluation
+from ._trainer import Link, announce
 from ._watch import Watch, attach, detach, harmless, tell_finding
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class FlopsMeterCallback(TrainerCallback):  # type: ignore[misc]
             trainer = _phases.calling_trainer()
             if trainer is not None:
                 self._link = Link(trainer)
-                announce_evaluation(trainer)
+                announce(trainer)
         return self._link
 
 
