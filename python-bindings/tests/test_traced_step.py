@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pkgutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,7 @@ OURS = [
     "StepTracer.expect",
     "StepTracer.give_up",
     "Counter.__enter__",
+    "Counter.start",
     "Counter.stop",
     "_row",
     "_why_not",
@@ -181,6 +184,83 @@ def test_whatever_of_ours_raises_the_job_goes_on(
     assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()
     assert all(torch.equal(one.grad, two.grad) for one, two in zip(model.parameters(), alone.parameters(), strict=True))
     assert "Traceback" not in capsys.readouterr().err
+
+
+def interrupt(model: Any) -> None:
+    """Breaks off the second pass, which is the one that is traced."""
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    handle = model.model.layers[0].register_forward_hook(break_off)
+    with pytest.raises(KeyboardInterrupt):
+        model(input_ids=IDS, labels=IDS)
+    handle.remove()
+
+
+def modes() -> list[Any]:
+    found: list[Any] = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    return found
+
+
+def test_an_interrupted_pass_leaves_nothing_behind(receiver: Receiver) -> None:
+    model = llama()
+    hooks = len(model._forward_hooks)
+    with flopsmeter.Meter(model):
+        interrupt(model)
+    assert modes() == []
+    assert len(model._forward_hooks) == hooks
+
+
+def test_after_an_interrupted_pass_the_next_one_is_traced(receiver: Receiver) -> None:
+    model = llama()
+    with flopsmeter.Meter(model):
+        interrupt(model)
+        with torch.no_grad():
+            model(input_ids=IDS)
+        assert modes() == []
+        model(input_ids=IDS, labels=IDS).loss.backward()
+        assert modes() == []
+    assert [trace["outcome"] for trace in traces(receiver)] == ["counted"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_interrupted_pass_takes_no_mode_of_the_job_s(receiver: Receiver, inside: bool) -> None:
+    model = llama()
+    outer = FlopCounterMode(display=False)
+    with flopsmeter.Meter(model):
+        if inside:
+            with outer, FlopCounterMode(display=False):
+                interrupt(model)
+        else:
+            with outer:
+                with FlopCounterMode(display=False):
+                    interrupt(model)
+                model(input_ids=IDS)
+                assert len(modes()) == 1
+    assert modes() == []
+
+
+def test_what_another_library_keeps_of_ours_holds_no_model(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = llama()
+    original = torch.autograd.backward
+    with flopsmeter.Meter(model):
+        model(input_ids=IDS, labels=IDS).loss.backward()
+        loss = model(input_ids=IDS, labels=IDS).loss
+        ours = torch.autograd.backward
+        assert ours is not original
+        monkeypatch.setattr(torch.autograd, "backward", lambda *args, **named: ours(*args, **named))
+        loss.backward()
+    cells = [cell.cell_contents for cell in ours.__closure__]
+    assert [cell for cell in cells if isinstance(cell, list)] == [[]]
+    assert not any(isinstance(cell, (_traced_step.StepTracer, _traced_step.Counter)) for cell in cells)
+    model(input_ids=IDS, labels=IDS).loss.backward()  # still the job's own
+    del loss
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_pass_that_fails_leaves_nothing_behind(receiver: Receiver) -> None:

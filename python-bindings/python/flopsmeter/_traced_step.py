@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 import threading
 import weakref
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
 from ._operations import attention_amounts, convolution_amount, forward_products, is_opaque, packed_amount
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ._batch import Batch
 
     Form = tuple[str, bool, int, int, int]
+    Awaited = tuple["StepTracer", dict[str, Any], "Counter"]
 
 #: `0` traces nothing.
 SWITCH_VARIABLE = "FLOPSMETER_TRACE_STEP"
@@ -48,36 +50,63 @@ class Counter(TorchDispatchMode):  # type: ignore[misc]
         self.unseen: dict[str, None] = {}
         self.problem: Exception | None = None
         """What went wrong while it counted."""
+        self._thread = 0
+        self._below: list[Any] | None = None
 
     def __torch_dispatch__(
-        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, called: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Runs the operator as it would have run, and counts it."""
-        output = operator(*args, **(kwargs or {}))
+        output = called(*args, **(kwargs or {}))
         if self.problem is None:
             try:
-                self._count(operator, args, kwargs or {}, output)
+                self._count(called, args, kwargs or {}, output)
             except Exception as problem:
                 self.problem = problem
         return output
 
-    def _count(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        packed = packed_amount(operator, args)
+    def _count(self, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        packed = packed_amount(called, args)
         if packed is not None:
             self.operations += packed
             return
-        if is_opaque(operator):
-            self.unseen[operator.name()] = None
-        amount = _amount(operator, args, kwargs, output)
+        if is_opaque(called):
+            self.unseen[called.name()] = None
+        amount = _amount(called, args, kwargs, output)
         if amount and any(type(arg) not in _PLAIN for arg in args if isinstance(arg, Tensor)):
-            self.unseen[f"{operator.name()} of {type(args[0]).__name__}"] = None
+            self.unseen[f"{called.name()} of {type(args[0]).__name__}"] = None
             return
         self.operations += amount
 
+    def start(self) -> None:
+        """Begins the counting, on this thread."""
+        below = _get_current_dispatch_mode_stack()
+        self._thread = threading.get_ident()
+        self.__enter__()
+        self._below = below
+
+    def is_elsewhere(self) -> bool:
+        """Whether it counts on another thread, whose modes only that thread can end."""
+        return self._below is not None and threading.get_ident() != self._thread
 
     def stop(self) -> None:
-        """Ends the counting."""
-        self.__exit__(None, None, None)
+        """Ends the counting, wherever among the modes of the thread it stands: an interrupted pass ends nothing in its turn."""
+        if self._below is None or self.is_elsewhere():
+            return
+        below, self._below = self._below, None
+        modes = _get_current_dispatch_mode_stack()
+        if any(mode is self for mode in modes):
+            above = [_pop_mode() for _ in range(len(modes) - 1 - _place(self, modes))]
+            self.__exit__(None, None, None)
+            for mode in reversed(above):
+                _push_mode(mode)
+        elif modes and len(modes) <= len(below) and all(map(operator.is_, modes, below)):
+            # A mode of the job's has ended since and, taking whatever was on top, took this one in its own stead.
+            _pop_mode()
+
+
+def _place(mode: Any, modes: list[Any]) -> int:
+    return next(place for place, other in enumerate(modes) if other is mode)
 
 
 def _failure(problem: Exception) -> str:
@@ -87,18 +116,18 @@ def _failure(problem: Exception) -> str:
 _PLAIN = (Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
-def _amount(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    products = forward_products(operator, args, output)
+def _amount(called: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+    products = forward_products(called, args, output)
     if products:
         return sum(product.amount for product in products)
-    name = operator.__name__.partition(".")[0]
+    name = called.__name__.partition(".")[0]
     if name == "convolution_backward":
         gradient, inputs, weight, transposed, wanted = args[0], args[1], args[2], bool(args[7]), args[10]
         # PyTorch's own formula multiplies a depthwise weight's gradient by its groups.
         return convolution_amount(inputs.shape, weight.shape, gradient.shape, transposed) * sum(map(int, wanted[:2]))
     if name.startswith("_scaled_dot_product") and name.endswith("_backward"):
         return _attention_backward(args)
-    formula = flop_registry.get(operator.overloadpacket)
+    formula = flop_registry.get(called.overloadpacket)
     if formula is None:
         return 0
     amount = int(formula(*args, **kwargs, out_val=output))
@@ -127,8 +156,10 @@ class StepTracer:
         self._refusal: str | None = None
         self._passes = 0
         self._attempts = 0
-        self._forward: Counter | None = None
-        self._backward: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+        self._begun: tuple[Counter, Any] | None = None
+        """The pass whose forward runs: its counter, and the hook that ends it."""
+        self._backward: tuple[Callable[..., Any], Callable[..., Any], list[Awaited]] | None = None
+        """What stands in the place of `torch.autograd.backward`, what stood there, and what is awaited."""
 
     def expect(self, model: int, form: Form, batch: Batch) -> None:
         """The pass that begins now trains; where something of it is still on a device, it cannot be told of yet."""
@@ -164,6 +195,7 @@ class StepTracer:
             return None
 
     def _consider(self) -> None:
+        self._leave()
         if _active is not None and torch.is_grad_enabled():
             _active.give_up()  # two passes whose backward passes nobody could tell apart
         row, self._row = self._row, None
@@ -175,10 +207,24 @@ class StepTracer:
         global _active
         if _active is self:
             _active = None
-        self._forward = None
+        self._leave()
         patched, self._backward = self._backward, None
-        if patched is not None and torch.autograd.backward is patched[0]:
-            torch.autograd.backward = patched[1]
+        if patched is None:
+            return
+        ours, original, awaited = patched
+        awaited.clear()
+        if torch.autograd.backward is ours:
+            torch.autograd.backward = original
+
+    def _leave(self) -> None:
+        """Ends a forward that was interrupted, after which PyTorch calls no hook."""
+        begun = self._begun
+        if begun is None or begun[0].is_elsewhere():
+            return
+        self._begun = None
+        counter, handle = begun
+        handle.remove()
+        counter.stop()
 
     def _begin(self, row: dict[str, Any]) -> None:
         plain = self._plain()
@@ -194,43 +240,45 @@ class StepTracer:
         counter = Counter()
 
         def after(module: Module, args: Any, output: Any) -> None:
+            self._begun = None
             self._guarded(handle.remove)
             self._guarded(counter.stop)
             self._guarded(self._await_backward, row, counter)
 
         handle = plain.register_forward_hook(after, always_call=True)
-        try:
-            counter.__enter__()
-        except Exception:
-            handle.remove()
-            raise
+        self._begun = counter, handle
+        counter.start()
 
     def _await_backward(self, row: dict[str, Any], forward: Counter) -> None:
         global _active
         if not self._is_on:
             return
         original, thread = torch.autograd.backward, threading.get_ident()
+        # Somebody may patch it once more and keep what we put there: it holds nothing but this, which is emptied.
+        awaited: list[Awaited] = [(self, row, forward)]
 
         def backward(*args: Any, **kwargs: Any) -> Any:
-            is_ours = self._forward is forward and threading.get_ident() == thread
-            counter = self._guarded(self._count_backward) if is_ours else None
+            if not awaited or threading.get_ident() != thread:
+                return original(*args, **kwargs)
+            tracer, row, forward = awaited[0]
+            counter = tracer._guarded(tracer._count_backward)
             if counter is None:
                 return original(*args, **kwargs)
             try:
                 result = original(*args, **kwargs)
             finally:
-                self._guarded(counter.stop)
-            self._guarded(self._conclude, row, forward, counter)
+                tracer._guarded(counter.stop)
+            tracer._guarded(tracer._conclude, row, forward, counter)
             return result
 
-        self._forward, self._backward = forward, (backward, original)
+        self._backward = backward, original, awaited
         torch.autograd.backward = backward
         _active = self
 
     def _count_backward(self) -> Counter:
         self.give_up()
         counter = Counter()
-        counter.__enter__()
+        counter.start()
         return counter
 
     def _conclude(self, row: dict[str, Any], forward: Counter, backward: Counter) -> None:
