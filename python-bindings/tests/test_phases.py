@@ -6,6 +6,7 @@ import copy
 import io
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -17,7 +18,7 @@ from receiver import Receiver
 from transformers import TrainerCallback
 
 import flopsmeter
-from flopsmeter import _watch
+from flopsmeter import _phases, _watch
 
 IDS = torch.ones((2, 5), dtype=torch.long)
 
@@ -169,3 +170,18 @@ def test_a_shrinking_batch_is_counted_as_it_was_tried(receiver: Receiver, tmp_pa
     assert sum(counts.values()) == len(tried) and counts[max(tried)] == 1
     assert receiver.connections[0].messages[-1] == {"message": "goodbye"}
     assert not model._forward_pre_hooks
+
+
+def test_a_data_set_is_not_searched_for_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rows(list[Any]):
+        def __iter__(self) -> Any:
+            raise AssertionError("a row is made when it is read")
+
+    looked = []
+    is_model = _phases._is_model
+    monkeypatch.setattr(_phases, "_is_model", lambda module: looked.append(module) or is_model(module))
+    first, second = llama(), llama()
+    rows = [torch.nn.Identity() for _ in range(40)]
+    holder = SimpleNamespace(train_dataset=rows, eval_dataset=Rows([1]), reward_funcs=[first], judges=(second,))
+    assert list(_phases.held_models(holder)) == [(first, "reward-scoring"), (second, "other")]
+    assert len(looked) == 16 + 2

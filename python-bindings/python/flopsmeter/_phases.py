@@ -53,6 +53,9 @@ _ACTIVITIES = {
 _GENERATION = "generate"
 _GENERATION_FILE = "transformers/generation/utils.py"
 
+_MOST_LISTED = 16
+"""Entries that are looked at in a list of which the name says nothing."""
+
 _codes: dict[CodeType, str | None] = {}
 _MAXIMUM_CODES = 4096
 
@@ -114,7 +117,9 @@ def held_models(trainer: Any) -> Iterator[tuple[Module, str]]:
     for name, value in list(vars(trainer).items()):
         if name in ("model", "model_wrapped"):
             continue
-        for model in value if isinstance(value, (list, tuple)) else (value,):
+        # A trainer's lists may be data sets, whose rows nobody has counted or which are made as they are read.
+        models = value[: None if name in _PARTS else _MOST_LISTED] if type(value) in (list, tuple) else (value,)
+        for model in models:
             if isinstance(model, Module) and not own & {id(part) for part in _chain(model)} and _is_model(model):
                 yield model, _PARTS.get(name, "other")
 
