@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import threading
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from models import llama, sequences, trainer
 from oracle import counter, executed
 from receiver import Receiver
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 import flopsmeter
 from flopsmeter import _phases, _watch
@@ -185,3 +187,47 @@ def test_a_data_set_is_not_searched_for_models(monkeypatch: pytest.MonkeyPatch) 
     holder = SimpleNamespace(train_dataset=rows, eval_dataset=Rows([1]), reward_funcs=[first], judges=(second,))
     assert list(_phases.held_models(holder)) == [(first, "reward-scoring"), (second, "other")]
     assert len(looked) == 16 + 2
+
+
+def evaluate(act: Any) -> bool:
+    """A job's own function of that name."""
+    act()
+    logits = torch.ones(2)
+    gone = weakref.ref(logits)
+    act()
+    del logits
+    return gone() is None
+
+
+def test_a_loop_of_the_job_s_own_lets_its_tensors_go() -> None:
+    class Direct:
+        def predict(self, act: Any) -> bool:
+            act()
+            logits = torch.ones(2)
+            gone = weakref.ref(logits)
+            act()
+            del logits
+            return gone() is None
+
+    _phases._codes.clear()
+    assert evaluate(_phases.situation)
+    assert Direct().predict(_phases.situation)
+
+
+def test_methods_of_a_trainer_are_known_whatever_is_around_them(tmp_path: Path) -> None:
+    def around(method: Any) -> Any:
+        return functools.wraps(method)(lambda *args: method(*args))
+
+    class Own(Trainer):  # type: ignore[misc]
+        @around
+        def evaluate(self) -> Any:
+            return _phases.situation()
+
+    def predict(self: Any) -> Any:
+        return _phases.situation()
+
+    _phases._codes.clear()
+    job = Own.__new__(Own)
+    assert job.evaluate() == ("evaluation", False)
+    job.predict = predict.__get__(job)
+    assert job.predict() == ("evaluation", False)

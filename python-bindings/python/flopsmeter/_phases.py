@@ -56,6 +56,9 @@ _GENERATION_FILE = "transformers/generation/utils.py"
 _MOST_LISTED = 16
 """Entries that are looked at in a list of which the name says nothing."""
 
+_MOST_WRAPPED = 16
+"""Wrappers around a method that are taken off."""
+
 _codes: dict[CodeType, str | None] = {}
 _MAXIMUM_CODES = 4096
 
@@ -80,15 +83,43 @@ def situation() -> tuple[str | None, bool]:
 
 def _remember(code: CodeType, frame: FrameType) -> str | None:
     found = _ACTIVITIES.get(code.co_name)
-    if found is not None and not is_trainer(frame.f_locals.get("self")):
-        # The same code may yet be called with a trainer, so that this is not remembered.
-        return None
+    if found is not None and not _is_of_trainer(code, frame):
+        found = None
     if code.co_name == _GENERATION and code.co_filename.endswith(_GENERATION_FILE):
         found = _GENERATION
     if len(_codes) >= _MAXIMUM_CODES:
         _codes.clear()
     _codes[code] = found
     return found
+
+
+def _is_of_trainer(code: CodeType, frame: FrameType) -> bool:
+    """Whether it is a method of a trainer. Looking into a frame keeps all that it names alive, on Python before 3.13 for as long as
+    it runs, so that no frame of the job's is looked into that might not be one, and each code once at most."""
+    if code.co_varnames[:1] != ("self",):
+        return False
+    if any(_has_code(vars(base).get(code.co_name), code) for kind in _trainer_classes() for base in kind.__mro__):
+        return True
+    # Somebody may have put it on one trainer alone.
+    return is_trainer(frame.f_locals.get("self"))
+
+
+def _trainer_classes() -> Iterator[type]:
+    pending = [getattr(sys.modules.get("transformers.trainer"), "Trainer", None)]
+    while pending:
+        kind = pending.pop()
+        if isinstance(kind, type):
+            yield kind
+            pending.extend(type.__subclasses__(kind))
+
+
+def _has_code(method: Any, code: CodeType) -> bool:
+    """Whether it runs this code, whatever has been put around it."""
+    for _ in range(_MOST_WRAPPED):
+        if method is None or getattr(method, "__code__", None) is code:
+            break
+        method = getattr(method, "__wrapped__", None)
+    return getattr(method, "__code__", None) is code
 
 
 def is_trainer(thing: Any) -> bool:
@@ -102,7 +133,7 @@ def calling_trainer() -> Any:
     """The innermost trainer on this thread's stack, or None."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        candidate = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
+        candidate = frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None
         if candidate is not None and is_trainer(candidate):
             return candidate
         frame = frame.f_back
