@@ -115,3 +115,35 @@ def test_an_import_never_fails_because_of_us(
     told = capsys.readouterr().err
     assert told.startswith("flopsmeter: this process is not metered: ")
     assert told.count("\n") == 1
+
+
+FINDERS = """
+    import sys
+    class Old:
+        def find_module(self, name, path=None):
+            return None
+    class Failing:
+        def find_spec(self, name, path=None, target=None):
+            if name == "transformers.trainer":
+                raise ImportError("the job's own")
+    sys.meta_path.insert(1, {finder}())
+    import flopsmeter._start
+    {first}
+    try:
+        import transformers.trainer
+    except ImportError as problem:
+        print("not imported:", problem)
+    else:
+        print([kind.__name__ for kind in transformers.trainer.DEFAULT_CALLBACKS])
+"""
+
+
+@pytest.mark.parametrize(
+    ("finder", "told"), [("Old", "'AutomaticCallback']"), ("Failing", "not imported: the job's own")]
+)
+def test_other_finders_are_asked_as_without_us(tmp_path: Path, finder: str, told: str) -> None:
+    code = FINDERS.format(finder=finder, first="assert type(sys.meta_path[0]).__name__ == '_TrainerFinder'")
+    done = python(script(tmp_path, code), socket=None)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert "flopsmeter" not in done.stderr

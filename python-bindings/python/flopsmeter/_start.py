@@ -30,17 +30,24 @@ def _tell(problem: Exception) -> None:
 class _TrainerFinder:
     """Finds the trainer's module as it would be found without us, and instruments it once it has run."""
 
+    _finds = False
+
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        if name != _TRAINER:
+        if name != _TRAINER or self._finds:
             return None
-        for finder in sys.meta_path:
-            if finder is self:
-                continue
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                _instrument_after(spec.loader)  # type: ignore[no-untyped-call]
-                return spec
-        return None
+        # Python's own way through the finders, of which older ones have other methods; what they raise is the job's.
+        find = getattr(sys.modules.get("_frozen_importlib"), "_find_spec", None)
+        if find is None:
+            _tell(LookupError("this Python finds modules in a way of its own"))
+            return None
+        self._finds = True
+        try:
+            spec = find(name, path, target)
+        finally:
+            self._finds = False
+        if spec is not None:
+            _instrument_after(spec.loader)  # type: ignore[no-untyped-call]
+        return spec
 
 
 def _instrument_after(loader):  # type: ignore[no-untyped-def]
@@ -50,7 +57,9 @@ def _instrument_after(loader):  # type: ignore[no-untyped-def]
 
         def exec_module(module):  # type: ignore[no-untyped-def]
             execute(module)
-            _instrument(module)
+            # One loader may load many, as that of an archive does.
+            if getattr(module, "__name__", None) == _TRAINER:
+                _instrument(module)
 
         loader.exec_module = exec_module
     except Exception as problem:
