@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import random
+import threading
 import time
+import warnings
 from typing import Any
 
+import numpy
 import peft
 import pytest
 import torch
@@ -19,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 import flopsmeter
-from flopsmeter import _adapters, _example_inputs, _facts, _flopsmeter, _inventory
+from flopsmeter import _adapters, _example_inputs, _facts, _flopsmeter, _inventory, _quiet
 
 SIZES: dict[str, Any] = {
     "vocab_size": 96,
@@ -320,3 +325,56 @@ def test_a_large_model_s_inventory_is_small_and_soon_taken() -> None:
     print(f"inventory of 8 billion parameters: {time.process_time() - began:.2f} s of processor time")
     assert taken.message is not None and taken.findings == []
     assert len(json.dumps(taken.message)) < 1 << 20
+
+
+class Drawing(nn.Module):
+    """Draws from every generator that a process has, and says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        torch.randint(9, (3,)), torch.randperm(4), random.random(), numpy.random.rand()
+        logging.getLogger("of.a.model").warning("inside")
+        warnings.warn("inside", stacklevel=1)
+        return self.linear(values)
+
+
+def test_other_threads_notice_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """They log, warn, draw and collect as if no inventory were taken."""
+    said: list[Any] = []
+    taking = _inventory._Taking.message
+
+    def elsewhere() -> None:
+        logging.getLogger("of.the.job").warning("outside")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.warn("outside", stacklevel=1)
+        said.extend([[str(warning.message) for warning in caught], gc.isenabled(), torch.rand(2)])
+
+    def message(self: Any) -> Any:
+        result = taking(self)
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return result
+
+    monkeypatch.setattr(_inventory._Taking, "message", message)
+    model = Drawing()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    numbers = random.getstate(), repr(numpy.random.get_state())
+    filters = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        taken = _inventory.take(model, _adapters.Adapters(), ((torch.ones(4, 8),), {}))
+    assert taken.message is not None
+    assert said[:2] == [["outside"], True]
+    assert torch.equal(torch.cat([said[2], torch.rand(2)]), expected)
+    assert (random.getstate(), repr(numpy.random.get_state())) == numbers
+    assert [record.message for record in caplog.records] == ["outside"]
+    assert caught == []
+    assert list(warnings.filters) == filters
+    assert not any(isinstance(one, _quiet._OfThread) for one in caplog.handler.filters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import random
 import sys
@@ -21,13 +20,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def unnoticed() -> Iterator[None]:
-    """Whatever the job has set up for itself is as it was afterwards."""
+    """Whatever the job has set up for itself is as it was afterwards, and its other threads notice nothing meanwhile."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(_random_numbers_kept())
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        stack.enter_context(_without_warnings())
         stack.enter_context(_without_logging())
-        stack.enter_context(_without_collection())
         # A mode of the job's own (an operation counter) would see a model that it was not set up for.
         stack.enter_context(_disable_current_modes())
         stack.enter_context(torch.inference_mode(False))
@@ -37,38 +34,68 @@ def unnoticed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _random_numbers_kept() -> Iterator[None]:
-    python, host = random.getstate(), torch.get_rng_state()
+    """Those of Python and NumPy, which know no threads: they are put back only where some were drawn, which few models do. Those of
+    PyTorch are put back by each operator that draws (`_meta_kernels`)."""
+    python = random.getstate()
     numpy: Any = getattr(sys.modules.get("numpy"), "random", None)
     state = numpy.get_state() if numpy is not None else None
     try:
         yield
     finally:
-        random.setstate(python)
-        torch.set_rng_state(host)
-        if numpy is not None:
+        if random.getstate() != python:
+            random.setstate(python)
+        if numpy is not None and repr(numpy.get_state()) != repr(state):
             numpy.set_state(state)
+
+
+class _OfThread:
+    """What this thread says, in the eyes of filters for logging and for warnings, as long as it is on."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self.is_on = True
+
+    def _is_ours(self) -> bool:
+        return self.is_on and threading.get_ident() == self._thread
+
+    def filter(self, record: object) -> bool:
+        """Of a log's handler: whether the record passes."""
+        return not self._is_ours()
+
+    def match(self, text: str) -> bool:
+        """Of a filter for warnings, where otherwise a pattern stands."""
+        return self._is_ours()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    ours = _OfThread()
+    row: Any = ("ignore", ours, Warning, None, 0)
+    # In place of the list another one: it may be gone through at this moment.
+    warnings.filters = [row, *warnings.filters]
+    try:
+        yield
+    finally:
+        # Another thread may have put a copy in its place that comes back later.
+        ours.is_on = False
+        warnings.filters = [known for known in warnings.filters if known is not row]
 
 
 @contextlib.contextmanager
 def _without_logging() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    ours = _OfThread()
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = {handler for logger in loggers for handler in getattr(logger, "handlers", ())}
+    if logging.lastResort is not None:
+        handlers.add(logging.lastResort)
+    for handler in handlers:
+        handler.filters = [ours, *handler.filters]
     try:
         yield
     finally:
-        logging.disable(before)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Thousands of tensors are made and kept for a moment: looking for cycles among them would take longer than they do."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        ours.is_on = False
+        for handler in handlers:
+            handler.filters = [known for known in handler.filters if known is not ours]
 
 
 @contextlib.contextmanager
