@@ -195,3 +195,25 @@ def test_passes_on_their_way_stay_with_what_was_described_before(receiver: Recei
     numbers = [facts["model"] for facts in receiver.models()]
     assert len(set(numbers)) == 2
     assert [receiver.passes(number) for number in numbers] == [{("training", True, 1, 7, 0): 1}] * 2
+
+
+def test_pictures_that_cannot_be_sized_are_a_finding(receiver: Receiver) -> None:
+    class Looking(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, pixel_values: Any = None, image_grid_thw: Any = None) -> torch.Tensor:
+            return input_ids
+
+    pixels = torch.zeros(16, 12)
+    for unknown in (pixels, pixels[None], [torch.zeros(3, 8, 8)]):
+        batch = _batch.Reader(Looking()).read((), {"input_ids": IDS, "pixel_values": unknown}, True)
+        assert batch is not None and batch.unsized == "pixel_values"
+    grid = torch.tensor([[1, 4, 4]])
+    for known in ({"image_grid_thw": grid}, {"pixel_values": None}, {"pixel_values": torch.zeros(0, 12)}):
+        batch = _batch.Reader(Looking()).read((), {"input_ids": IDS, "pixel_values": pixels, **known}, True)
+        assert batch is not None and batch.unsized is None
+    model = llama()
+    plain = model.forward
+    model.forward = lambda input_ids, pixel_values=None: plain(input_ids=input_ids)
+    with flopsmeter.Meter(model):
+        model(input_ids=IDS, pixel_values=pixels)
+    receiver.wait()
+    assert receiver.findings() == {"images-not-sized"}

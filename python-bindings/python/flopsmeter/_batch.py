@@ -36,6 +36,8 @@ class Batch:
     real_tokens: int | None = None
     extras: dict[str, Any] = field(default_factory=dict)
     """Further fields of `Passes`, where they are not what an ordinary pass has."""
+    unsized: str | None = None
+    """Pictures of which nobody knows how many and how large they are."""
     later: list[tuple[str, torch.Tensor, Callable[[torch.Tensor], Any]]] = field(default_factory=list)
 
 
@@ -234,14 +236,16 @@ def _read_images(batch: Batch, call: dict[str, Any]) -> None:
     images = 0
     for pixels, grids in (("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")):
         values = call.get(pixels)
-        if not isinstance(values, torch.Tensor):
+        if values is None:
             continue
         grid = call.get(grids)
         if isinstance(grid, torch.Tensor) and grid.dim() == 2:
             images += grid.shape[0]
             _now_or_later(batch, "image_grid", grid, _grids)
-        elif values.dim() >= 4:
+        elif isinstance(values, torch.Tensor) and values.dim() >= 4:
             images += values.shape[0] * (values.shape[1] if values.dim() == 5 else 1)
+        elif not isinstance(values, torch.Tensor) or values.numel():
+            batch.unsized = pixels
     if images:
         batch.extras["images"] = images
 

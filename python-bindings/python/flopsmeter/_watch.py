@@ -228,6 +228,9 @@ class Watch:
             text = f"{type(module).__name__} was called without input_ids or inputs_embeds, which is not counted"
             self.recorder.finding("unknown-input", text)
             return
+        if batch.unsized is not None:
+            text = f"`{batch.unsized}` came in a form that does not say how many pictures it has, so what they cost is not counted"
+            self.recorder.finding("images-not-sized", text)
         if outside is not None and self._virtual_tokens is not None and any(map(_adapters.is_peft_model, _facts.unwrap(outside)[0])):
             _add_virtual_tokens(batch, self._virtual_tokens)
         adapted = self._adapted()
