@@ -1,6 +1,7 @@
 """What a pass is for: told by the gradient mode, the trainer that calls, and the part its model plays there.
 
-`module.training` alone does not tell: GRPO generates in training mode, and a frozen reference is in evaluation mode.
+`module.training` decides only between evaluation and other passes outside of any trainer: inside one GRPO generates in training
+mode, and a frozen reference is in evaluation mode.
 """
 
 from __future__ import annotations
