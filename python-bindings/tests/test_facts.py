@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -210,3 +211,29 @@ def test_a_change_of_what_is_trained_changes_the_signature() -> None:
     with model.disable_adapter():
         seen.add(_facts.signature(plain))
     assert len(seen) == 4
+
+
+def flatten(holder: Any, parameters: list[Any]) -> None:
+    """Stands in for the first FSDP, which keeps parameters of a module in one flat piece (`use_orig_params=True`)."""
+    infos = [SimpleNamespace(module=holder, param_name="none of it") for _ in parameters]
+    names = [f"part.{number}" for number, _ in enumerate(parameters)]
+    shapes = [tuple(parameter.shape) for parameter in parameters]
+    holder._handle = SimpleNamespace(
+        flat_param=SimpleNamespace(_params=parameters, _fqns=names, _shapes=shapes, _param_infos=infos)
+    )
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_frozen_parameters_in_a_piece_with_trained_ones_are_told(is_mixed: bool) -> None:
+    model = llama()
+    first, second = model.model.layers
+    first.mlp.requires_grad_(False)
+    frozen, trained = list(first.mlp.parameters()), list(second.mlp.parameters())
+    if is_mixed:
+        flatten(first.mlp, [*frozen, *trained])
+    else:
+        flatten(first.mlp, frozen)
+        flatten(second.mlp, trained)
+    facts = _facts.read(model, 0)
+    assert [code for code, _ in facts.findings] == (["frozen-in-flat-piece"] if is_mixed else [])
+    assert facts.message["parameters_total"] == sum(parameter.numel() for parameter in llama().parameters())

@@ -87,7 +87,7 @@ def read(model: Module, number: int, example: Call | None = None) -> Facts:
     if configuration is None and inventory.message is None:
         findings.append(("no-config", f"{type(plain).__name__} has no Hugging Face configuration, so its shape is unknown"))
     parameters = list(_packed.parameters(outermost))
-    if len({row.is_trained for row in _packed.sharded(outermost)[0]}) > 1:
+    if _packed.has_mixed_pieces(outermost):
         text = "FSDP1 forms gradients of frozen parameters that share a flat piece with trained ones; these are not counted"
         findings.append(("frozen-in-flat-piece", text))
     message = {

@@ -45,6 +45,8 @@ class Sharded(NamedTuple):
     """In the outermost module, with the parts that wrappers put in."""
     elements: int
     is_trained: bool
+    piece: str
+    """The module that keeps it."""
 
 
 def sharded(outermost: Module) -> tuple[list[Sharded], set[int]]:
@@ -60,8 +62,15 @@ def sharded(outermost: Module) -> tuple[list[Sharded], set[int]]:
         # During a pass others stand in their places, each a view into the whole piece.
         replaced |= {id(getattr(info.module, info.param_name, None)) for info in flat._param_infos}
         for own, shape, original in zip(flat._fqns, flat._shapes, originals, strict=True):
-            rows.append(Sharded(f"{name}.{own}" if name else own, math.prod(shape), bool(original.requires_grad)))
+            rows.append(Sharded(f"{name}.{own}" if name else own, math.prod(shape), bool(original.requires_grad), name))
     return rows, replaced
+
+
+def has_mixed_pieces(outermost: Module) -> bool:
+    """Whether frozen parameters share a flat piece with trained ones: its gradient is then formed in full."""
+    rows, _ = sharded(outermost)
+    kinds = {(row.piece, row.is_trained) for row in rows}
+    return len(kinds) > len({piece for piece, _ in kinds})
 
 
 def parameters(outermost: Module) -> Iterator[tuple[int, bool]]:
