@@ -117,6 +117,36 @@ pub enum MethodProblem {
         /// Names that would match.
         known: String,
     },
+    /// Targets that lie outside the blocks that were chosen.
+    #[error(
+        "no target lies in the chosen blocks {blocks}, so that nothing gets a low-rank pair; name targets within blocks, or choose no blocks"
+    )]
+    NoTargetInBlocks {
+        /// What was chosen.
+        blocks: String,
+    },
+    /// A rank for a module that gets no pair.
+    #[error(
+        "rank pattern `{name}` names no module that gets a low-rank pair; add it to the targets, or leave its rank out"
+    )]
+    RankWithoutTarget {
+        /// What was given.
+        name: String,
+    },
+    /// Everything is frozen.
+    #[error("nothing is left to train without {frozen}; leave one of them out")]
+    NothingTrained {
+        /// What was frozen.
+        frozen: String,
+    },
+    /// More virtual tokens than any model takes, or none.
+    #[error("{asked} virtual tokens are not between 1 and {most}; usual numbers are 10 to 100")]
+    VirtualTokens {
+        /// What was given.
+        asked: u64,
+        /// The largest accepted number.
+        most: u64,
+    },
     /// A rank that no pair has.
     #[error("rank {rank} is not between 1 and {most}; usual ranks are 8 to 256")]
     Rank {

@@ -27,6 +27,9 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let fleets = expectation::fleets(arguments)?;
     let base = arguments.base.as_deref().map(base::resolve).transpose()?.map(|resolved| resolved.base);
     let model = model::read(arguments)?;
+    if let Some(model) = &model {
+        method::refuse_missing_blocks(arguments, model.shape.layers())?;
+    }
     let data = Data::of(arguments, model.as_ref())?;
     let judge = judgement::judge(base, Answers::default(), judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
     let estimate = match &model {

@@ -180,24 +180,29 @@ fn sizes_without_sense_are_refused() {
     );
     assert_eq!(place.flopsmeter("plan --config config.json --seq-len -5").code(), Some(2));
     let largest = u64::MAX;
+    let too_many_blocks = "--train-last: cannot train the last 3 blocks of 2; choose a number from 1 to 2";
+    let virtual_tokens = format!(
+        "--virtual-tokens: {largest} virtual tokens are not between 1 and 1048576; usual numbers are 10 to 100"
+    );
     refused(
         &place,
-        1,
+        2,
         &[
             (
-                "plan --config config.json --method lora --lora-r 0",
-                "rank 0 is not between 1 and 1048576; usual ranks are 8 to 256",
+                "plan --config config.json --method lora --lora-r 1048577",
+                "--lora-r: rank 1048577 is not between 1 and 1048576; usual ranks are 8 to 256",
             ),
             (
                 "plan --config config.json --method last-layers --train-last 0",
-                "cannot train the last 0 blocks of 2; choose a number from 1 to 2",
-            ),
-            (
-                "plan --config config.json --method last-layers --train-last 3",
-                "cannot train the last 3 blocks of 2; choose a number from 1 to 2",
+                "--train-last 0 trains nothing; give at least 1",
             ),
         ],
     );
+            ("plan --config config.json --method last-layers --train-last 3", too_many_blocks),
+            ("plan --config config.json --compare --train-last 3", too_many_blocks),
+            ("plan --config config.json --compare --train-last 0", "--train-last 0 trains nothing; give at least 1"),
+            (&format!("plan --config config.json --method prefix --virtual-tokens {largest}"), &virtual_tokens),
+            (&format!("plan --config config.json --method prompt --virtual-tokens {largest}"), &virtual_tokens),
     for sizes in [
         format!("--seq-len {largest}"),
         format!("--tokens {largest} --epochs {largest}"),

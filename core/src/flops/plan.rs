@@ -8,6 +8,9 @@ use crate::facts::AdapterKind;
 use crate::method::{Method, MethodProblem, TrainingOptions};
 use crate::shape::{Module, ModuleKind, Shape};
 
+/// The most virtual tokens that are believed; sequences of millions of positions are rare enough without them.
+const MOST_VIRTUAL_TOKENS: u64 = 1 << 20;
+
 impl Network {
     /// The network of a shape as a method would train it.
     pub fn from_method(shape: &Shape, method: &Method, options: &TrainingOptions) -> Result<Self, MethodProblem> {
@@ -30,11 +33,17 @@ impl Network {
             Method::HeadOnly => network.train_head()?,
         }
         network.settle();
+        if let Method::Full { frozen } = method
+            && network.parameters_trainable() == 0
+        {
+            return Err(MethodProblem::NothingTrained { frozen: frozen.join(", ") });
+        }
         Ok(network)
     }
 
     /// Trained vectors stand before every sequence, so gradients flow to the first block whatever is frozen.
     fn prompt(&mut self, virtual_tokens: u64) -> Result<(), MethodProblem> {
+        check_virtual_tokens(virtual_tokens)?;
         let embedding = self.program.input_embeddings.as_deref().and_then(|name| names::place(&self.program, name));
         let width = embedding.and_then(|place| self.module(place)?.kind.widths());
         let (_, width) = width.ok_or_else(|| not_described("prompt tuning"))?;
@@ -47,6 +56,7 @@ impl Network {
 
     /// Every attention gets trained keys and values beside its own.
     fn prefix(&mut self, virtual_tokens: u64) -> Result<(), MethodProblem> {
+        check_virtual_tokens(virtual_tokens)?;
         let width = self.program.prefix_width.ok_or_else(|| not_described("prefix tuning"))?;
         let blocks = self.program.last_layers.and_then(|index| self.pieces.get(index)).map_or(0, |it| it.layers.len());
         let blocks = u64::try_from(blocks).unwrap_or(u64::MAX);
@@ -240,6 +250,14 @@ impl Network {
         }
         shown.join(", ")
     }
+}
+
+/// Sums saturate, so a number without bounds would be shown as an exact count.
+const fn check_virtual_tokens(asked: u64) -> Result<(), MethodProblem> {
+    if asked == 0 || asked > MOST_VIRTUAL_TOKENS {
+        return Err(MethodProblem::VirtualTokens { asked, most: MOST_VIRTUAL_TOKENS });
+    }
+    Ok(())
 }
 
 fn not_described(what: &str) -> MethodProblem {

@@ -36,7 +36,14 @@ impl Choice<'_> {
         // The first pattern that fits holds, so it is written last.
         for (name, rank) in self.rank_pattern.iter().rev() {
             let places = network.find(name, Rule::Suffix, "rank pattern")?;
-            network.edit(&places, |_, state| state.pairs.iter_mut().for_each(|pair| pair.rank = *rank));
+            let mut found = false;
+            network.edit(&places, |_, state| {
+                found |= !state.pairs.is_empty();
+                state.pairs.iter_mut().for_each(|pair| pair.rank = *rank);
+            });
+            if !found {
+                return Err(MethodProblem::RankWithoutTarget { name: name.clone() });
+            }
         }
         // peft puts no pair on a module to save, nor beneath one.
         let classifies = network.program.classifies;
@@ -122,7 +129,12 @@ impl Choice<'_> {
             let fitting = numbers.iter().copied().filter(|layer| fits(*layer));
             fitting.map(|layer| (Place { layer: Some(layer), ..place }, rank)).collect::<Vec<_>>()
         });
-        Ok(narrowed.collect())
+        let narrowed: Vec<(Place, u64)> = narrowed.collect();
+        if narrowed.is_empty() {
+            let blocks: Vec<String> = self.layers_to_transform.iter().map(u64::to_string).collect();
+            return Err(MethodProblem::NoTargetInBlocks { blocks: blocks.join(", ") });
+        }
+        Ok(narrowed)
     }
 }
 

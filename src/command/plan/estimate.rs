@@ -14,6 +14,7 @@ use flopsmeter_core::unit::Flops;
 use serde::Serialize;
 
 use super::data::Data;
+use super::method;
 use super::model::Model;
 use crate::args::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 
@@ -69,7 +70,7 @@ impl Estimate {
         attention: Attention,
         data: &Data,
     ) -> anyhow::Result<Self> {
-        let network = Network::from_method(&model.shape, method, options)?;
+        let network = Network::from_method(&model.shape, method, options).map_err(method::misfit)?;
         let cost = network.cost().with_attention(attention);
         let passes = Passes::new(&cost).with(data.beside);
         let count = data.job.count(&passes);

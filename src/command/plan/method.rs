@@ -1,7 +1,7 @@
 //! How the model is trained: from flags to a method, with the contradictions among them.
 
 use flopsmeter_core::facts::AdapterKind;
-use flopsmeter_core::method::{Method, Targets};
+use flopsmeter_core::method::{Method, MethodProblem, Targets};
 
 use crate::args::{MethodChoice, PlanArguments};
 use crate::exit::UsageProblem;
@@ -62,6 +62,27 @@ pub(super) fn defaults(arguments: &PlanArguments) -> Vec<String> {
     used
 }
 
+/// Trained positions or keys before each sequence, with the methods that have them.
+pub(super) fn virtual_tokens(arguments: &PlanArguments) -> Option<u64> {
+    let has_some = matches!(arguments.method, MethodChoice::Prompt | MethodChoice::Prefix);
+    has_some.then(|| arguments.virtual_tokens.unwrap_or(USUAL_VIRTUAL_TOKENS))
+}
+
+/// Which flags a method that does not fit the model came from, where they contradict each other or the model.
+pub(super) fn misfit(problem: MethodProblem) -> anyhow::Error {
+    let flags = match &problem {
+        MethodProblem::NoTargetInBlocks { .. } => "--lora-targets and --lora-layers exclude each other",
+        MethodProblem::RankWithoutTarget { .. } => "--lora-targets and --lora-rank-pattern exclude each other",
+        MethodProblem::NothingTrained { .. } => "--frozen",
+        MethodProblem::Rank { .. } => "--lora-r",
+        MethodProblem::Block { .. } => "--lora-layers",
+        MethodProblem::Layers { .. } => "--train-last",
+        MethodProblem::VirtualTokens { .. } => "--virtual-tokens",
+        _ => return problem.into(),
+    };
+    UsageProblem(format!("{flags}: {problem}")).into()
+}
+
 fn pairs(arguments: &PlanArguments) -> String {
     let targets = match arguments.lora_targets.as_slice() {
         [] => ALL_LINEAR.to_owned(),
@@ -97,6 +118,7 @@ fn of_choice(choice: MethodChoice, arguments: &PlanArguments, last_layers: u64) 
 /// Flags that another method would silently ignore are refused.
 fn check(arguments: &PlanArguments) -> Result<(), UsageProblem> {
     let refuse = |text: &str| Err(UsageProblem(text.to_owned()));
+    refuse_nothing(arguments)?;
     if arguments.compare && arguments.method == MethodChoice::Full && arguments.virtual_tokens.is_none() {
         // The other methods of the comparison take the flags that are theirs.
         return Ok(());
@@ -122,10 +144,31 @@ fn check(arguments: &PlanArguments) -> Result<(), UsageProblem> {
     if arguments.virtual_tokens.is_some() && !has_virtual_tokens {
         return refuse("--virtual-tokens belongs to --method prompt or prefix");
     }
-    if arguments.virtual_tokens == Some(0) {
-        return refuse("--virtual-tokens 0 trains nothing; give at least 1");
-    }
     Ok(())
+}
+
+/// What trains nothing whatever the model is.
+fn refuse_nothing(arguments: &PlanArguments) -> Result<(), UsageProblem> {
+    let numbers = [
+        ("--train-last", arguments.train_last),
+        ("--lora-r", arguments.lora_r),
+        ("--virtual-tokens", arguments.virtual_tokens),
+    ];
+    match numbers.iter().find(|(_, number)| *number == Some(0)) {
+        Some((flag, _)) => Err(UsageProblem(format!("{flag} 0 trains nothing; give at least 1"))),
+        None => Ok(()),
+    }
+}
+
+/// Blocks that the model does not have are refused beside other methods too, where only a row of the comparison would say so.
+pub(super) fn refuse_missing_blocks(arguments: &PlanArguments, there: usize) -> Result<(), UsageProblem> {
+    match arguments.train_last {
+        Some(asked) if usize::try_from(asked).map_or(true, |asked| asked > there) => {
+            let problem = MethodProblem::Layers { asked, there };
+            Err(UsageProblem(format!("--train-last: {problem}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lora(arguments: &PlanArguments, kind: AdapterKind) -> Result<Method, UsageProblem> {
