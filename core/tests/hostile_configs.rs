@@ -21,6 +21,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "dropout-above-one" => "`resid_pdrop` is 3", "0 to 1", "correct";
         "escape-sequence-for-a-family" => "is not known", "…", "nearest by name: ";
         "exponent-for-a-number" => "`vocab_size` is 32000.0", "whole number", "correct";
+        "expert-groups-do-not-divide" => "`n_group` is 3", "does not divide the number of experts, 8", "correct";
         "fraction-for-a-number" => "`intermediate_size` is 11008.5", "whole number", "correct";
         "falcon-heads-do-not-divide" => "`num_kv_heads` is 8", "num_attention_heads, 71", "correct";
         "heads-do-not-divide-n-embd" => "`n_embd` is 768", "n_head, 13", "correct";
@@ -33,6 +34,7 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "missing-intermediate-size" => "`intermediate_size` is missing", "add it";
         "missing-n-embd" => "`n_embd` is missing", "add it";
         "more-layers-than-memory" => "`num_hidden_layers` is 4000000000", "between 1 and 4096", "correct";
+        "more-expert-groups-than-there-are" => "`topk_group` is 5", "only 4 groups", "correct";
         "negative-hidden-size" => "`hidden_size` is -4096", "between 1 and", "correct";
         "no-labels" => "`id2label` is {}", "at least one entry", "correct";
         "no-layers" => "`num_hidden_layers` is 0", "between 1 and", "correct";

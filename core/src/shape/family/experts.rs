@@ -164,6 +164,7 @@ fn latent_attention(config: Config<'_>, defaults: LatentSizes) -> Result<LatentA
 
 fn experts(family: &Family, config: Config<'_>) -> Result<Experts, ShapeProblem> {
     let (count, chosen) = counts(config, family.count, family.chosen)?;
+    check_expert_groups(config, count)?;
     let inner = family.inner.size(config, most::WIDTH)?;
     // Llama 4 leads every position through every expert and weighs what enters.
     let chosen = if family.router.weights_input { count } else { chosen };
@@ -183,6 +184,23 @@ pub(super) fn counts(config: Config<'_>, count: Key, chosen: Key) -> Result<(u64
         });
     }
     Ok((all, some))
+}
+
+/// The router chooses groups of experts first, so that these share them out evenly.
+fn check_expert_groups(config: Config<'_>, count: u64) -> Result<(), ShapeProblem> {
+    let Some(groups) = config.size("n_group", most::EXPERTS)? else { return Ok(()) };
+    let contradiction = |key: &str, found: u64, conflict: String| {
+        Err(ShapeProblem::Contradiction { key: key.to_owned(), found: found.to_string(), conflict })
+    };
+    if !count.is_multiple_of(groups) {
+        return contradiction("n_group", groups, format!("does not divide the number of experts, {count}"));
+    }
+    match config.size("topk_group", most::EXPERTS)? {
+        Some(chosen) if chosen > groups => {
+            contradiction("topk_group", chosen, format!("there are only {groups} groups (n_group)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn shared_expert(family: &Family, config: Config<'_>, inner: u64) -> Result<Option<Shared>, ShapeProblem> {
