@@ -52,6 +52,8 @@ pub struct Tally {
     exit: Option<Exit>,
     segments: Segments,
     models: BTreeMap<(ConnectionKey, u32), CountedModel>,
+    /// Models that were fed before they were described anew.
+    former_models: Vec<ModelSummary>,
     connections: BTreeMap<ConnectionKey, Connection>,
     phases: BTreeMap<crate::facts::Phase, PhaseTotals>,
     /// Executed operations with attention over visible pairs only.
@@ -149,7 +151,12 @@ impl Tally {
                 for finding in findings {
                     self.find(&finding.code, &finding.text);
                 }
-                self.models.insert((key, facts.model), model);
+                let former = self.models.insert((key, facts.model), model).filter(CountedModel::was_fed);
+                if let Some(former) = former {
+                    // What was fed to it stays in the sums, so what they lack stays lacking.
+                    self.holes |= !former.is_whole();
+                    self.former_models.push(former.into_summary());
+                }
             }
             HookMessage::Traced(step) => {
                 let model = self.models.get(&(key, step.model));
@@ -160,6 +167,9 @@ impl Tally {
                 }
             }
             HookMessage::Fed(fed) => {
+                if let Some(model) = self.models.get_mut(&(key, fed.model)) {
+                    model.feed();
+                }
                 let model = self.models.get(&(key, fed.model));
                 let (cost, parallel) = (model.and_then(CountedModel::cost), model.and_then(CountedModel::parallel));
                 let least_cost = model.and_then(CountedModel::least_cost);
@@ -269,9 +279,9 @@ impl Tally {
     /// The summary so far, without an assessment.
     pub fn summary(&self) -> RunSummary {
         let mut models: Vec<ModelSummary> = Vec::new();
-        for model in self.models.values() {
-            if !models.contains(model.summary()) {
-                models.push(model.summary().clone());
+        for model in self.former_models.iter().chain(self.models.values().map(CountedModel::summary)) {
+            if !models.contains(model) {
+                models.push(model.clone());
             }
         }
         let (flops, ceiling, complete) = (self.flops(), self.ceiling(), self.is_complete());

@@ -55,6 +55,13 @@ impl LiveCost {
         Self { cost: visible(&self.cost), without_adapters: self.without_adapters.as_ref().map(visible), ..*self }
     }
 
+    /// Whether images were seen whose size nobody told, and the cost depends on it: what is counted is then a lower bound.
+    pub fn lacks_grids(&self, passes: &Passes) -> bool {
+        let told = passes.image_grid.iter().fold(0, |sum: u64, row| sum.saturating_add(row.count));
+        let seen = passes.images.saturating_mul(passes.count);
+        told < seen && self.cost.terms().iter().any(|term| term.quantity.follows_grid())
+    }
+
     /// Operations of these passes.
     pub fn count(&self, passes: &Passes) -> Count {
         match &self.without_adapters {

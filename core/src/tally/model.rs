@@ -13,6 +13,7 @@ pub(super) struct CountedModel {
     /// Over visible pairs only.
     least_cost: Option<LiveCost>,
     whole: bool,
+    fed: bool,
     parallel: Option<Parallel>,
 }
 
@@ -46,12 +47,25 @@ impl CountedModel {
         findings.extend(pipeline_finding(facts));
         let whole = cost.is_some() && !findings.iter().any(|finding| HOLES.contains(&finding.code.as_str()));
         let least_cost = cost.as_ref().map(LiveCost::over_visible_pairs);
-        (Self { summary: summary(facts), cost, least_cost, whole, parallel: facts.parallel }, findings)
+        (Self { summary: summary(facts), cost, least_cost, whole, fed: false, parallel: facts.parallel }, findings)
     }
 
     /// Whether every product of the live model is known to be counted; if not, the count is a lower bound.
     pub(super) const fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Passes of it were told.
+    pub(super) const fn feed(&mut self) {
+        self.fed = true;
+    }
+
+    pub(super) const fn was_fed(&self) -> bool {
+        self.fed
+    }
+
+    pub(super) fn into_summary(self) -> ModelSummary {
+        self.summary
     }
 
     pub(super) const fn cost(&self) -> Option<&LiveCost> {

@@ -50,7 +50,7 @@ impl Default for PhaseTotals {
 }
 
 impl PhaseTotals {
-    /// Adds passes of one form; false if their model cannot be counted (the tokens are, all the same).
+    /// Adds passes of one form; false if something of them cannot be counted (the tokens are, all the same).
     pub(super) fn add(&mut self, passes: &Passes, cost: Option<&LiveCost>) -> bool {
         self.passes = self.passes.saturating_add(passes.count);
         let positions = passes.sequences.saturating_mul(passes.length).saturating_mul(passes.count);
@@ -60,7 +60,7 @@ impl PhaseTotals {
         let Some(cost) = cost else { return false };
         self.counted_passes = self.counted_passes.saturating_add(passes.count);
         self.count(&cost.count(passes), passes.gradient);
-        true
+        !cost.lacks_grids(passes)
     }
 
     fn count(&mut self, count: &Count, gradient: bool) {

@@ -4,11 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::Tally;
-use crate::facts::{Fed, HookMessage, ModelFacts, Passes, Phase, Process, TrainingFacts};
+use crate::facts::{Fed, HookFinding, HookMessage, ImageGrids, ModelFacts, Passes, Phase, Process, TrainingFacts};
 use crate::flops::{Batch, Network};
 use crate::ledger::Body;
 use crate::ledger::body::{Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
-use crate::run::{Exit, RunState};
+use crate::run::{Exit, RunState, RunSummary};
 use crate::shape::Shape;
 use crate::unit::Flops;
 
@@ -222,4 +222,60 @@ fn a_node_that_ended_without_a_goodbye_is_cut_while_others_go_on() {
     let both = whole(a.into_iter().chain(b).chain([a_ends]));
     assert!(!both.is_complete());
     assert!(!misses_ranks(&both), "ranks may yet speak while a segment is open");
+}
+
+#[test]
+fn images_of_a_size_that_nobody_told_leave_the_count_incomplete() {
+    let HookMessage::Model(mut facts) = model() else { unreachable!() };
+    facts.config = json!({
+        "model_type": "qwen2_vl", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false,
+        "vision_config": { "depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "mlp_ratio": 2, "patch_size": 2 },
+    });
+    facts.training = TrainingFacts::default();
+    let network = Network::from_facts(&Shape::from_config(&facts.config).unwrap(), &facts.training).0;
+    (facts.parameters_total, facts.parameters_trainable) = (network.parameters_total(), 0);
+    let summary = |images: u64, image_grid: Vec<ImageGrids>| {
+        let passes = Passes { images, image_grid, ..Passes::text(Phase::Training, true, 2, 8, 3) };
+        let fed = HookMessage::Fed(Fed { model: 0, passes: vec![passes] });
+        let messages = [hello(), HookMessage::Model(facts.clone()), fed, HookMessage::Goodbye];
+        tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).summary()
+    };
+    let grids = |count| vec![ImageGrids { grid: [1, 4, 4], count }];
+    let (none, all) = (summary(0, Vec::new()), summary(2, grids(6)));
+    assert!(none.complete && all.complete, "{:?}", all.findings);
+    assert!(all.flops.unwrap().training > none.flops.unwrap().training);
+    assert!(!summary(2, Vec::new()).complete, "no size at all");
+    assert!(!summary(2, grids(5)).complete, "one of six is missing");
+}
+
+#[test]
+fn sizes_that_the_hook_gave_up_on_leave_the_count_incomplete() {
+    let finding = HookFinding { code: "sizes-overflow".to_owned(), text: "too many sizes".to_owned() };
+    let messages =
+        [hello(), model(), fed(Phase::Training, true, 1), HookMessage::Finding(finding), HookMessage::Goodbye];
+    assert!(!tally(messages.map(|message| hook(0, message)).into_iter().chain([closed()])).is_complete());
+}
+
+#[test]
+fn what_a_fed_model_lacked_stays_lacking_when_it_is_described_anew() {
+    let HookMessage::Model(whole) = model() else { unreachable!() };
+    let mut holed = whole.clone();
+    holed.parameters_total += 1;
+    holed.class_name = "CustomForCausalLM".to_owned();
+    let summary = |fed_between: bool| {
+        let between = fed_between.then(|| fed(Phase::Training, true, 1));
+        let first = [hello(), HookMessage::Model(holed.clone())];
+        let last = [HookMessage::Model(whole.clone()), fed(Phase::Training, true, 1), HookMessage::Goodbye];
+        let messages = first.into_iter().chain(between).chain(last);
+        tally(messages.map(|message| hook(0, message)).chain([closed()])).summary()
+    };
+    let names =
+        |summary: &RunSummary| -> Vec<String> { summary.models.iter().map(|model| model.class_name.clone()).collect() };
+    let unfed = summary(false);
+    assert!(unfed.complete, "nothing was fed to the first description");
+    assert_eq!(names(&unfed), ["LlamaForCausalLM"]);
+    let fed = summary(true);
+    assert!(!fed.complete);
+    assert_eq!(names(&fed), ["CustomForCausalLM", "LlamaForCausalLM"]);
 }
