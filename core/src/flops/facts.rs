@@ -5,7 +5,7 @@ use super::names::{self, Place, Rule};
 use super::network::Network;
 use super::state::{Pair, Scale, State};
 use super::walk::Entry;
-use crate::facts::{AdapterKind, Checkpointing, TrainingFacts, VirtualKind, VirtualTokens};
+use crate::facts::{AdapterKind, TrainingFacts, VirtualKind, VirtualTokens};
 use crate::run::Finding;
 use crate::shape::{Quantity, Shape, Stream};
 
@@ -28,7 +28,7 @@ impl Network {
         network.place_scales(facts, &mut findings);
         facts.virtual_tokens.iter().for_each(|tokens| network.place_virtual_tokens(tokens, &mut findings));
         network.settle();
-        network.note_cut_gradients(&mut findings);
+        findings.extend(network.cut_gradients());
         note_dora(facts, &mut findings);
         (network, findings)
     }
@@ -164,25 +164,6 @@ impl Network {
     fn adapted(&self, name: &str) -> Option<Place> {
         let parameter = || name.strip_suffix(".weight").and_then(|module| names::place(&self.program, module));
         names::place(&self.program, name).or_else(parameter)
-    }
-
-    /// A reentrant checkpoint passes no gradient to a block whose input requires none (PyTorch warns of it).
-    fn note_cut_gradients(&self, findings: &mut Vec<Finding>) {
-        let reentrant = self.checkpoint == Some(Checkpointing::Reentrant) && !self.input_require_grads;
-        let trains = |checkpointed: bool| {
-            let pieces = self.program.pieces.iter().zip(&self.pieces);
-            let chosen = pieces.filter(|(piece, _)| piece.checkpointed == checkpointed);
-            chosen.take(1).any(|(_, planned)| planned.plans.iter().flat_map(|plan| &plan.states).any(State::trains))
-        };
-        if reentrant && trains(true) && !trains(false) {
-            findings.push(Finding {
-                code: "checkpoint-cuts-gradients".to_owned(),
-                text:
-                    "gradient checkpointing is reentrant and the embeddings' output requires no gradient, so no block \
-                       is trained; call enable_input_require_grads() or use non-reentrant checkpointing"
-                        .to_owned(),
-            });
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::stage::Stage;
 use super::state::State;
 use super::walk::{BlockCost, Entry, Surroundings, walk};
 use crate::facts::Checkpointing;
+use crate::run::Finding;
 use crate::shape::{Block, Module, ModuleKind, Piece, Program, Shape, Step, Stream};
 
 /// The ordered products of a model and what is trained of each.
@@ -100,7 +101,13 @@ impl PiecePlan {
     }
 }
 
+const CUT_GRADIENTS_TEXT: &str = "gradient checkpointing is reentrant, so blocks whose input requires no gradient are not trained; \
+                                  call enable_input_require_grads() or use non-reentrant checkpointing";
+
 impl Network {
+    /// Code of the finding of [`Network::cut_gradients`].
+    pub const CUT_GRADIENTS: &str = "checkpoint-cuts-gradients";
+
     /// The network of a shape, with nothing trained.
     pub(super) fn frozen(shape: &Shape) -> Self {
         let program = Arc::clone(shape.program());
@@ -157,6 +164,20 @@ impl Network {
 
     /// Forward, backward and recomputation as integers that wait for a batch, over the full attention matrix.
     pub fn cost(&self) -> Cost {
+        let cost = into_cost(self.walk_all());
+        let spare_experts = self.spare_experts();
+        Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, spare_experts, ..cost }
+    }
+
+    /// What is said where a reentrant checkpoint keeps gradients from something that was to be trained (PyTorch warns of it): the
+    /// count is of what happens, which is not what was meant.
+    pub fn cut_gradients(&self) -> Option<Finding> {
+        self.walk_all()
+            .cut
+            .then(|| Finding { code: Self::CUT_GRADIENTS.to_owned(), text: CUT_GRADIENTS_TEXT.to_owned() })
+    }
+
+    fn walk_all(&self) -> BlockCost {
         let mut totals = BlockCost::default();
         self.virtual_products.into_iter().for_each(|entry| totals.book(entry));
         let mut requiring_grad = 0;
@@ -188,6 +209,7 @@ impl Network {
                 });
                 if let Some((_, cost)) = walked.get(place) {
                     cost.entries.iter().for_each(|entry| totals.book(*entry));
+                    totals.cut |= cost.cut;
                     requiring_grad = cost.requiring_grad;
                     stage.hold(cost, piece.is_stack());
                 }
@@ -195,9 +217,7 @@ impl Network {
             prompted = prompted && !piece.blocks.iter().any(looks_up);
         }
         stage.enter(None, requiring_grad, &mut totals);
-        let cost = into_cost(totals);
-        let spare_experts = self.spare_experts();
-        Cost { virtual_positions: self.virtual_positions, virtual_keys: self.virtual_keys, spare_experts, ..cost }
+        totals
     }
 
     fn spare_experts(&self) -> SpareExperts {

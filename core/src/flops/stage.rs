@@ -51,7 +51,7 @@ mod tests {
     fn repeated(requiring_grad: u8, ends_alone: bool) -> u128 {
         let cost = |forward| {
             let entry = Entry { part: Part::FeedForward, quantity: Quantity::Pass, forward, backward: 7, recompute: 3 };
-            BlockCost { entries: vec![entry], requiring_grad }
+            BlockCost { entries: vec![entry], requiring_grad, ..BlockCost::default() }
         };
         let (mut stage, mut totals) = (Stage::default(), BlockCost::default());
         stage.enter(Some(0), 0, &mut totals);

@@ -33,6 +33,8 @@ pub(super) struct BlockCost {
     pub(super) entries: Vec<Entry>,
     /// Which activations that outlive the block require grad.
     pub(super) requiring_grad: u8,
+    /// A reentrant checkpoint keeps gradients from something that was to be trained.
+    pub(super) cut: bool,
 }
 
 /// Factors of one part and one quantity.
@@ -84,7 +86,8 @@ pub(super) fn walk(block: &Block, states: &[State], around: Surroundings<'_>) ->
         let requiring_grad = around.requiring_grad & !(1 << Slot::RESIDUAL.0);
         let alone =
             Surroundings { checkpoint: None, input_gradients: false, prompted: false, requiring_grad, ..around };
-        return walk_steps(block, &frozen, alone);
+        let cost = walk_steps(block, &frozen, alone);
+        return BlockCost { cut: states.iter().any(State::trains), ..cost };
     }
     walk_steps(block, states, around)
 }
@@ -167,6 +170,7 @@ impl<'w> Walk<'w> {
             Step::Apply { module, from, to, rows } => {
                 let Some(applied) = block.modules.get(module) else { return };
                 let input = self.requires_grad(from);
+                self.cost.cut |= self.regions.cuts() && state(module).trains();
                 let output = if self.no_grad || self.regions.cuts() {
                     self.apply(applied, &state(module).frozen(), input, rows)
                 } else {

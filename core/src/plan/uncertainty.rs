@@ -76,6 +76,13 @@ pub enum Images {
     UntoldOfAnySize,
 }
 
+impl Reason {
+    /// A reason without a number.
+    pub const fn unbounded(code: &'static str, text: String) -> Self {
+        Self { code, text, training_low: None, training_high: None }
+    }
+}
+
 impl Range {
     /// The range around `count`, the operations of `job` in these passes.
     pub fn of_job(job: &Job, passes: &Passes<'_>, count: &Count, known: Known) -> Self {

@@ -7,7 +7,7 @@ use flopsmeter_core::facts::Checkpointing;
 use flopsmeter_core::flops::{Attention, Cost, Network};
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::method::{Method, TrainingOptions};
-use flopsmeter_core::plan::{Passes, Range, Reach};
+use flopsmeter_core::plan::{Passes, Range, Reach, Reason};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::run::Term;
 use flopsmeter_core::unit::Flops;
@@ -81,7 +81,8 @@ impl Estimate {
                 data.job.tokens()
             );
         }
-        let range = Range::of_job(&data.job, &passes, &count, data.known);
+        let mut range = Range::of_job(&data.job, &passes, &count, data.known);
+        range.reasons.extend(network.cut_gradients().map(|it| Reason::unbounded(Network::CUT_GRADIENTS, it.text)));
         let mut spent = Spent::counted(count.training(), Basis::Operations);
         if range.high > range.best {
             spent.other_counts.push(OtherCount { code: "highest-estimate".to_owned(), training: range.high });

@@ -79,7 +79,10 @@ fn a_run_is_repeated_up_to_what_it_saved_last() {
     assert_eq!(recomputed(&["up.weight"], Checkpointing::NonReentrant, false), (128, 128, 24));
     assert_eq!(recomputed(&["up.weight"], Checkpointing::Reentrant, true), (128, 24 + 24 + 24 + 80, 48));
     // Nothing that goes in requires gradients, so nothing in it is trained.
-    assert_eq!(recomputed(&["up.weight"], Checkpointing::Reentrant, false), (128, 0, 0));
+    let gradient_checkpointing = Some(Checkpointing::Reentrant);
+    let (cut, findings) = network(&TrainingFacts { gradient_checkpointing, ..training(&["up.weight"]) });
+    assert_eq!(cut.cost().pass(true, &Batch::text(1, 1)).executed().0, 128);
+    assert_eq!(findings.first().map(|finding| finding.code.as_str()), Some(Network::CUT_GRADIENTS));
     let facts = TrainingFacts {
         gradient_checkpointing: Some(Checkpointing::NonReentrant),
         not_recomputed: vec!["block".to_owned()],
