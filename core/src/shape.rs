@@ -14,11 +14,13 @@ mod inventory;
 mod json;
 mod mask;
 mod parts;
+mod positions;
 mod problem;
 mod program;
 mod quantity;
 
 pub use json::read_json;
+pub use positions::PositionTable;
 pub use problem::ShapeProblem;
 pub(crate) use program::{Amount, Block, ExpertTargets, Module, ModuleKind, Piece, Program, Slot, Step};
 pub use quantity::{Mask, Quantity, Stream};
@@ -52,6 +54,11 @@ impl Shape {
 
     fn new(model_type: &str, program: Program) -> Self {
         Self { model_type: model_type.to_owned(), program: Arc::new(program) }
+    }
+
+    /// The tables of positions, each with the longest sequence that it has rows for.
+    pub fn position_tables(&self) -> &[PositionTable] {
+        &self.program.position_tables
     }
 
     /// `model_type` of the configuration.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::positions::PositionTable;
 use super::quantity::{Mask, Quantity, Stream};
 use crate::facts::Checkpointing;
 use crate::flops::Part;
@@ -35,6 +36,8 @@ pub(crate) struct Program {
     pub(crate) classifies: bool,
     /// Positions of each sequence, where the configuration settles them: an image classifier's patches.
     pub(crate) sequence_length: Option<u64>,
+    /// How long sequences may be where positions stand in a table.
+    pub(crate) position_tables: Vec<PositionTable>,
     /// Grid of an image of the configuration's own size, where images may have any.
     pub(crate) image_grid: Option<[u64; 3]>,
 }

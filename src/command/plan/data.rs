@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use flopsmeter_core::plan::{Batching, Beside, Dataset, Images, Job, Knowledge, Known, Lengths};
+use flopsmeter_core::shape::{PositionTable, Stream};
 use serde::Serialize;
 
+use super::method;
 use super::model::Model;
 use crate::args::{BatchingChoice, PlanArguments};
 use crate::exit::UsageProblem;
@@ -72,13 +74,21 @@ impl Data {
         let mut defaults = Vec::new();
         let packs = arguments.batching == BatchingChoice::Packed;
         let settled = settled_length(arguments, model)?;
+        refuse_beyond_table(arguments, model)?;
         let seq_len = match arguments.seq_len.or(settled) {
             None if arguments.lengths.is_none() || packs => {
-                defaults.push(format!("--seq-len {USUAL_LENGTH}"));
-                Some(USUAL_LENGTH)
+                let (length, why) = usual_length(arguments, model);
+                defaults.push(format!("--seq-len {length}{why}"));
+                Some(length)
             }
+            // Longer sequences find no row in the table, so that any trainer cuts them there.
+            None => table(arguments, model, Stream::Text).map(|table| {
+                defaults.push(format!("--seq-len {} ({}, which cuts longer sequences)", table.most, table.key));
+                table.most
+            }),
             given => given,
         };
+        let default_length = seq_len.unwrap_or(USUAL_LENGTH);
         let sequences = arguments.sequences.unwrap_or_else(|| {
             defaults.push("--sequences 1".to_owned());
             1
@@ -86,7 +96,7 @@ impl Data {
         let (lengths, knowledge) = match (&arguments.lengths, arguments.tokens) {
             (Some(_), _) => (read_lengths(arguments)?, Knowledge::Each),
             (None, tokens) => {
-                let length = seq_len.unwrap_or(USUAL_LENGTH);
+                let length = default_length;
                 let count = tokens.map_or(sequences, |tokens| tokens.0.div_ceil(length));
                 let lengths = Lengths::uniform(length, count).context(TOO_MANY)?;
                 let knowledge = if settled.is_some() { Knowledge::Each } else { knowledge(arguments, model) };
@@ -104,6 +114,45 @@ impl Data {
         let beside = beside(arguments, model, settled, seq_len, &mut defaults)?;
         Ok(Self { size: size(&job, &beside, arguments), job, beside, known, defaults })
     }
+}
+
+/// The table of positions of a line, without the rows that virtual tokens take.
+fn table(arguments: &PlanArguments, model: Option<&Model>, stream: Stream) -> Option<PositionTable> {
+    let table = model?.shape.position_tables().iter().find(|table| table.stream == stream)?;
+    let virtual_tokens = method::virtual_tokens(arguments).unwrap_or(0);
+    Some(PositionTable { most: table.most.saturating_sub(virtual_tokens), ..*table })
+}
+
+/// The length of a sequence where none is given, and why it is not the usual one.
+fn usual_length(arguments: &PlanArguments, model: Option<&Model>) -> (u64, String) {
+    if let Some(table) = table(arguments, model, Stream::Text).filter(|table| table.most < USUAL_LENGTH) {
+        return (table.most.max(1), format!(" ({} of the model)", table.key));
+    }
+    match model.and_then(|model| model.positions).filter(|positions| *positions < USUAL_LENGTH) {
+        Some(positions) => (positions, " (the model's positions)".to_owned()),
+        None => (USUAL_LENGTH, String::new()),
+    }
+}
+
+/// A position beyond a table has no row in it, and training stops there.
+fn refuse_beyond_table(arguments: &PlanArguments, model: Option<&Model>) -> Result<(), UsageProblem> {
+    let asked =
+        [("--seq-len", arguments.seq_len, Stream::Text), ("--decoder-len", arguments.decoder_len, Stream::Decoder)];
+    for (flag, length, stream) in asked {
+        let Some(PositionTable { key, most, .. }) = table(arguments, model, stream) else { continue };
+        if most == 0 {
+            return Err(UsageProblem(format!(
+                "--virtual-tokens leaves no position for the sequence: {key} of the model has no more; give fewer"
+            )));
+        }
+        if let Some(length) = length.filter(|length| *length > most) {
+            let less = if method::virtual_tokens(arguments).is_some() { " after the virtual tokens" } else { "" };
+            return Err(UsageProblem(format!(
+                "{flag} {length} is longer than the {most} positions that the model's table has{less} ({key}); give at most {most}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Some configurations settle how long a sequence is: the patches of an image, a stretch of sound.

@@ -10,6 +10,7 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
 use super::super::parts::{Attention, Branch, FeedForward, Projections};
+use super::super::positions::PositionTable;
 use super::super::program::{Block, ModuleKind, Piece, Program, Slot, Step};
 use super::super::quantity::{Mask, Stream};
 use crate::flops::Part;
@@ -138,6 +139,15 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         Class::Sequence(_) => Some(Cow::Borrowed("classification_head")),
         Class::Bare => None,
     };
+    if let Some((most, _)) = frame.positions {
+        let key = "max_position_embeddings";
+        let most = match family.positions {
+            Positions::Learned { more } => most.saturating_sub(more),
+            _ => most,
+        };
+        program.position_tables =
+            [Stream::Text, Stream::Decoder].map(|stream| PositionTable { stream, key, most }).into();
+    }
     tie.extend((class == Class::Language).then_some(Cow::Borrowed("lm_head")));
     program.classifies = matches!(class, Class::Sequence(_));
     if tied {

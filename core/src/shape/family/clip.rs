@@ -11,6 +11,8 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
 use super::super::parts::{Attention, Branch, FeedForward, Patches, PoolingHead, Tower, TowerBlock};
+
+use super::super::positions::PositionTable;
 use super::super::program::{ModuleKind, Piece, Program, Slot, Step};
 use super::super::quantity::{Mask, Quantity, Stream};
 use super::features::Features;
@@ -169,7 +171,7 @@ fn text(config: Config<'_>, kin: Kin, inside: &str) -> Result<(Vec<Piece>, u64),
     let layers = config.size("num_hidden_layers", most::LAYERS)?.unwrap_or(12);
     let place = Tower { name: Cow::Owned(inside.to_owned()), beside_text: false };
     let words = config.size("vocab_size", most::VOCABULARY)?.unwrap_or(if clip { 49_408 } else { 32_000 });
-    let rows = config.size("max_position_embeddings", most::VOCABULARY)?.unwrap_or(if clip { 77 } else { 64 });
+    let rows = longest(config, kin)?;
     let mut stem = Builder::new(Stream::Text);
     let tokens = stem.slot();
     let kind = ModuleKind::Embedding { rows: words, width: hidden };
@@ -190,6 +192,12 @@ fn text(config: Config<'_>, kin: Kin, inside: &str) -> Result<(Vec<Piece>, u64),
     Ok((vec![Piece::once(stem.finish()), stack, Piece::once(tail.finish())], width))
 }
 
+/// Rows of the table of positions of a text.
+fn longest(config: Config<'_>, kin: Kin) -> Result<u64, ShapeProblem> {
+    let usual = if kin == Kin::Clip { 77 } else { 64 };
+    Ok(config.size("max_position_embeddings", most::VOCABULARY)?.unwrap_or(usual))
+}
+
 fn text_alone(
     kin: Kin,
     config: Config<'_>,
@@ -203,6 +211,7 @@ fn text_alone(
         reads_tokens: true,
         input_embeddings: Some(place.name("embeddings.token_embedding")),
         last_layers: Some(1),
+        position_tables: vec![PositionTable::of_text("max_position_embeddings", longest(config, kin)?)],
         ..Program::default()
     };
     if let Some(width) = projected {
@@ -255,5 +264,6 @@ fn contrast(
     }
     pieces.push(Piece::once(tail.finish()));
     let embeddings = (kin == Kin::Siglip).then_some(Cow::Borrowed("text_model.embeddings.token_embedding"));
-    Ok(Program { pieces, reads_tokens: true, input_embeddings: embeddings, ..Program::default() })
+    let position_tables = vec![PositionTable::of_text("max_position_embeddings", longest(text_config, kin)?)];
+    Ok(Program { pieces, reads_tokens: true, input_embeddings: embeddings, position_tables, ..Program::default() })
 }

@@ -9,6 +9,7 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
 use super::super::parts::{Attention, Branch, Encoder, FeedForward, MaskedHead};
+use super::super::positions::PositionTable;
 use super::super::program::{Block, ModuleKind, Piece, Program, Slot, Step};
 use super::super::quantity::{Mask, Quantity, Stream};
 use crate::flops::Part;
@@ -89,6 +90,9 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         }
         Some("Model") => {}
         Some(_) => return Err(head::unknown(config)),
+    }
+    if config.flag("position_biased_input")?.unwrap_or(true) {
+        program.position_tables = vec![PositionTable::of_text("max_position_embeddings", positions(config)?)];
     }
     Ok(program)
 }

@@ -9,6 +9,7 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
 use super::super::parts::{Attention, Branch, Encoder, FeedForward, MaskedHead, Projections, Widening};
+use super::super::positions::PositionTable;
 use super::super::program::{Block, ModuleKind, Piece, Program, Slot};
 use super::super::quantity::{Mask, Stream};
 use crate::flops::Part;
@@ -229,6 +230,7 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
         program.last_layers = None;
     }
     end(family, config, &encoder, &mut program)?;
+    program.position_tables = vec![PositionTable::of_text("max_position_embeddings", longest(family, config)?)];
     Ok(program)
 }
 
@@ -291,6 +293,20 @@ fn distances(name: Cow<'static, str>, rows: u64, heads: u64) -> Block {
     block.finish()
 }
 
+fn positions(config: Config<'_>) -> Result<u64, ShapeProblem> {
+    Ok(config.size("max_position_embeddings", most::VOCABULARY)?.unwrap_or(512))
+}
+
+/// RoBERTa and MPNet number positions from behind the padding's own number on.
+fn longest(family: &Family, config: Config<'_>) -> Result<u64, ShapeProblem> {
+    let padding = match family.inside {
+        "roberta" => config.count("pad_token_id")?.unwrap_or(1),
+        "mpnet" => 1,
+        _ => return positions(config),
+    };
+    Ok(positions(config)?.saturating_sub(padding.saturating_add(1)).max(1))
+}
+
 fn encoder(family: &Family, config: Config<'_>) -> Result<Encoder, ShapeProblem> {
     let hidden = config.required_size_of(family.sizes.hidden, most::WIDTH)?;
     let embedded = match family.embedded {
@@ -298,13 +314,12 @@ fn encoder(family: &Family, config: Config<'_>) -> Result<Encoder, ShapeProblem>
         None => hidden,
     };
     let kinds = config.size("type_vocab_size", most::VOCABULARY)?.unwrap_or(2);
-    let positions = config.size("max_position_embeddings", most::VOCABULARY)?.unwrap_or(512);
     Ok(Encoder {
         inside: if head::ending(config)? == Some("Model") { "" } else { family.inside },
         words: "embeddings.word_embeddings",
         tables: [
             ("embeddings.token_type_embeddings", if family.kinds { kinds } else { 0 }),
-            ("embeddings.position_embeddings", positions),
+            ("embeddings.position_embeddings", positions(config)?),
         ],
         norm: "embeddings.LayerNorm",
         blocks: family.names.blocks,

@@ -8,6 +8,7 @@ use super::super::ShapeProblem;
 use super::super::config::{Config, most};
 use super::super::mask::{self, Windows};
 use super::super::parts::{Attention, ClassHeads, Decoder, FeedForward, Layer, Norm, Norms, Order, Projections};
+use super::super::positions::PositionTable;
 use super::super::program::Program;
 use super::frame::{causal, finish, refuse_cross_attention};
 use super::keys::{Keys, Sizes};
@@ -52,10 +53,12 @@ fn fused(config: Config<'_>, may_share: bool) -> Result<Program, ShapeProblem> {
     };
     let positions = config.size_of(&["n_positions", "max_position_embeddings"], most::WIDTH)?;
     let decoder = decoder(config, sizes, true)?;
-    let decoder = Decoder { positions: Some(("wpe", positions.unwrap_or(USUAL_POSITIONS))), ..decoder };
+    let positions = positions.unwrap_or(USUAL_POSITIONS);
+    let decoder = Decoder { positions: Some(("wpe", positions)), ..decoder };
     let heads = ClassHeads { token: Some("classifier"), ..ClassHeads::ALL };
     let heads = ClassHeads { question: heads.question.filter(|_| !may_share), ..heads };
-    finish(config, decoder, heads, &layer, &causal(sizes))
+    let position_tables = vec![PositionTable::of_text("n_positions", positions)];
+    Ok(Program { position_tables, ..finish(config, decoder, heads, &layer, &causal(sizes))? })
 }
 
 /// GPT-Neo: every second block sees a window only, and no projection of attention but the last has a bias.
@@ -82,13 +85,10 @@ fn neo(config: Config<'_>) -> Result<Program, ShapeProblem> {
     };
     let positions = config.size("max_position_embeddings", most::WIDTH)?.unwrap_or(NEO_POSITIONS);
     let decoder = Decoder { positions: Some(("wpe", positions)), ..decoder(config, sizes, true)? };
-    finish(
-        config,
-        decoder,
-        ClassHeads { token: Some("classifier"), ..ClassHeads::ALL },
-        &layer,
-        &mask::read(Windows::Local, config, sizes.layers)?,
-    )
+    let heads = ClassHeads { token: Some("classifier"), ..ClassHeads::ALL };
+    let masks = mask::read(Windows::Local, config, sizes.layers)?;
+    let position_tables = vec![PositionTable::of_text("max_position_embeddings", positions)];
+    Ok(Program { position_tables, ..finish(config, decoder, heads, &layer, &masks)? })
 }
 
 /// GPT-J and `CodeGen`: both branches read one norm, positions are rotated, and the head has a bias.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::super::ShapeProblem;
 use super::super::config::{Config, most};
 use super::super::parts::{Attention, ClassHeads, Decoder, FeedForward, Layer, Norm, Norms, Order};
+use super::super::positions::PositionTable;
 use super::super::program::Program;
 use super::frame::{causal, finish, refuse_cross_attention};
 use super::keys::{Keys, Sizes};
@@ -61,13 +62,9 @@ fn opt(config: Config<'_>) -> Result<Program, ShapeProblem> {
         narrow: width.filter(|width| *width != sizes.hidden),
         ..decoder(config, sizes)?
     };
-    finish(
-        config,
-        decoder,
-        ClassHeads { token: None, question: Some("model.decoder"), sequence: true },
-        &layer,
-        &causal(sizes),
-    )
+    let heads = ClassHeads { token: None, question: Some("model.decoder"), sequence: true };
+    let position_tables = vec![PositionTable::of_text("max_position_embeddings", positions)];
+    Ok(Program { position_tables, ..finish(config, decoder, heads, &layer, &causal(sizes))? })
 }
 
 fn biogpt(config: Config<'_>) -> Result<Program, ShapeProblem> {
@@ -83,13 +80,9 @@ fn biogpt(config: Config<'_>) -> Result<Program, ShapeProblem> {
         positions: Some(("embed_positions", positions.saturating_add(UNUSED_POSITIONS))),
         ..decoder(config, sizes)?
     };
-    finish(
-        config,
-        decoder,
-        ClassHeads { token: Some("classifier"), question: None, sequence: true },
-        &layer,
-        &causal(sizes),
-    )
+    let heads = ClassHeads { token: Some("classifier"), question: None, sequence: true };
+    let position_tables = vec![PositionTable::of_text("max_position_embeddings", positions)];
+    Ok(Program { position_tables, ..finish(config, decoder, heads, &layer, &causal(sizes))? })
 }
 
 /// Its positions are computed, not learned.

@@ -9,6 +9,7 @@ use super::super::build::Builder;
 use super::super::config::{Config, most};
 use super::super::head;
 use super::super::parts::Branch;
+use super::super::positions::PositionTable;
 use super::super::program::{Block, ModuleKind, Piece, Program, Slot, Step};
 use super::super::quantity::Stream;
 use super::bart::{self, Stack};
@@ -19,6 +20,9 @@ pub(super) const MODEL_TYPES: [&str; 1] = ["whisper"];
 
 /// Frames on either side of one that a convolution sees, and itself.
 const KERNEL: u64 = 3;
+
+/// Rows of the decoder's table of positions where the configuration is silent.
+const TARGET_POSITIONS: u64 = 448;
 
 /// Reads a configuration of the family.
 pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
@@ -52,6 +56,9 @@ pub(super) fn read(config: Config<'_>) -> Result<Program, ShapeProblem> {
     let decoder = Stack { key_bias: false, ..Stack::read(config, "decoder", branch, (Stream::Decoder, Some(sound)))? };
     program.pieces.push(decoder.piece(name("decoder.layers")));
     program.input_embeddings = Some(name("decoder.embed_tokens"));
+    let most = config.size("max_target_positions", most::VOCABULARY)?.unwrap_or(TARGET_POSITIONS);
+    let stream = Stream::Decoder;
+    program.position_tables = vec![PositionTable { stream, key: "max_target_positions", most }];
     let tied = config.flag("tie_word_embeddings")?.unwrap_or(true);
     let mut tail = Builder::new(Stream::Decoder);
     let normed = tail.layer_norm(name("decoder.layer_norm"), hidden, Slot::RESIDUAL);
@@ -103,7 +110,7 @@ fn listen(
     let table = |rows| ModuleKind::Embedding { rows, width: hidden };
     let words = block.apply(name("decoder.embed_tokens"), table(vocabulary), Part::InputEmbeddings, tokens);
     block.step(Step::InputGradients { slot: words });
-    let rows = config.size("max_target_positions", most::VOCABULARY)?.unwrap_or(448);
+    let rows = config.size("max_target_positions", most::VOCABULARY)?.unwrap_or(TARGET_POSITIONS);
     let placed = block.apply(name("decoder.embed_positions"), table(rows), Part::InputEmbeddings, tokens);
     block.step(Step::Add { from: words, with: placed, to: Slot::RESIDUAL });
     Ok(block.finish())
