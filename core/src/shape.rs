@@ -13,6 +13,7 @@ mod head;
 mod inventory;
 mod json;
 mod mask;
+mod own_code;
 mod parts;
 mod positions;
 mod problem;
@@ -29,6 +30,7 @@ pub use quantity::{Mask, Quantity, Stream};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
     model_type: String,
+    own_code: bool,
     program: Arc<Program>,
 }
 
@@ -53,7 +55,13 @@ impl Shape {
     }
 
     fn new(model_type: &str, program: Program) -> Self {
-        Self { model_type: model_type.to_owned(), program: Arc::new(program) }
+        Self { model_type: model_type.to_owned(), own_code: false, program: Arc::new(program) }
+    }
+
+    /// The configuration names code of its own (`auto_map`) for a class that has a name of the family's: what it computes is taken to
+    /// be what `transformers` computes.
+    pub const fn has_own_code(&self) -> bool {
+        self.own_code
     }
 
     /// The tables of positions, each with the longest sequence that it has rows for.

@@ -45,7 +45,9 @@ fn each_bad_configuration_is_refused_by_name_value_and_next_step() {
         "number-among-layer-types" => "`layer_types` is", "list of texts", "correct";
         "number-for-model-type" => "`model_type` is 7", "a text", "correct";
         "number-of-forty-digits" => "`vocab_size` is 10000000000000000000000000000000000000000", "between 1 and", "correct";
+        "own-code" => "auto_map", "`FooForCausalLM`", "`llama`", "leave `auto_map` out";
         "positions-without-number" => "`n_positions` is 0", "between 1 and", "correct";
+        "pruned-heads" => "`pruned_heads` is {\"0\":[1]}", "flopsmeter run";
         "text-for-a-flag" => "`tie_word_embeddings` is \"yes\"", "true or false", "correct";
         "text-for-a-number" => "`hidden_size` is \"4096\"", "whole number", "correct";
         "text-for-attention-types" => "`attention_types` is \"global\"", "list of lists", "correct";

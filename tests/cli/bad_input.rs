@@ -188,6 +188,8 @@ fn sizes_without_sense_are_refused() {
         &place,
         2,
         &[
+            ("plan --config config.json --tokens -7", &not_whole("-7")),
+            ("plan --config config.json --method lora --lora-r 0", "--lora-r 0 trains nothing; give at least 1"),
             (
                 "plan --config config.json --method lora --lora-r 1048577",
                 "--lora-r: rank 1048577 is not between 1 and 1048576; usual ranks are 8 to 256",
@@ -196,13 +198,13 @@ fn sizes_without_sense_are_refused() {
                 "plan --config config.json --method last-layers --train-last 0",
                 "--train-last 0 trains nothing; give at least 1",
             ),
-        ],
-    );
             ("plan --config config.json --method last-layers --train-last 3", too_many_blocks),
             ("plan --config config.json --compare --train-last 3", too_many_blocks),
             ("plan --config config.json --compare --train-last 0", "--train-last 0 trains nothing; give at least 1"),
             (&format!("plan --config config.json --method prefix --virtual-tokens {largest}"), &virtual_tokens),
             (&format!("plan --config config.json --method prompt --virtual-tokens {largest}"), &virtual_tokens),
+        ],
+    );
     for sizes in [
         format!("--seq-len {largest}"),
         format!("--tokens {largest} --epochs {largest}"),
@@ -210,6 +212,75 @@ fn sizes_without_sense_are_refused() {
     ] {
         let outcome = place.flopsmeter(&format!("plan --json --config config.json {sizes}"));
         assert!(outcome.refusal(1).contains(" bits hold; correct --tokens, "), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_method_that_trains_nothing_names_the_flags_that_exclude_each_other() {
+    let place = Place::new();
+    place.write_json("config.json", &tiny_config());
+    refused(
+        &place,
+        2,
+        &[
+            (
+                "plan --config config.json --method lora --lora-targets lm_head --lora-layers 0",
+                "--lora-targets and --lora-layers exclude each other: no target lies in the chosen blocks 0, so that nothing gets a low-rank pair; name targets within blocks, or choose no blocks",
+            ),
+            (
+                "plan --config config.json --frozen model,lm_head",
+                "--frozen: nothing is left to train without model, lm_head; leave one of them out",
+            ),
+            (
+                "plan --config config.json --method lora --lora-targets q_proj --lora-rank-pattern down_proj=8",
+                "--lora-targets and --lora-rank-pattern exclude each other: rank pattern `down_proj` names no module that gets a low-rank pair; add it to the targets, or leave its rank out",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_sequence_longer_than_the_table_of_positions_is_refused() {
+    let place = Place::new();
+    place.write_json("gpt2.json", &gpt2());
+    let longer = |flag: &str, length: u64, most: u64, less: &str| {
+        format!(
+            "{flag} {length} is longer than the {most} positions that the model's table has{less} (n_positions); give at most {most}"
+        )
+    };
+    refused(
+        &place,
+        2,
+        &[
+            ("plan --config gpt2.json --seq-len 17", &longer("--seq-len", 17, 16, "")),
+            (
+                "plan --config gpt2.json --method prompt --virtual-tokens 4 --seq-len 13",
+                &longer("--seq-len", 13, 12, " after the virtual tokens"),
+            ),
+        ],
+    );
+    assert_eq!(place.flopsmeter("plan --config gpt2.json --seq-len 16").code(), Some(0));
+}
+
+fn gpt2() -> serde_json::Value {
+    serde_json::json!({ "model_type": "gpt2", "vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16 })
+}
+
+#[test]
+fn code_of_its_own_and_pruned_heads_are_refused() {
+    let place = Place::new();
+    let mut config = tiny_config();
+    config["architectures"] = serde_json::json!(["FooForCausalLM"]);
+    config["auto_map"] = serde_json::json!({ "AutoModelForCausalLM": "modeling_foo.FooForCausalLM" });
+    place.write_json("foo.json", &config);
+    let mut pruned = tiny_config();
+    pruned["pruned_heads"] = serde_json::json!({ "0": [1] });
+    place.write_json("pruned.json", &pruned);
+    for (file, cause) in
+        [("foo", "auto_map makes `FooForCausalLM` the model's class"), ("pruned", "key `pruned_heads` is ")]
+    {
+        let outcome = place.flopsmeter(&format!("plan --config {file}.json"));
+        assert!(outcome.refusal(1).contains(&format!("because: {cause}")), "{outcome:?}");
     }
 }
 

@@ -143,6 +143,20 @@ impl<'a> Config<'a> {
         keys
     }
 
+    /// What stands in an object or a list that is not empty.
+    pub(super) fn filled(self, key: &str) -> Option<String> {
+        let value = self.value(key)?;
+        let empty = value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+        (!empty).then(|| shortened(value))
+    }
+
+    /// The texts in an object under those of its keys that begin so; nothing where there is no object.
+    pub(super) fn texts_within(self, key: &str, beginning: &str) -> Vec<&'a str> {
+        let entries = self.value(key).and_then(Value::as_object).into_iter().flatten();
+        let chosen = entries.filter(|(key, _)| key.starts_with(beginning));
+        chosen.filter_map(|(_, value)| value.as_str()).collect()
+    }
+
     /// An object as a configuration of its own, or `None` if absent.
     pub(super) fn inner(self, key: &str) -> Result<Option<Self>, ShapeProblem> {
         let Some(value) = self.value(key) else { return Ok(None) };

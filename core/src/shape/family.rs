@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::config::{Config, shortened_text};
+use super::own_code;
 use super::program::Program;
 use super::{Shape, ShapeProblem};
 
@@ -90,7 +91,8 @@ pub(super) fn read(config: &Value) -> Result<Shape, ShapeProblem> {
     let config = Config::new(config)?;
     let model_type =
         config.text("model_type")?.ok_or_else(|| ShapeProblem::Missing { key: "model_type".to_owned() })?;
-    Ok(Shape::new(model_type, program(config)?))
+    let shape = Shape::new(model_type, program(config)?);
+    Ok(Shape { own_code: own_code::check(config)?, ..shape })
 }
 
 /// The program of a configuration that may stand within another.

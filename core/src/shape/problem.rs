@@ -38,6 +38,17 @@ pub enum ShapeProblem {
         /// What the configuration says.
         found: String,
     },
+    /// A class that lies beside the weights and is no class of the family.
+    #[error(
+        "auto_map makes `{class}` the model's class, which is no class of `{model_type}` and may compute anything; \
+         meter the job with `flopsmeter run`, or leave `auto_map` out if the network is that of `{model_type}`"
+    )]
+    OwnCode {
+        /// The class.
+        class: String,
+        /// The family.
+        model_type: String,
+    },
     /// A setting whose products nobody has described yet; it is never counted as a look-alike.
     #[error("key `{key}` is {found}, which cannot be counted yet; meter the job with `flopsmeter run` instead")]
     NotCounted {

@@ -18,6 +18,10 @@ use super::method;
 use super::model::Model;
 use crate::args::{AttentionChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 
+/// What is said of a class that `auto_map` names.
+const OWN_CODE: &str =
+    "auto_map names code of its own for the model's class; what it computes is taken to be what transformers computes";
+
 /// An estimate with everything that is asked of it.
 pub(super) struct Estimate {
     pub(super) params: PlannedParameters,
@@ -83,6 +87,7 @@ impl Estimate {
         }
         let mut range = Range::of_job(&data.job, &passes, &count, data.known);
         range.reasons.extend(network.cut_gradients().map(|it| Reason::unbounded(Network::CUT_GRADIENTS, it.text)));
+        range.reasons.extend(model.shape.has_own_code().then(|| Reason::unbounded("own-code", OWN_CODE.to_owned())));
         let mut spent = Spent::counted(count.training(), Basis::Operations);
         if range.high > range.best {
             spent.other_counts.push(OtherCount { code: "highest-estimate".to_owned(), training: range.high });
