@@ -10,7 +10,7 @@ use flopsmeter_core::unit::Tokens;
 use super::Gate;
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]
+#[command(allow_negative_numbers = true, group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]
 pub(crate) struct PlanArguments {
     /// The model's shape: a config.json, the folder it is in, or `-` for standard input
     #[arg(long, value_name = "FILE|DIR")]

@@ -295,6 +295,11 @@ fn bad_words_are_refused_by_name() {
     place.write("bad.txt", "512\n-3\n");
     for (options, code, said) in [
         ("--gpu H2000", 2, "--gpu H2000: the GPU table has no `H2000`; it may be "),
+        (
+            "--gpu nosuch",
+            2,
+            "--gpu nosuch: the GPU table has no `nosuch`, nor a name like it; its names begin with A10, ",
+        ),
         ("--gpu 0xL4", 2, "--gpu 0xL4: `0xL4` names no GPU; "),
         ("--gpu L4 --utilisation 40", 2, "invalid value '40' for '--utilisation <SHARE>': `40` is no share of a peak"),
         ("--utilisation 40%", 2, "the following required arguments were not provided:"),

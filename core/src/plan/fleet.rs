@@ -1,6 +1,7 @@
 //! Named GPUs: how long they take, and the energy of their boards.
 
 use core::str::FromStr;
+use std::collections::BTreeSet;
 
 use crate::gpu_table::{GpuRow, GpuTable, product_name};
 use crate::rules::Fraction;
@@ -26,6 +27,14 @@ pub enum FleetProblem {
         name: String,
         /// Labels that are spelled alike.
         suggestions: String,
+    },
+    /// None has a name like this.
+    #[error("the GPU table has no `{name}`, nor a name like it; its names begin with {beginnings}")]
+    Unlike {
+        /// What was given.
+        name: String,
+        /// First words of its labels.
+        beginnings: String,
     },
     /// Some begin so.
     #[error("`{name}` is no whole name; it may be cut from {candidates}: name one of them")]
@@ -100,12 +109,23 @@ fn named(name: &str) -> Result<&'static GpuRow, FleetProblem> {
     let longer: Vec<&GpuRow> =
         rows.iter().filter(|row| spellings(row).any(|spelling| spelling.starts_with(&asked))).collect();
     if longer.is_empty() {
-        return Err(FleetProblem::Unknown { name: name.to_owned(), suggestions: labels(&alike(name)) });
+        let (alike, name) = (alike(name), name.to_owned());
+        return Err(if alike.is_empty() {
+            FleetProblem::Unlike { name, beginnings: beginnings(rows) }
+        } else {
+            FleetProblem::Unknown { name, suggestions: labels(&alike) }
+        });
     }
     Err(FleetProblem::Cut { name: name.to_owned(), candidates: labels(&longer) })
 }
 
-/// The three rows that are spelled most alike.
+/// First words of all labels, each once.
+fn beginnings(rows: &[GpuRow]) -> String {
+    let words: BTreeSet<&str> = rows.iter().filter_map(|row| row.label.split_whitespace().next()).collect();
+    words.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The three rows that are spelled most alike, with more letters in common than not.
 fn alike(name: &str) -> Vec<&'static GpuRow> {
     let name = name.to_lowercase();
     let mut rows: Vec<&GpuRow> = GpuTable::embedded().rows().iter().collect();
@@ -115,6 +135,7 @@ fn alike(name: &str) -> Vec<&'static GpuRow> {
         let label: String = row.label.to_lowercase().chars().take(typed).collect();
         strsim::damerau_levenshtein(&name, &label)
     };
+    rows.retain(|row| distance(row).saturating_mul(2) <= typed);
     rows.sort_by_cached_key(|row| distance(row));
     rows.truncate(3);
     rows
@@ -226,6 +247,10 @@ mod tests {
         );
         assert!(label("RTX 6000").unwrap_err().contains("RTX 6000 Ada"), "a Quadro, an Ada or a PRO");
         assert!(label("A1000").unwrap_err().starts_with("the GPU table has no `A1000`; it may be A100"));
+        let unlike = label("nosuch").unwrap_err();
+        assert!(
+            unlike.starts_with("the GPU table has no `nosuch`, nor a name like it; its names begin with A10, A100, ")
+        );
         for text in ["", "8x", "0xH100 SXM", "x"] {
             assert!(label(text).is_err(), "{text}");
         }
