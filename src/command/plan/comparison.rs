@@ -14,7 +14,7 @@ use super::method;
 use super::model::Model;
 use crate::args::{MethodChoice, PlanArguments};
 
-/// The methods that are compared.
+/// The methods that are compared; one that was chosen and is not among them comes last.
 const METHODS: [MethodChoice; 6] = [
     MethodChoice::Full,
     MethodChoice::Lora,
@@ -50,7 +50,8 @@ pub(super) fn rows(model: &Model, arguments: &PlanArguments, data: &Data, judge:
     let kind = asked.gradient_checkpointing.unwrap_or(Checkpointing::NonReentrant);
     let exceeds = headroom::edges(judge, Basis::Operations).exceeds;
     let comparison = Comparison { model, arguments, data, judge, exceeds };
-    let ways = METHODS.into_iter().flat_map(|choice| [(choice, None), (choice, Some(kind))]);
+    let chosen = (!METHODS.contains(&arguments.method)).then_some(arguments.method);
+    let ways = METHODS.into_iter().chain(chosen).flat_map(|choice| [(choice, None), (choice, Some(kind))]);
     ways.map(|(choice, gradient_checkpointing)| {
         comparison.row(choice, &TrainingOptions { gradient_checkpointing, ..asked })
     })
