@@ -69,6 +69,38 @@ pub(crate) fn labelled(label: &str, width: usize, text: &str) -> String {
     lines
 }
 
+/// Columns of the terminal that standard output is; `None` where it is none, and lines may be as long as they are.
+pub(crate) fn width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+}
+
+/// Breaks lines that are wider between words; what is carried over stands `indent` columns in, under what a label is about.
+pub(crate) fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
+    let Some(width) = width.filter(|width| *width > indent) else { return text.to_owned() };
+    text.lines()
+        .map(|line| if line.chars().count() > width { broken(line, width, indent) } else { format!("{line}\n") })
+        .collect()
+}
+
+fn broken(line: &str, width: usize, indent: usize) -> String {
+    // The label keeps the spaces that set it apart.
+    let (mut text, mut column) = (String::new(), 0);
+    let mut spaces = 0;
+    for word in line.split(' ') {
+        let letters = word.chars().count();
+        if column > indent && column + spaces + letters > width {
+            text.push_str(&format!("\n{}", " ".repeat(indent)));
+            (column, spaces) = (indent, 0);
+        }
+        text.push_str(&" ".repeat(spaces));
+        text.push_str(word);
+        column += spaces + letters;
+        spaces = 1;
+    }
+    text.push('\n');
+    text
+}
+
 /// A plain-text table: columns padded to their widest cell, right-aligned where asked.
 pub(crate) struct TextTable {
     right_aligned: Vec<bool>,
@@ -87,13 +119,38 @@ impl TextTable {
         self.rows.push(cells);
     }
 
+    /// Leaves out columns in this order until the rest is no wider; tells the titles of those that it left out.
+    pub(crate) fn fit(&mut self, width: Option<usize>, spared: &[&str]) -> Vec<String> {
+        let mut left_out = Vec::new();
+        for title in spared {
+            if width.is_none_or(|width| self.width() <= width) {
+                break;
+            }
+            let titles = self.rows.first().map_or(&[][..], Vec::as_slice);
+            let Some(column) = titles.iter().position(|known| known == title) else { continue };
+            self.right_aligned.remove(column);
+            for row in self.rows.iter_mut().filter(|row| row.len() > column) {
+                row.remove(column);
+            }
+            left_out.push((*title).to_owned());
+        }
+        left_out
+    }
+
+    /// Columns of its widest line.
+    pub(crate) fn width(&self) -> usize {
+        let widths = self.widths();
+        widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let cells = |column| self.rows.iter().filter_map(move |row| row.get(column));
+        let widest = |column| cells(column).map(|cell: &String| cell.chars().count()).max().unwrap_or(0);
+        (0..self.right_aligned.len()).map(widest).collect()
+    }
+
     pub(crate) fn render(&self) -> String {
-        let columns = self.right_aligned.len();
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| {
-                self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-            })
-            .collect();
+        let widths = self.widths();
         let mut text = String::new();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).zip(&self.right_aligned);
@@ -129,5 +186,23 @@ mod tests {
         table.row(vec!["mlp".to_owned(), "12".to_owned()]);
         table.row(vec!["attention".to_owned(), "3".to_owned()]);
         assert_eq!(table.render(), "term       FLOP\nmlp          12\nattention     3\n");
+    }
+
+    #[test]
+    fn tables_leave_out_columns_until_they_fit() {
+        let mut table = TextTable::new(&["method", "asked for", ">FLOP"]);
+        table.row(vec!["lora".to_owned(), "rank 16 on all-linear".to_owned(), "12".to_owned()]);
+        assert_eq!(table.fit(Some(35), &["asked for"]), [""; 0]);
+        assert_eq!(table.fit(None, &["asked for"]), [""; 0]);
+        assert_eq!(table.fit(Some(34), &["asked for"]), ["asked for"]);
+        assert_eq!(table.render(), "method  FLOP\nlora      12\n");
+    }
+
+    #[test]
+    fn lines_break_between_words_under_what_their_label_is_about() {
+        let text = "range  from one to ten\n       because so\nshort  x\n";
+        assert_eq!(wrapped(text, None, 7), text);
+        assert_eq!(wrapped(text, Some(15), 7), "range  from one\n       to ten\n       because\n       so\nshort  x\n");
+        assert_eq!(wrapped("label  unbreakable\n", Some(10), 7), "label  unbreakable\n");
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     if arguments.json {
         output::json(&answer)?;
     } else {
-        output::data(&words::answer(&answer))?;
+        output::data(&words::answer(&answer, output::width()))?;
     }
     Ok(arguments.gate.map_or(ExitStatus::Done, |gate| passed(gate, verdict)))
 }

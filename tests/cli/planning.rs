@@ -443,3 +443,111 @@ fn routed_experts_have_bounds() {
     assert!(flop(&plan["flops"]["training_low"]) <= best - routed);
     assert!(flop(&plan["flops"]["training_high"]) >= best + routed);
 }
+
+#[test]
+fn the_usual_length_is_no_longer_than_the_model_takes() {
+    let place = place();
+    let gpt2 = json!({
+        "model_type": "gpt2", "vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16
+    });
+    let bert = json!({
+        "model_type": "bert", "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 32
+    });
+    let roberta = json!({
+        "model_type": "roberta", "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 34
+    });
+    for (config, most, key) in
+        [(gpt2, 16, "n_positions"), (bert, 32, "max_position_embeddings"), (roberta, 32, "max_position_embeddings")]
+    {
+        place.write_json("short.json", &config);
+        let plan = |options: &str| place.flopsmeter(&format!("plan --json --config short.json {options}"));
+        let usual = plan("").json();
+        assert_eq!(usual["job"]["seq_len"], most);
+        assert_eq!(usual["defaults"][0], format!("--seq-len {most} ({key} of the model)"));
+        assert_eq!(usual["flops"], plan(&format!("--seq-len {most}")).json()["flops"]);
+        assert_eq!(plan(&format!("--seq-len {}", most + 1)).code(), Some(2));
+        place.write("long.txt", "8\n4000\n");
+        let cut = plan("--lengths long.txt").json();
+        assert_eq!((&cut["job"]["seq_len"], &cut["job"]["lengths"]["cut"]), (&json!(most), &json!(1)));
+    }
+}
+
+#[test]
+fn gradients_that_a_checkpoint_cuts_are_a_reason() {
+    let place = place();
+    place.write_json("vit.json", &tiny_vit());
+    let plan =
+        |options: &str| place.flopsmeter(&format!("plan --json --config vit.json --method lora {options}")).json();
+    let cut = plan("--gradient-checkpointing reentrant");
+    assert!(reason(&cut, "checkpoint-cuts-gradients")["text"].as_str().unwrap().contains("are not trained"));
+    let whole = plan("--gradient-checkpointing non-reentrant");
+    assert!(flop(&cut["flops"]["backward"]) < flop(&whole["flops"]["backward"]));
+    for sound in [whole, plan("--gradient-checkpointing reentrant --input-require-grads"), plan("")] {
+        assert!(!sound["uncertainty"].to_string().contains("checkpoint-cuts-gradients"), "{}", sound["uncertainty"]);
+    }
+}
+
+#[test]
+fn a_class_of_its_own_code_is_a_reason() {
+    let place = place();
+    let mut config = tiny_config();
+    config["architectures"] = json!(["LlamaForCausalLM"]);
+    config["auto_map"] = json!({ "AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM" });
+    place.write_json("own.json", &config);
+    let plan = place.flopsmeter("plan --json --config own.json --seq-len 32").json();
+    assert!(reason(&plan, "own-code")["text"].as_str().unwrap().starts_with("auto_map names code of its own"));
+    assert_eq!(plan["flops"]["training"], json_of(&place, "--seq-len 32")["flops"]["training"]);
+}
+
+#[test]
+fn the_chosen_method_is_among_those_compared() {
+    let place = place();
+    for method in ["prompt", "prefix"] {
+        let plan = json_of(&place, &format!("--seq-len 32 --compare --method {method} --virtual-tokens 5"));
+        let rows = plan["comparison"].as_array().unwrap();
+        assert_eq!(rows.len(), 14);
+        let own: Vec<_> = rows.iter().filter(|row| row["method"] == method).collect();
+        assert_eq!(own.len(), 2);
+        assert_eq!(own[0]["training"], plan["flops"]["training"]);
+        assert_eq!(own[0]["details"], "5 virtual tokens");
+    }
+}
+
+/// Runs the real command on a terminal so wide and prints what it wrote.
+const ON_TERMINAL: &str = r"
+import fcntl, os, pty, struct, sys, termios
+child, terminal = pty.fork()
+if child == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 40, int(sys.argv[1]), 0, 0))
+    os.execv(sys.argv[2], sys.argv[2:])
+written = b''
+try:
+    while more := os.read(terminal, 65536):
+        written += more
+except OSError:
+    pass
+sys.stdout.buffer.write(written.replace(b'\r\n', b'\n'))
+";
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let place = place();
+    let options = "--seq-len 4096 --tokens 2e16 --gpu 2xL4 --compare --method prompt";
+    let line = format!("plan --config config.json --base base.toml {DAY} {options}");
+    for width in [80, 100] {
+        let mut command = place.within("python3", ["-c", ON_TERMINAL]);
+        command.arg(width.to_string()).arg(env!("CARGO_BIN_EXE_flopsmeter")).args(line.split(' '));
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("\nverdict ") && text.contains("\ndefaults "), "{text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= width, "{width}: {line}\n{text}");
+        }
+        let plain = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        let piped = plan(&place, options);
+        let questions = piped.data().lines().find(|line| line.starts_with("questions")).unwrap();
+        assert!(plain(&text).contains(&plain(questions)), "nothing of the prose is lost: {text}");
+    }
+}

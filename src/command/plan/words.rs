@@ -11,14 +11,20 @@ use super::comparison::Row;
 use super::data::{JobSize, LengthSummary};
 use super::expectation::Expectation;
 use super::headroom::Until;
-use crate::output::TextTable;
+use crate::output::{self, TextTable};
 use crate::words;
 
-/// The answer.
-pub(super) fn answer(answer: &Answer) -> String {
+/// Columns that a label takes.
+const LABEL: usize = 11;
+
+/// Columns of the comparison that a narrow terminal goes without, the first to go first.
+const SPARED: [&str; 4] = ["asked for", "executed", "tokens until exceeds", "trained"];
+
+/// The answer, for a terminal so wide.
+pub(super) fn answer(answer: &Answer, width: Option<usize>) -> String {
     let mut text = job(answer);
     text.push_str(&method(answer));
-    text.push_str(&operations(answer));
+    text.push_str(&operations(answer, width));
     text.push_str(&range(answer));
     text.push_str(&words::assessment(&answer.assessment));
     text.push_str(&headroom(answer));
@@ -26,12 +32,12 @@ pub(super) fn answer(answer: &Answer) -> String {
         text.push_str(&expected(expectation));
     }
     if let Some(rows) = &answer.comparison {
-        text.push_str(&comparison(rows));
+        text.push_str(&comparison(rows, width));
     }
     if !answer.defaults.is_empty() {
         text.push_str(&format!("defaults   {}\n", answer.defaults.join("; ")));
     }
-    text
+    output::wrapped(&text, width, LABEL)
 }
 
 fn job(answer: &Answer) -> String {
@@ -103,7 +109,7 @@ fn method(answer: &Answer) -> String {
     text
 }
 
-fn operations(answer: &Answer) -> String {
+fn operations(answer: &Answer, width: Option<usize>) -> String {
     let flops = &answer.flops;
     if answer.basis == Basis::Parameters {
         let amount = match flops.lowest {
@@ -118,15 +124,10 @@ fn operations(answer: &Answer) -> String {
             "training   {amount}\n           the registry holds no shapes: save the model's config.json (`hf download ID config.json`) and give it with --config for the count\n"
         );
     }
-    let mut table = TextTable::new(&["FLOP", ">forward", ">backward", ">recompute"]);
-    let cells = |name: &str, forward: Flops, backward: Flops, recompute: Flops| {
-        vec![name.to_owned(), forward.to_string(), backward.to_string(), recompute.to_string()]
-    };
-    for term in answer.terms.iter().filter(|term| (term.forward + term.backward).0 > 0) {
-        table.row(cells(&term.name, term.forward, term.backward, term.recompute));
-    }
+    let exact = products(answer, |flops| flops.to_string());
+    let fits = width.is_none_or(|width| exact.width() <= width);
+    let table = if fits { exact } else { products(answer, |flops| flops.scientific(3)) };
     let sum = |value: Option<Flops>| value.unwrap_or(Flops::ZERO);
-    table.row(cells("sum", sum(flops.forward), sum(flops.backward), sum(flops.recompute)));
     let recompute = if sum(flops.recompute).0 == 0 { "" } else { ", recomputation not counted by the law" };
     format!(
         "{}training   {} (forward + backward; attention {}{recompute})\n",
@@ -134,6 +135,21 @@ fn operations(answer: &Answer) -> String {
         flops.training,
         answer.convention.attention
     )
+}
+
+/// The products by part of the network, and their sum.
+fn products(answer: &Answer, show: fn(Flops) -> String) -> TextTable {
+    let mut table = TextTable::new(&["FLOP", ">forward", ">backward", ">recompute"]);
+    let cells = |name: &str, forward: Flops, backward: Flops, recompute: Flops| {
+        vec![name.to_owned(), show(forward), show(backward), show(recompute)]
+    };
+    for term in answer.terms.iter().filter(|term| (term.forward + term.backward).0 > 0) {
+        table.row(cells(&term.name, term.forward, term.backward, term.recompute));
+    }
+    let flops = &answer.flops;
+    let sum = |value: Option<Flops>| value.unwrap_or(Flops::ZERO);
+    table.row(cells("sum", sum(flops.forward), sum(flops.backward), sum(flops.recompute)));
+    table
 }
 
 fn range(answer: &Answer) -> String {
@@ -206,7 +222,7 @@ fn expected(row: &Expectation) -> String {
     )
 }
 
-fn comparison(rows: &[Row]) -> String {
+fn comparison(rows: &[Row], width: Option<usize>) -> String {
     let mut table = TextTable::new(&[
         "method",
         "asked for",
@@ -229,12 +245,25 @@ fn comparison(rows: &[Row]) -> String {
             flop(row.training),
             flop(row.executed),
             row.share_of_line_percent.clone().unwrap_or_else(none),
-            row.problem.clone().unwrap_or_else(|| row.verdict.map_or("-", verdict_name).to_owned()),
+            row.verdict.map_or("-", verdict_name).to_owned(),
             row.tokens_until_exceeds
                 .as_ref()
                 .and_then(|tokens| tokens.parse().ok())
                 .map_or_else(none, figures::rounded),
         ]);
     }
-    table.render()
+    let left_out = table.fit(width, &SPARED);
+    let mut text = table.render();
+    if !left_out.is_empty() {
+        text.push_str(&format!("           a wider terminal, or --json, shows {} too\n", left_out.join(", ")));
+    }
+    // The ways of one method have one problem.
+    let mut problems: Vec<String> = rows.iter().filter_map(problem).collect();
+    problems.dedup();
+    text + &problems.concat()
+}
+
+/// Why a method has no count.
+fn problem(row: &Row) -> Option<String> {
+    row.problem.as_ref().map(|problem| format!("           {}: {problem}\n", row.method))
 }
