@@ -309,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn a_processor_of_before_its_packages_were_read_can_be_read() {
+        let old = r#"{"cpu":{"cpu_time_nanoseconds":5,"complete":true}}"#;
+        let read: Reading = serde_json::from_str(old).unwrap();
+        let expected = Reading::Cpu { cpu_time_nanoseconds: 5, complete: true, package_energy_microjoules: None };
+        assert_eq!((&read, serde_json::to_string(&read).unwrap().as_str()), (&expected, old));
+        let old = r#"{"kind":"cpu","logical_cores":2,"max_clock_mhz":null,"features":[],"architecture":"x86_64"}"#;
+        let read: DeviceFacts = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+    }
+
+    #[test]
     fn a_device_survives_a_round_trip() {
         let facts = GpuFacts {
             compute_capability: Some(ComputeCapability { major: 9, minor: 0 }),

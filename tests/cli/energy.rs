@@ -73,7 +73,7 @@ fn a_right_counter_is_told_and_filed_in_megawatt_hours() {
     metered.place.flopsmeter("report threshold demo --format md --out out").data();
     let memo = fs_err::read_to_string(metered.place.path("out/threshold.md")).unwrap();
     let row = memo.lines().find(|line| line.starts_with("| Energy of the GPU boards")).unwrap();
-    assert!(row.contains(&format!("⁻⁴ MWh ({joules})")), "{row}");
+    assert!(row.contains(&format!("⁻⁷ MWh ({joules})")), "{row}");
     assert!(memo.contains("fans, network, storage"), "{memo}");
 }
 

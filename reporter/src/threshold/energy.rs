@@ -14,18 +14,19 @@ use crate::wording::Values;
 /// The sums for the list of figures.
 pub(super) fn figures(composer: &Composer<'_>) -> Result<Vec<(&'static str, Figure)>, ReportProblem> {
     let runs = &composer.input.runs;
-    if runs.is_empty() {
-        return Ok(Vec::new());
-    }
     let integrated = runs.iter().any(RunSummary::has_integrated_power);
     let source = if integrated { EnergySource::PowerIntegral } else { EnergySource::Counter };
     let told = |joules: Option<Joules>, origin: Origin, next_step: &str| match joules {
         Some(joules) => Ok(Figure::energy(joules, origin)),
         None => composer.missing(next_step),
     };
-    let boards = told(composer.totals.energy, origin(composer, source, EnergyBoundary::GpuBoard)?, "next_energy")?;
-    let mut figures = vec![("fact_energy", boards)];
-    if runs.iter().any(|run| run.ceiling.devices.iter().any(DeviceCeiling::is_processor)) {
+    let mut figures = Vec::new();
+    let devices = || runs.iter().flat_map(|run| &run.ceiling.devices);
+    if composer.totals.energy.is_some() || devices().any(|device| !device.is_processor()) {
+        let origin = origin(composer, source, EnergyBoundary::GpuBoard)?;
+        figures.push(("fact_energy", told(composer.totals.energy, origin, "next_energy")?));
+    }
+    if devices().any(DeviceCeiling::is_processor) {
         let origin = origin(composer, EnergySource::Counter, EnergyBoundary::CpuPackages)?;
         figures.push(("fact_package_energy", told(composer.totals.package_energy, origin, "next_package_energy")?));
     }

@@ -44,10 +44,18 @@ impl Totals {
             ceiling_complete: runs.iter().all(|run| run.ceiling.complete && run.ceiling.flop.is_some()),
             tokens_fed: runs.iter().map(|run| run.tokens.fed).sum(),
             tokens_real: runs.iter().map(|run| run.tokens.real).sum(),
-            energy: runs.iter().map(|run| run.energy_joules).sum(),
+            energy: boards_energy(runs),
             package_energy: runs.iter().map(RunSummary::package_energy).sum(),
             gaps: runs.iter().map(|run| run.gaps.len()).sum(),
             charged: runs.iter().flat_map(|run| &run.gaps).filter_map(|gap| gap.charged).sum(),
         }
     }
+}
+
+/// Over the runs that had a board: one on processors alone lacks nothing.
+fn boards_energy(runs: &[RunSummary]) -> Option<Joules> {
+    let has_boards = |run: &&RunSummary| run.ceiling.devices.iter().any(|device| !device.is_processor());
+    let mut with_boards = runs.iter().filter(has_boards).peekable();
+    with_boards.peek()?;
+    with_boards.map(|run| run.energy_joules).sum()
 }
