@@ -130,6 +130,19 @@ def test_a_job_that_ends_by_an_exception_still_reports(receiver: Receiver, tmp_p
     assert receiver.messages("goodbye")
 
 
+def test_a_job_that_ends_while_it_is_metered_ends_silently(receiver: Receiver, tmp_path: Path) -> None:
+    code = """
+        import flopsmeter, torch
+        from models import llama
+        model = llama()
+        meter = flopsmeter.Meter(model)
+        meter.__enter__()
+        model(input_ids=torch.ones((2, 4), dtype=torch.long))
+    """
+    done = python(script(tmp_path, code), socket=receiver.path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_job_that_dies_of_broken_pipes_does_not_die_of_ours(receiver: Receiver, tmp_path: Path) -> None:
     code = """
         import signal, flopsmeter, torch

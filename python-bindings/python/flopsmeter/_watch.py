@@ -94,7 +94,7 @@ class Watch:
         self.recorder = recorder
         self._alike = alike
         self.key = id(plain)
-        self._plain = weakref.ref(plain, functools.partial(_bereave, self.key))
+        self._plain = weakref.ref(plain, functools.partial(_bereave, self.key, _watches, _bereft))
         self._outermost: weakref.ref[Module] = self._plain
         self._number = number
         self._reader = Reader(plain)
@@ -303,12 +303,13 @@ def _weakly(module: Any) -> Callable[[], Any]:
     return (lambda: None) if module is None else weakref.ref(module)
 
 
-def _bereave(key: int, reference: object) -> None:
-    """A model has gone, perhaps in the midst of a collection: nothing more may be done here than to note it."""
-    watch = _watches.get(key)
+def _bereave(key: int, watches: dict[int, Watch], bereft: list[Watch], reference: object) -> None:
+    """A model has gone, perhaps in the midst of a collection or at the end of the process, when names of modules have gone too:
+    nothing more may be done here than to note it."""
+    watch = watches.get(key)
     if watch is not None and watch._plain is reference:
-        del _watches[key]
-        _bereft.append(watch)
+        del watches[key]
+        bereft.append(watch)
 
 
 def _finish_bereft() -> None:
