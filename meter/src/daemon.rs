@@ -1,7 +1,7 @@
 //! The daemon: reads the GPUs of one machine once a second, however many jobs or ranks ask.
 //!
 //! It speaks to its clients over a Unix socket, in the very lines of JSON that [`crate::device::nvml::reader`] speaks to its
-//! meter, so that a meter can ask either. One task owns all state ([`hub`]); everything else sends it messages through bounded
+//! meter, so that a meter can ask either. One task owns all state (`hub`); everything else sends it messages through bounded
 //! queues. A client that is slow, dead or not understood is dropped, never waited for.
 
 mod client;
