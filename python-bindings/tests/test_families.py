@@ -52,12 +52,16 @@ def cases() -> dict[str, Any]:
 
 CASES = cases()
 # Its stages and layers are checkpointed within each other, which nobody has described: it is refused, never guessed.
-REFUSED = CASES.pop("swin")
 
 
 def test_what_is_not_described_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="`swin` is not known"):
-        differences(REFUSED, ROWS[0])
+    case = CASES["llama"]
+    _, facts, _ = step(case, ROWS[0])
+    message = json.loads(facts.to_json())
+    text = json.dumps(message).replace('"model_type": "llama"', '"model_type": "swinv2"')
+    assert text != json.dumps(message)
+    with pytest.raises(ValueError, match="`swinv2` is not known"):
+        _flopsmeter.count(text, json.dumps(passes(case.sizes[0])))
 
 
 def passes(size: dict[str, Any]) -> list[dict[str, Any]]:

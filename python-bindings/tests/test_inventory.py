@@ -97,7 +97,8 @@ def difference(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], passes
     assert facts.message["inventory"]["scales"] != "nothing"
     row = {"phase": "training", "gradient": True, "count": 1, "real_tokens": None, **passes}
     counted = json.loads(_flopsmeter.count(facts.to_json(), json.dumps([row])))
-    assert counted["findings"] == []
+    # PyTorch warns of these cases itself: a reentrant checkpoint without an input that requires a gradient.
+    assert {finding["code"] for finding in counted["findings"]} <= {"checkpoint-cuts-gradients"}
     assert counted["parameters_total"] == facts.message["parameters_total"]
     assert counted["parameters_trainable"] == facts.message["parameters_trainable"]
     return int(counted["forward"]) - forward, int(counted["backward"]) + int(counted["recompute"]) - backward
