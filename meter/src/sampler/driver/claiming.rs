@@ -1,0 +1,155 @@
+//! Which GPUs there are, and which of them are the job's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use flopsmeter_core::run::Finding;
+use flopsmeter_core::sample::{Device, DeviceFacts};
+
+use super::process::ENDED;
+use super::{Driver, State};
+use crate::claim::further::unclaimed;
+use crate::claim::{Claim, GpuRequest, OpenableNodes, claim};
+use crate::device::nvml::reader::Order;
+use crate::device::nvml::{ListedGpu, Listing};
+
+const ASK_NVIDIA_SMI: &str = "see whether `nvidia-smi` works";
+
+impl Driver {
+    fn watches_only(&self, present: &[ListedGpu]) -> bool {
+        let instances = present.iter().flat_map(|gpu| &gpu.instances).map(|instance| &instance.uuid);
+        let known: BTreeSet<&String> = present.iter().map(|gpu| &gpu.uuid).chain(instances).collect();
+        self.watched.iter().all(|device| known.contains(device))
+    }
+
+    /// The driver has listed its GPUs, or cannot.
+    pub(in crate::sampler) fn listed(&mut self, listing: Listing, now: Duration) {
+        match (&self.state, listing) {
+            (State::Listing, Listing::Gpus(listed)) => {
+                self.present = OpenableNodes::narrow(&self.kernel, listed);
+                self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));
+            }
+            (State::Listing, Listing::Unavailable { reason }) => {
+                self.state = State::Claimed(self.without_driver(&reason));
+            }
+            (State::Joining { .. }, Listing::Gpus(present)) if self.watches_only(&present) => self.settle(now),
+            (State::Joining { .. }, _) => self.stay(now),
+            (&State::Returning { reason }, Listing::Gpus(_)) => self.watch_again(reason, now),
+            (&State::Returning { reason }, Listing::Unavailable { .. }) => self.lose(reason, now),
+            _ => {}
+        }
+    }
+
+    /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
+    pub(in crate::sampler) fn give_up_listing(&mut self, now: Duration) {
+        if matches!(self.state, State::Listing) && now >= self.asked_at.saturating_add(self.listing_patience) {
+            self.process = None;
+            let reason = "the NVIDIA driver did not say in time which GPUs there are";
+            self.state = State::Claimed(unreadable(reason, ASK_NVIDIA_SMI));
+        }
+    }
+
+    pub(super) fn has_nodes(&self, further: impl Fn(&str) -> bool) -> bool {
+        // `dxg` is Windows' own under WSL; Jetson boards name their nodes in two other ways.
+        let nvidia = |name: &String| {
+            ["nvidia", "nvhost", "nvgpu", "dxg"].iter().any(|start| name.starts_with(start)) && further(name)
+        };
+        self.kernel.names("dev").iter().any(nvidia)
+    }
+
+    /// A machine without a driver has no NVIDIA GPU that a job could use, unless it shows device nodes or the user names GPUs.
+    pub(super) fn without_driver(&self, reason: &str) -> Claim {
+        // The driver's own nodes (`nvidiactl`, `nvidia-uvm`) are there without a GPU, too.
+        let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
+        let shown = self.has_nodes(is_gpu);
+        if self.command.as_ref().is_some_and(|command| command.plays_trace) {
+            return unreadable(reason, "name another trace");
+        }
+        let named = matches!(self.gpus, GpuRequest::All | GpuRequest::Listed(_));
+        if shown || named {
+            return unreadable(&format!("the NVIDIA driver cannot be asked ({reason})"), ASK_NVIDIA_SMI);
+        }
+        let text = format!("no NVIDIA driver is here, so only the processor is metered ({reason})");
+        let findings = vec![Finding { code: "nvml-unavailable".to_owned(), text }];
+        Claim { findings, ..Claim::default() }
+    }
+
+    /// The job's GPUs, once, with those that were to choose from.
+    pub(in crate::sampler) fn take_claim(&mut self) -> Option<(Vec<ListedGpu>, Claim)> {
+        let State::Claimed(claim) = &mut self.state else { return None };
+        let mut claim = std::mem::take(claim);
+        let readable = claim.devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
+        self.watched = readable.map(|device| device.id.clone()).collect();
+        if self.watched.is_empty() && unclaimed(&claim, &self.present).is_empty() {
+            self.process = None;
+            self.state = State::Over;
+        } else if !self.join() {
+            self.watch_again(ENDED, self.clock.elapsed());
+        }
+        if !claim.rule.is_empty() {
+            let text = format!("{} claimed, by this rule: {}", count(claim.devices.len()), claim.rule);
+            claim.findings.push(Finding { code: "gpus-claimed".to_owned(), text });
+        }
+        Some((self.present.clone(), claim))
+    }
+
+    /// Whether nobody has asked the driver because the job is to use no GPU, and somebody could.
+    pub(in crate::sampler) fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
+    /// Whether there may be GPUs, and nobody to ask about them.
+    pub(in crate::sampler) fn is_refused(&self) -> bool {
+        self.command.is_none() && self.has_nodes(|_| true)
+    }
+
+    /// The job uses GPUs all the same: the driver is asked.
+    pub(in crate::sampler) fn wake(&mut self, now: Duration) {
+        (self.asleep, self.asked_at) = (false, now);
+        self.state = match self.start_process() {
+            Ok(()) => State::Listing,
+            Err(reason) => State::Claimed(self.without_driver(&reason)),
+        };
+    }
+
+    /// The GPUs of the job have become more.
+    pub(in crate::sampler) fn watch_also(&mut self, devices: &[Device], now: Duration) {
+        if self.watched.is_empty() {
+            self.told_until = now;
+        }
+        let readable = devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
+        self.watched.extend(readable.map(|device| device.id.clone()));
+        // A process that comes back is told of all.
+        if matches!(self.state, State::Idle | State::Reading)
+            && !self.order_process(&Order::Watch(self.watched.clone()))
+        {
+            self.lose(ENDED, now);
+        }
+    }
+
+    /// Asks for processes. `false` if nobody can be asked now.
+    pub(in crate::sampler) fn list_processes(&mut self, devices: Vec<String>) -> bool {
+        let order = Order::Processes(devices);
+        matches!(self.state, State::Idle | State::Reading)
+            && match &mut self.own {
+                Some((_, process)) => process.order(&order),
+                None => self.order_process(&order),
+            }
+    }
+}
+
+fn count(gpus: usize) -> String {
+    match gpus {
+        0 => "no GPU is".to_owned(),
+        1 => "1 GPU is".to_owned(),
+        more => format!("{more} GPUs are"),
+    }
+}
+
+fn unreadable(reason: &str, next_step: &str) -> Claim {
+    let facts = DeviceFacts::Unreadable { reason: format!("{reason}: what its GPUs did is not bounded") };
+    let device = Device { id: "gpu:unknown".to_owned(), name: "NVIDIA GPUs".to_owned(), facts };
+    let text = format!("{reason}, so that the hardware ceiling is missing; {next_step}");
+    let findings = vec![Finding { code: "gpus-unreadable".to_owned(), text }];
+    Claim { devices: vec![device], findings, ..Claim::default() }
+}

@@ -1,0 +1,143 @@
+//! Who is asked: a process of the run's own, or the daemon of this machine; and what becomes of it when it ends.
+
+use std::time::Duration;
+
+use flopsmeter_core::sample::Sample;
+
+use super::{Driver, LONGEST_PAUSE, State};
+use crate::daemon::DaemonConnection;
+use crate::device::nvml::process::{DriverProcess, Heard};
+use crate::device::nvml::reader::Order;
+use crate::sampler::Message;
+use crate::sampler::source::Source;
+
+pub(super) const ENDED: &str = "the process that asks the NVIDIA driver ended, as when the driver's library crashes";
+const DAEMON_ENDED: &str = "the daemon that read the GPUs ended or did not answer";
+
+impl Driver {
+    pub(super) fn start_process(&mut self) -> Result<(), String> {
+        let Some(command) = &self.command else { return Err("nobody is to be asked".to_owned()) };
+        self.turn = self.turn.wrapping_add(1);
+        let hear = self.hear(self.turn);
+        match DriverProcess::start(command, self.library.as_deref(), hear) {
+            Ok(process) => self.process = Some(Source::Process(process)),
+            Err(problem) => {
+                return Err(format!("{} cannot be started to ask it: {problem}", command.program.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, turn: u32) -> impl Fn(Heard) + Send + use<> {
+        let answers = self.answers.clone();
+        move |heard| {
+            // If the sampler has stopped, nobody wants to know.
+            let _ = answers.send(Message::Driver(turn, heard));
+        }
+    }
+
+    /// Whether this process is the present one.
+    pub(in crate::sampler) fn is_turn(&self, turn: u32) -> bool {
+        self.process.is_some() && self.turn == turn
+    }
+
+    pub(super) fn order_process(&mut self, order: &Order) -> bool {
+        self.process.as_mut().is_some_and(|process| process.order(order))
+    }
+
+    /// Asks a daemon, if there is one. Which GPUs are the job's was asked by a process of ours, since a container or a scheduler
+    /// may leave it others than the daemon sees, under the same numbers; UUIDs are the same everywhere. Tried once: whoever has
+    /// lost a daemon does not look for another one.
+    pub(super) fn join(&mut self) -> bool {
+        let turn = self.turn.wrapping_add(1);
+        let Some(daemon) = DaemonConnection::open(&std::mem::take(&mut self.daemons), self.hear(turn)) else {
+            return false;
+        };
+        self.own = self.process.replace(Source::Daemon(daemon)).map(|process| (self.turn, process));
+        self.turn = turn;
+        self.state = State::Joining { since: self.clock.elapsed() };
+        true
+    }
+
+    /// The daemon reads from here on.
+    pub(super) fn settle(&mut self, now: Duration) {
+        self.notes.extend(self.process.as_ref().and_then(Source::daemon).map(DaemonConnection::told));
+        self.watch_again(DAEMON_ENDED, now);
+    }
+
+    /// Our own process does.
+    pub(super) fn stay(&mut self, now: Duration) {
+        if let Some((turn, process)) = self.own.take() {
+            self.turn = turn;
+            self.process = Some(process);
+        }
+        self.watch_again(ENDED, now);
+    }
+
+    pub(super) fn watch_again(&mut self, reason: &'static str, now: Duration) {
+        if self.order_process(&Order::Watch(self.watched.clone())) {
+            self.state = State::Idle;
+        } else {
+            self.lose(reason, now);
+        }
+    }
+
+    /// The process has ended.
+    pub(in crate::sampler) fn ended(&mut self, now: Duration) -> Vec<Sample> {
+        match self.state {
+            State::Joining { .. } => {
+                self.stay(now);
+                Vec::new()
+            }
+            State::Listing => {
+                self.process = None;
+                self.state = State::Claimed(self.without_driver(ENDED));
+                Vec::new()
+            }
+            State::Claimed(_) | State::Over => {
+                self.process = None;
+                Vec::new()
+            }
+            State::Idle | State::Reading | State::Lost { .. } | State::Returning { .. } => {
+                self.lose_and_miss(ENDED, now)
+            }
+        }
+    }
+
+    pub(super) fn lose(&mut self, reason: &'static str, now: Duration) {
+        if let Some(Source::Daemon(daemon)) = self.process.take() {
+            self.notes.push(daemon.lost());
+            return self.stay(now);
+        }
+        self.own = None;
+        self.state = State::Lost { reason, again_at: now.saturating_add(self.pause) };
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// The time since the last reading of whoever is gone is missing.
+    pub(super) fn lose_and_miss(&mut self, reason: &'static str, now: Duration) -> Vec<Sample> {
+        let missing = self.miss_because(now, if self.is_daemon() { DAEMON_ENDED } else { reason });
+        self.lose(reason, now);
+        missing
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.process.as_ref().and_then(Source::daemon).is_some()
+    }
+
+    /// Whether this process is our own while a daemon reads.
+    pub(in crate::sampler) fn is_own(&self, turn: u32) -> bool {
+        self.own.as_ref().is_some_and(|(own, _)| *own == turn)
+    }
+
+    /// Our own process has ended while a daemon read: whoever is started next is asked for everything.
+    pub(in crate::sampler) fn own_ended(&mut self, now: Duration) -> Vec<Sample> {
+        self.process = None;
+        self.lose_and_miss(ENDED, now)
+    }
+
+    /// Which process is asked for processes, by its turn.
+    pub(in crate::sampler) fn turn(&self) -> u32 {
+        self.own.as_ref().map_or(self.turn, |(own, _)| *own)
+    }
+}
