@@ -27,7 +27,7 @@ use crate::device::nvml::process::{Heard, ReaderCommand};
 use crate::device::nvml::reader::Answer;
 use crate::device::process_tree::JobProcess;
 use claims::{Claims, Further};
-use driver::Driver;
+use driver::{Driver, Relisted};
 use outbox::Outbox;
 use processors::Processors;
 use traces::TraceReader;
@@ -189,10 +189,18 @@ impl Round {
         if !self.outbox.is_open() {
             return;
         }
+        if self.driver.is_recount_due(self.clock.elapsed()) {
+            self.recount();
+        }
         self.outbox.send(self.processors.take());
         self.outbox.send(self.driver.order(self.clock.elapsed()));
         let traced = self.look();
         self.ask_for_processes(traced);
+    }
+
+    fn recount(&mut self) {
+        self.driver.recount(self.clock.elapsed());
+        self.unread |= self.driver.is_refused();
     }
 
     /// Tells the devices as soon as it is known which GPUs there are.
@@ -249,10 +257,20 @@ impl Round {
         self.extend(further);
     }
 
+    /// The driver may list other GPUs than before.
+    fn relist(&mut self, relisted: Relisted) {
+        let further = self.claims.relist(relisted, self.traces.traces());
+        self.extend(further);
+    }
+
     /// Our own process, while a daemon reads.
     fn hear_own(&mut self, heard: Heard, now: Duration) {
         match heard {
             Heard::Answer(Answer::Processes(lists)) => self.hear_processes(lists, now),
+            Heard::Answer(Answer::Listed(listing)) => {
+                let relisted = self.driver.relisted(listing);
+                self.relist(relisted);
+            }
             Heard::Answer(_) => {}
             Heard::Ended => self.outbox.send(self.driver.own_ended(now)),
         }
@@ -268,8 +286,9 @@ impl Round {
         }
         match heard {
             Heard::Answer(Answer::Listed(listing)) => {
-                self.driver.listed(listing, now);
+                let relisted = self.driver.listed(listing, now);
                 self.announce();
+                relisted.into_iter().for_each(|relisted| self.relist(relisted));
                 // At once: counters are differences from the first reading.
                 self.outbox.send(self.driver.order(self.clock.elapsed()));
             }
@@ -290,6 +309,7 @@ impl Round {
 
     fn last_reading(&mut self, messages: &Receiver<Message>, usage: Option<Duration>) {
         let deadline = self.clock.elapsed() + self.patience;
+        self.recount();
         self.wait_for_driver(messages, deadline);
         self.driver.give_up_listing(Duration::MAX);
         self.announce();
@@ -302,7 +322,8 @@ impl Round {
             self.ask_for_processes(true);
         }
         self.wait_for_driver(messages, deadline);
-        let further = self.claims.end(self.traces.traces(), self.clock.elapsed());
+        let unlisted = self.driver.unlisted();
+        let further = self.claims.end(unlisted, self.traces.traces(), self.clock.elapsed());
         self.extend(further);
         self.outbox.send(self.driver.miss(self.clock.elapsed()));
         self.outbox.announce(Vec::new(), self.driver.take_notes());

@@ -155,6 +155,24 @@ fn microseconds() -> u64 {
     since.as_micros().try_into().unwrap()
 }
 
+/// The daemon's process counts the GPUs as the run's own does, which rests meanwhile.
+#[test]
+fn a_gpu_that_appears_while_a_daemon_reads_is_the_jobs_from_its_start_on() {
+    let place = Place::new();
+    let later = json!({ "uuid": "GPU-aa", "utilization": [[0, 100]], "present": [1500, 600_000] });
+    let devices = json!([later, { "uuid": "GPU-bb", "utilization": [[0, 100]] }]);
+    let library = library(&place, &json!({ "origin_file": "began", "devices": devices }));
+    let daemon = Daemon::start(&place, &library, &[]);
+    let outcome = finish(run(&place, &library, "--quiet --summary s.json", "sleep 4"));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    let summary = summary(&place, "s.json");
+    assert!(codes(&summary).contains(&"gpus-read-by-daemon"), "{summary:#}");
+    for gpu in ["GPU-aa", "GPU-bb"] {
+        assert!(ceiling(&summary, gpu) >= 4 * H200_PEAK && held(&summary, gpu) >= 4.0, "{summary:#}");
+    }
+    daemon.terminate();
+}
+
 #[test]
 fn a_daemon_that_is_killed_leaves_a_gap_and_the_run_reads_on_itself() {
     let place = Place::new();

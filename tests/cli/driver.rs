@@ -55,6 +55,14 @@ impl Played {
         self.summary["ceiling"]["devices"].as_array().unwrap().iter().find(|device| device["device"] == id)
     }
 
+    /// The text of the one finding with this code.
+    fn finding(&self, code: &str) -> &str {
+        let findings = self.summary["findings"].as_array().unwrap().iter();
+        let found: Vec<&Value> = findings.filter(|finding| finding["code"] == code).collect();
+        let [finding] = found.as_slice() else { panic!("{code}: {found:?} in {:#}", self.summary) };
+        finding["text"].as_str().unwrap()
+    }
+
     fn gaps(&self, id: &str) -> Vec<&str> {
         let gaps = self.summary["gaps"].as_array().unwrap().iter().filter(|gap| gap["device"] == id);
         gaps.filter_map(|gap| gap["reason"].as_str()).collect()
@@ -117,4 +125,66 @@ fn a_gpu_that_vanishes_is_charged_until_the_end() {
     }
     assert!(!played.gaps("GPU-aa").is_empty());
     assert!(played.gaps("GPU-bb").is_empty());
+    let said = played.finding("gpu-vanished");
+    assert!(said.contains("GPU-aa vanished from the driver's list") && said.contains("charged in full"), "{said}");
+    // Nothing is known of it from 0.7 s on: all of the run's time is charged.
+    let device = played.device("GPU-aa").unwrap();
+    assert!(flop(&device["flop"]) >= 23 * H200_PEAK / 10, "{device:#}");
+    assert_eq!(played.summary["ceiling"]["complete"], true);
+}
+
+/// In the first place of the driver's order, busy from the scenario's start on.
+#[test]
+fn a_gpu_that_appears_later_is_claimed_from_the_jobs_start_on() {
+    let devices = json!([busy("GPU-aa", &json!({ "present": [800, 60_000] })), busy("GPU-bb", &json!({}))]);
+    let played = Played::new(&devices, "sleep 3.5; exit 5");
+    assert_eq!(played.outcome.code(), Some(5), "{:?}", played.outcome);
+    for id in ["GPU-aa", "GPU-bb"] {
+        let device = played.device(id).unwrap_or_else(|| panic!("no {id} in {:#}", played.summary));
+        assert!(flop(&device["flop"]) >= 2 * H200_PEAK, "{device:#}");
+        assert!(device["held_seconds"].as_f64().unwrap() >= 3.5, "{device:#}");
+    }
+    let said = played.finding("gpu-claimed-later");
+    assert!(said.contains("GPU-aa") && said.contains("from the job's start on"), "{said}");
+    assert_eq!(played.summary["ceiling"]["complete"], true);
+}
+
+/// One goes when the other comes, so that their number stays: both are the job's.
+#[test]
+fn a_gpu_in_the_place_of_another_is_claimed_at_the_jobs_end_at_the_latest() {
+    let devices = json!([
+        busy("GPU-aa", &json!({ "present": [0, 900] })),
+        busy("GPU-bb", &json!({ "present": [900, 60_000] })),
+        busy("GPU-cc", &json!({})),
+    ]);
+    let played = Played::new(&devices, "sleep 2.5; exit 5");
+    assert_eq!(played.outcome.code(), Some(5), "{:?}", played.outcome);
+    for id in ["GPU-aa", "GPU-bb", "GPU-cc"] {
+        let device = played.device(id).unwrap_or_else(|| panic!("no {id} in {:#}", played.summary));
+        assert!(flop(&device["flop"]) >= 2 * H200_PEAK, "{device:#}");
+    }
+    assert!(played.finding("gpu-claimed-later").contains("GPU-bb"));
+    assert!(played.finding("gpu-vanished").contains("GPU-aa"));
+}
+
+#[test]
+fn the_first_gpu_of_a_machine_may_come_while_the_job_runs() {
+    let played = Played::new(&json!([busy("GPU-aa", &json!({ "present": [800, 60_000] }))]), "sleep 2.5; exit 5");
+    assert_eq!(played.outcome.code(), Some(5), "{:?}", played.outcome);
+    let device = played.device("GPU-aa").unwrap_or_else(|| panic!("{:#}", played.summary));
+    assert!(flop(&device["flop"]) >= 2 * H200_PEAK, "{device:#}");
+    assert!(played.finding("gpu-claimed-later").contains("GPU-aa"));
+}
+
+/// It cannot even be identified: what it did is not bounded, and nothing may be called complete.
+#[test]
+fn a_gpu_that_appears_and_cannot_be_told_makes_the_ceiling_missing() {
+    let nameless = json!({ "call": "nvmlDeviceGetUUID", "does": { "code": 999 } });
+    let appearing = busy("GPU-aa", &json!({ "present": [800, 60_000], "faults": [nameless] }));
+    let played = Played::new(&json!([busy("GPU-bb", &json!({})), appearing]), "sleep 2.5; exit 5");
+    assert_eq!(played.outcome.code(), Some(5), "{:?}", played.outcome);
+    let ceiling = &played.summary["ceiling"];
+    assert_eq!((&ceiling["complete"], &ceiling["flop"]), (&json!(false), &Value::Null), "{:#}", played.summary);
+    let unlisted = played.device("gpu:unlisted").unwrap_or_else(|| panic!("{:#}", played.summary));
+    assert!(unlisted.to_string().contains("a GPU may have come"), "{unlisted:#}");
 }

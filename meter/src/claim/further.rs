@@ -4,7 +4,7 @@
 //! start on. The driver's process list is proof. An open device node alone is none, for CUDA opens the nodes of all GPUs that it
 //! may see; it counts where the list cannot be had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts};
@@ -73,6 +73,27 @@ pub fn claim_further(
         }
     }
     found.extend(unlisted(claim, present, traces));
+    claim.devices.extend(found.iter().cloned());
+    (found, findings)
+}
+
+/// The driver lists other GPUs than before (`listed`: their UUIDs and those of their instances). What the job's choice names
+/// now is claimed as well, from the job's start on: in each process CUDA counts anew. What the user said stays as it was said.
+pub fn claim_again(claim: &mut Claim, choice: &Claim, listed: &BTreeSet<String>) -> (Vec<Device>, Vec<Finding>) {
+    let is_claimed = |id: &str| claim.devices.iter().any(|device| device.id == id);
+    let is_new = |device: &&Device| {
+        listed.contains(&device.id) && !is_claimed(&device.id) && !parent(device).is_some_and(is_claimed)
+    };
+    let said = claim.basis == Basis::Said;
+    let found: Vec<Device> = choice.devices.iter().filter(is_new).filter(|_| !said).cloned().collect();
+    let finding = |device: &Device| {
+        let text = format!(
+            "{} {} is claimed as well, from the job's start on, its energy from now on: the driver lists other GPUs than at the start, of which the choice names this one now ({})",
+            device.name, device.id, choice.rule
+        );
+        Finding { code: "gpu-claimed-later".to_owned(), text }
+    };
+    let findings = found.iter().map(finding).collect();
     claim.devices.extend(found.iter().cloned());
     (found, findings)
 }

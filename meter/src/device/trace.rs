@@ -62,7 +62,7 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Said {
-    /// Which GPUs there are; the first of all lines.
+    /// Which GPUs there are: in the first line, and again when others had come or gone.
     Listed(Listing),
     /// What each watched GPU said, by UUID.
     Read(BTreeMap<String, Result<GpuReading, String>>),
@@ -74,12 +74,14 @@ pub struct Recorder {
     file: Option<File>,
     began: Instant,
     watched: Vec<String>,
+    listed: Option<Listing>,
 }
 
 impl Recorder {
     /// Begins a trace in a new file.
     pub fn begin(path: &Path, head: &Head) -> io::Result<Self> {
-        let mut recorder = Self { file: Some(File::create(path)?), began: monotonic(), watched: Vec::new() };
+        let mut recorder =
+            Self { file: Some(File::create(path)?), began: monotonic(), watched: Vec::new(), listed: None };
         recorder.write(head);
         Ok(recorder)
     }
@@ -89,9 +91,12 @@ impl Recorder {
         self.watched = uuids.to_vec();
     }
 
-    /// The GPUs were listed.
+    /// The GPUs were listed. What was listed before is not written again.
     pub fn list(&mut self, listing: &Listing) {
-        self.say(Said::Listed(listing.clone()));
+        if self.listed.as_ref() != Some(listing) {
+            self.listed = Some(listing.clone());
+            self.say(Said::Listed(listing.clone()));
+        }
     }
 
     /// The watched GPUs were read.

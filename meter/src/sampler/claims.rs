@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use flopsmeter_core::run::Finding;
-use flopsmeter_core::sample::Device;
+use flopsmeter_core::sample::{Device, DeviceFacts};
 
+use super::driver::Relisted;
 use super::neighbours::Neighbours;
 use super::traces::words;
-use crate::claim::further::{Sight, Traces, claim_further, unclaimed};
+use crate::claim::further::{Sight, Traces, claim_again, claim_further, unclaimed};
 use crate::claim::{Basis, Claim};
 use crate::device::Kernel;
 use crate::device::nvml::{GpuProcess, ListedGpu};
@@ -43,6 +44,10 @@ pub(super) struct Claims {
     listed_at: Option<Duration>,
     losses: u32,
     told: BTreeSet<Finding>,
+    /// GPUs and instances that the driver no longer lists.
+    gone: BTreeSet<String>,
+    /// Why the driver's last list may lack a GPU.
+    incomplete: Option<String>,
 }
 
 /// Devices to add, and what is to be said.
@@ -63,6 +68,8 @@ impl Claims {
             listed_at: None,
             losses: 0,
             told: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            incomplete: None,
         }
     }
 
@@ -94,15 +101,73 @@ impl Claims {
         is_time.then(|| self.devices())
     }
 
-    /// All GPUs, those that are cut by their instances.
+    /// All GPUs that are there, those that are cut by their instances.
     fn devices(&self) -> Vec<String> {
         let rest = unclaimed(&self.claim, &self.present);
-        let listed = |id: &str| {
-            let of = |gpu: &ListedGpu| gpu.uuid == id || gpu.instances.iter().any(|instance| instance.uuid == id);
-            self.present.iter().any(of)
+        let known = ids(&self.present);
+        let claimed = self.claim.devices.iter().filter(|device| known.contains(&device.id));
+        let all = rest.iter().chain(claimed).map(|device| &device.id);
+        all.filter(|id| !self.gone.contains(*id)).cloned().collect()
+    }
+
+    /// The driver has listed its GPUs again. Those that came are claimed if the job's choice names them, and watched if not;
+    /// those that went are charged on, and what was not seen of them is held against the job.
+    pub(super) fn relist(&mut self, relisted: Relisted, traces: &Traces) -> Further {
+        let (present, choice) = match relisted {
+            Ok(relisted) => relisted,
+            Err(reason) => {
+                self.incomplete = Some(reason);
+                return Further::default();
+            }
         };
-        let claimed = self.claim.devices.iter().filter(|device| listed(&device.id));
-        rest.iter().chain(claimed).map(|device| device.id.clone()).collect()
+        self.incomplete = None;
+        if !self.begun {
+            return Further::default();
+        }
+        let (before, now) = (ids(&self.present), ids(&present));
+        let gone: BTreeSet<String> = before.difference(&now).cloned().collect();
+        if gone == self.gone && now.is_subset(&before) {
+            return Further::default();
+        }
+        let mut findings = self.lose(&gone);
+        self.gone = gone;
+        self.present = together(present, &self.present);
+        let (devices, claimed) = claim_again(&mut self.claim, &choice, &now);
+        findings.extend(claimed);
+        findings.extend(self.appeared(&before));
+        // Who uses them is asked at once.
+        (self.lists, self.next_at) = (0, Duration::ZERO);
+        let (further, more) = self.judge(traces);
+        findings.extend(more);
+        (devices.into_iter().chain(further).collect(), findings)
+    }
+
+    fn lose(&mut self, gone: &BTreeSet<String>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for id in gone.difference(&self.gone) {
+            let reason = "it vanished before the driver had listed its processes".to_owned();
+            self.sights.entry(id.clone()).or_insert(Sight::Unclear(reason));
+            let Some(device) = self.claim.devices.iter().find(|device| device.id == *id) else { continue };
+            let text = format!(
+                "{} {id} vanished from the driver's list while the job ran: it is charged in full for the time it is gone",
+                device.name
+            );
+            findings.push(Finding { code: "gpu-vanished".to_owned(), text });
+        }
+        findings
+    }
+
+    /// GPUs that came and that the job's choice does not name.
+    fn appeared(&self, before: &BTreeSet<String>) -> Vec<Finding> {
+        let new = unclaimed(&self.claim, &self.present).into_iter().filter(|device| !before.contains(&device.id));
+        let finding = |device: Device| {
+            let text = format!(
+                "{} {} came while the job ran, and its choice of GPUs ({}) does not name it: it is claimed if the job turns out to use it",
+                device.name, device.id, self.claim.rule
+            );
+            Finding { code: "gpu-appeared".to_owned(), text }
+        };
+        new.map(finding).collect()
     }
 
     /// They were asked for.
@@ -169,18 +234,51 @@ impl Claims {
         (devices, findings)
     }
 
-    /// The job has ended: where no list has come for long, nothing shows that it did not use the other GPUs.
-    pub(super) fn end(&mut self, traces: &Traces, now: Duration) -> Further {
+    /// The job has ended: where no list has come for long, nothing shows that it did not use the other GPUs. `unlisted` is why
+    /// there may be some that nobody knows.
+    pub(super) fn end(&mut self, unlisted: Option<String>, traces: &Traces, now: Duration) -> Further {
         if self.listed_at.is_none_or(|listed| now.saturating_sub(listed) > OUTDATED) {
             for device in unclaimed(&self.claim, &self.present) {
                 let reason = "the driver has not listed its processes".to_owned();
                 self.sights.insert(device.id, Sight::Unclear(reason));
             }
         }
-        let (devices, mut findings) = self.judge(traces);
+        let (mut devices, mut findings) = self.judge(traces);
         findings.extend(self.neighbours.last_words());
+        let unlisted = self.incomplete.take().or(unlisted).filter(|_| self.claim.basis != Basis::Said);
+        devices.extend(unlisted.map(|reason| unknown(&reason)));
         (devices, findings)
     }
+}
+
+/// What stands for a GPU that came while the job ran and that cannot be told: nothing bounds it.
+fn unknown(reason: &str) -> Device {
+    let reason =
+        format!("a GPU may have come while the job ran, and cannot be told ({reason}): what it did is not bounded");
+    Device { id: "gpu:unlisted".to_owned(), name: "NVIDIA GPU".to_owned(), facts: DeviceFacts::Unreadable { reason } }
+}
+
+/// UUIDs of GPUs and of their instances.
+fn ids(gpus: &[ListedGpu]) -> BTreeSet<String> {
+    let of = |gpu: &ListedGpu| {
+        let instances: Vec<String> = gpu.instances.iter().map(|instance| instance.uuid.clone()).collect();
+        std::iter::once(gpu.uuid.clone()).chain(instances)
+    };
+    gpus.iter().flat_map(of).collect()
+}
+
+/// Those that are there in their order, and behind them those that were: the job may have used them.
+fn together(mut present: Vec<ListedGpu>, before: &[ListedGpu]) -> Vec<ListedGpu> {
+    for gpu in before {
+        match present.iter_mut().find(|now| now.uuid == gpu.uuid) {
+            Some(now) => {
+                let known = ids(std::slice::from_ref(now));
+                now.instances.extend(gpu.instances.iter().filter(|instance| !known.contains(&instance.uuid)).cloned());
+            }
+            None => present.push(gpu.clone()),
+        }
+    }
+    present
 }
 
 fn sight(list: &Result<Vec<GpuProcess>, String>, numbers: &Numbers<'_>, kernel: &Kernel) -> Sight {

@@ -5,6 +5,7 @@
 mod claiming;
 mod process;
 mod readings;
+mod recount;
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -19,6 +20,8 @@ use crate::clock::SessionClock;
 use crate::device::Kernel;
 use crate::device::nvml::ListedGpu;
 use crate::device::nvml::process::ReaderCommand;
+use recount::Recount;
+pub(super) use recount::Relisted;
 
 /// Between the end of a process and the start of the next one: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -52,6 +55,7 @@ pub(super) struct Driver {
     asleep: bool,
     /// When the driver was asked for its GPUs.
     asked_at: Duration,
+    recount: Recount,
     /// The GPUs that it has listed and that may be opened here.
     present: Vec<ListedGpu>,
     /// UUIDs in the order of readings.
@@ -108,17 +112,19 @@ impl Driver {
             state: State::Listing,
             asleep: false,
             asked_at: Duration::ZERO,
+            recount: Recount::default(),
             present: Vec::new(),
             watched: Vec::new(),
             told_until: Duration::ZERO,
         };
+        driver.recount.nodes = driver.gpu_nodes();
         let plays_trace = driver.command.as_ref().is_some_and(|command| command.plays_trace);
         if driver.command.is_none() {
             driver.state = State::Claimed(Claim::default());
         } else if !may_use_gpus(&options.gpus, &options.environment) {
             driver.state = State::Claimed(claim(&options.gpus, &options.environment, &[]));
-            driver.asleep = !plays_trace && (driver.library.is_some() || driver.has_nodes(|_| true));
-        } else if driver.library.is_none() && !plays_trace && !driver.has_nodes(|_| true) {
+            driver.asleep = !plays_trace && (driver.library.is_some() || driver.has_nodes());
+        } else if driver.library.is_none() && !plays_trace && !driver.has_nodes() {
             let reason = "there is no device node of one";
             driver.state = State::Claimed(driver.without_driver(reason));
         } else if let Err(reason) = driver.start_process() {

@@ -1,4 +1,4 @@
-use super::super::tests::four;
+use super::super::tests::{four, gpu};
 use super::super::{GpuEnvironment, GpuRequest, claim};
 use super::*;
 use crate::device::nvml::ListedInstance;
@@ -118,4 +118,24 @@ fn of_a_gpu_that_is_cut_only_the_instance_that_is_used_is_claimed() {
     let sights = seen(&[("MIG-2", Sight::Job("process 9".to_owned()))]);
     let (devices, _) = claim_further(&mut first, &cut, &sights, &Traces::default());
     assert_eq!(devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["MIG-2"]);
+}
+
+/// One GPU came in the first place of the driver's order: CUDA's index 0 is another one for each process that starts now.
+#[test]
+fn what_a_choice_names_once_other_gpus_are_there_is_claimed_as_well() {
+    let now = vec![gpu(0, "GPU-ee55", "NVIDIA H200"), gpu(1, "GPU-aa11", "NVIDIA H200")];
+    let listed: BTreeSet<String> = now.iter().map(|gpu| gpu.uuid.clone()).collect();
+    let again = |mut first: Claim, request: &str, environment: &GpuEnvironment| {
+        let request = if request.is_empty() { GpuRequest::Unsaid } else { request.parse().unwrap() };
+        let choice = claim(&request, environment, &now);
+        let (devices, findings) = claim_again(&mut first, &choice, &listed);
+        assert!(claim_again(&mut first, &choice, &listed).0.is_empty(), "once");
+        assert!(findings.iter().all(|finding| finding.code == "gpu-claimed-later"));
+        devices.into_iter().map(|device| device.id).collect::<Vec<_>>()
+    };
+    let cuda = GpuEnvironment { visible_devices: Some("0".to_owned()), ..GpuEnvironment::default() };
+    assert_eq!(again(by_cuda(), "", &cuda), ["GPU-ee55"]);
+    assert_eq!(again(first_choice(&GpuEnvironment::default(), ""), "", &GpuEnvironment::default()), ["GPU-ee55"]);
+    // `--gpus 0,2` was said of the GPUs that there were; that there is no third one any more is no device to add.
+    assert!(again(first_choice(&GpuEnvironment::default(), "0,2"), "0,2", &GpuEnvironment::default()).is_empty());
 }

@@ -1,5 +1,6 @@
 //! Loading the library and listing what it knows.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{ListedGpu, ListedInstance};
+use super::{ListedGpu, ListedInstance, Listing};
 
 /// As drivers install it; the name without a version comes with development packages only.
 const LIBRARY_NAMES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
@@ -36,12 +37,50 @@ pub(super) fn load(path: Option<&Path>) -> Result<&'static Nvml, String> {
     Err(reasons.into_iter().next().unwrap_or_default())
 }
 
-/// The GPUs of the driver. One that answers with an error is listed all the same, with what could be learnt.
-pub(super) fn list(nvml: &'static Nvml) -> Result<Vec<ListedGpu>, String> {
-    let count = nvml.device_count().map_err(|problem| format!("cannot count the GPUs: {problem}"))?;
-    let driver_version = nvml.sys_driver_version().ok();
-    let described = (0..count).map(|index| describe(nvml, index, driver_version.clone()));
-    described.filter_map(Result::transpose).collect()
+/// The driver's GPUs, listed again and again: they may come and go.
+pub(super) struct Census {
+    nvml: &'static Nvml,
+    /// How many the driver counted when they were listed last, those included that may not be opened here.
+    counted: Option<u32>,
+    /// UUIDs of all that were ever listed.
+    known: BTreeSet<String>,
+}
+
+impl Census {
+    pub(super) const fn new(nvml: &'static Nvml) -> Self {
+        Self { nvml, counted: None, known: BTreeSet::new() }
+    }
+
+    /// The GPUs. One that does not answer is left out if it is known; one that nobody knows makes the list no list.
+    pub(super) fn list(&mut self) -> Listing {
+        let count = match self.nvml.device_count() {
+            Ok(count) => count,
+            Err(problem) => return Listing::Unavailable { reason: format!("cannot count the GPUs: {problem}") },
+        };
+        self.counted = Some(count);
+        let driver_version = self.nvml.sys_driver_version().ok();
+        let (mut gpus, mut silent) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            match describe(self.nvml, index, driver_version.clone()) {
+                Ok(gpu) => gpus.extend(gpu),
+                Err(reason) => silent.push(reason),
+            }
+        }
+        let missing = self.known.iter().filter(|uuid| gpus.iter().all(|gpu: &ListedGpu| gpu.uuid != **uuid)).count();
+        if silent.len() > missing
+            && let Some(reason) = silent.pop()
+        {
+            return Listing::Unavailable { reason };
+        }
+        self.known.extend(gpus.iter().map(|gpu| gpu.uuid.clone()));
+        Listing::Gpus(gpus)
+    }
+
+    /// The GPUs, where the driver counts more or fewer of them than when they were listed last: a cheap call.
+    pub(super) fn changed(&mut self) -> Option<Listing> {
+        let counted = self.nvml.device_count().ok()?;
+        (Some(counted) != self.counted).then(|| self.list())
+    }
 }
 
 /// `None` for a GPU that this user or cgroup may not open: it is counted by the driver, and no job of ours can use it.

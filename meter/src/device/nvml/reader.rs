@@ -15,14 +15,15 @@ use serde::{Deserialize, Serialize};
 use flopsmeter_core::sample::GpuReading;
 
 use super::board::Boards;
+use super::library::{self, Census};
 use super::probe::{Measurable, probe};
 use super::processes::ProcessLists;
 use super::read::WatchedGpu;
-use super::{GpuProcess, Listing, library};
+use super::{GpuProcess, Listing};
 use crate::device::trace::{Head, Recorder};
 
-/// Orders that may wait: one to watch, one to read, one to list processes.
-const MAX_ORDERS: usize = 3;
+/// Orders that may wait: one to watch, one to read, one to list processes, one to list GPUs.
+const MAX_ORDERS: usize = 4;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// Which GPUs there are; said first.
+    /// Which GPUs there are: said first, and again when the driver counts more or fewer of them.
     Listed(Listing),
     /// One reading for each watched GPU, in the order of watching, made after it was ordered.
     Read(Vec<Result<GpuReading, String>>),
@@ -73,23 +74,21 @@ pub fn serve(library: Option<&Path>, record: Option<(&Path, &Head)>) -> std::io:
         Ok(nvml) => nvml,
         Err(reason) => return say(&mut output, &Answer::Listed(Listing::Unavailable { reason })),
     };
-    let listing = list(nvml);
-    if let Some(recorder) = &mut recorder {
-        recorder.list(&listing);
-    }
-    say(&mut output, &Answer::Listed(listing))?;
-    obey(nvml, &inbox, &mut output, recorder)
+    let mut census = Census::new(nvml);
+    tell(census.list(), &mut output, recorder.as_mut())?;
+    obey(nvml, census, &inbox, &mut output, recorder)
 }
 
-fn list(nvml: &'static Nvml) -> Listing {
-    match library::list(nvml) {
-        Ok(gpus) => Listing::Gpus(gpus),
-        Err(reason) => Listing::Unavailable { reason },
+fn tell(listing: Listing, output: &mut impl Write, recorder: Option<&mut Recorder>) -> std::io::Result<()> {
+    if let Some(recorder) = recorder {
+        recorder.list(&listing);
     }
+    say(output, &Answer::Listed(listing))
 }
 
 fn obey(
     nvml: &'static Nvml,
+    mut census: Census,
     orders: &Receiver<Order>,
     output: &mut impl Write,
     mut recorder: Option<Recorder>,
@@ -103,8 +102,13 @@ fn obey(
         Ok(reading)
     };
     for order in orders {
+        if matches!(order, Order::Read | Order::Processes(_))
+            && let Some(listing) = census.changed()
+        {
+            tell(listing, output, recorder.as_mut())?;
+        }
         match order {
-            Order::List => say(output, &Answer::Listed(list(nvml)))?,
+            Order::List => tell(census.list(), output, recorder.as_mut())?,
             Order::Watch(uuids) => {
                 if let Some(recorder) = &mut recorder {
                     recorder.watch(&uuids);

@@ -10,8 +10,8 @@ use fs_err::File;
 
 use super::{Head, Line, SCHEMA, Said};
 use crate::clock::monotonic;
-use crate::device::nvml::Listing;
 use crate::device::nvml::reader::{Answer, Order, orders, say};
+use crate::device::nvml::{ListedGpu, Listing};
 
 /// A reading, or why there is none.
 type Told = Result<GpuReading, String>;
@@ -99,7 +99,7 @@ impl Trace {
             let Line { at_milliseconds, said } =
                 serde_json::from_str(&line).map_err(|cause| problem("answer of a driver", cause.to_string()))?;
             match said {
-                Said::Listed(gpus) => listing = Some(gpus),
+                Said::Listed(gpus) => listing = Some(together(listing, gpus)),
                 Said::Read(told) => readings.push((at_milliseconds, told)),
             }
         }
@@ -125,6 +125,20 @@ impl Trace {
         let told = told.collect();
         self.next += due;
         told
+    }
+}
+
+/// GPUs that came while the trace was recorded are there from the start on, and those that went stay: more are bounded so.
+fn together(before: Option<Listing>, now: Listing) -> Listing {
+    match (before, now) {
+        (Some(Listing::Gpus(mut all)), Listing::Gpus(now)) => {
+            let is_new = |gpu: &ListedGpu| all.iter().all(|known| known.uuid != gpu.uuid);
+            let new: Vec<ListedGpu> = now.into_iter().filter(is_new).collect();
+            all.extend(new);
+            Listing::Gpus(all)
+        }
+        (Some(before), Listing::Unavailable { .. }) => before,
+        (_, now) => now,
     }
 }
 
@@ -189,6 +203,22 @@ mod tests {
     #[test]
     fn what_was_not_recorded_proves_nothing() {
         assert_eq!(trace().until(2500, &["GPU-2".to_owned()]), [Ok(GpuReading::default())]);
+    }
+
+    #[test]
+    fn gpus_that_came_or_went_are_listed_from_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trace.jsonl");
+        let list = |uuids: &[&str]| {
+            let gpu = |uuid: &&str| ListedGpu { uuid: (*uuid).to_owned(), ..ListedGpu::default() };
+            Listing::Gpus(uuids.iter().map(gpu).collect())
+        };
+        let line = |listing| serde_json::to_string(&Line { at_milliseconds: 0, said: Said::Listed(listing) }).unwrap();
+        let head =
+            r#"{"schema":"flopsmeter.trace/1","recorded":"2026-11-21T12:00:00Z","origin":"synthetic","note":""}"#;
+        let lines = [head.to_owned(), line(list(&["GPU-1", "GPU-2"])), line(list(&["GPU-3", "GPU-2"]))];
+        fs_err::write(&file, lines.join("\n")).unwrap();
+        assert_eq!(Trace::read(&file).unwrap().listing, list(&["GPU-1", "GPU-2", "GPU-3"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts};
 
 use super::process::ENDED;
+use super::recount::Relisted;
 use super::{Driver, State};
 use crate::claim::further::unclaimed;
 use crate::claim::{Claim, GpuRequest, OpenableNodes, claim};
@@ -22,22 +23,29 @@ impl Driver {
         self.watched.iter().all(|device| known.contains(device))
     }
 
-    /// The driver has listed its GPUs, or cannot.
-    pub(in crate::sampler) fn listed(&mut self, listing: Listing, now: Duration) {
+    /// The driver has listed its GPUs, or cannot. Gives what it says once the job's GPUs were chosen.
+    pub(in crate::sampler) fn listed(&mut self, listing: Listing, now: Duration) -> Option<Relisted> {
         match (&self.state, listing) {
             (State::Listing, Listing::Gpus(listed)) => {
                 self.present = OpenableNodes::narrow(&self.kernel, listed);
+                self.counted(now);
                 self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));
             }
             (State::Listing, Listing::Unavailable { reason }) => {
+                self.process = None;
                 self.state = State::Claimed(self.without_driver(&reason));
             }
             (State::Joining { .. }, Listing::Gpus(present)) if self.watches_only(&present) => self.settle(now),
             (State::Joining { .. }, _) => self.stay(now),
-            (&State::Returning { reason }, Listing::Gpus(_)) => self.watch_again(reason, now),
+            (&State::Returning { reason }, listing @ Listing::Gpus(_)) => {
+                self.watch_again(reason, now);
+                return Some(self.relisted(listing));
+            }
             (&State::Returning { reason }, Listing::Unavailable { .. }) => self.lose(reason, now),
+            (State::Idle | State::Reading, listing) if !self.is_daemon() => return Some(self.relisted(listing)),
             _ => {}
         }
+        None
     }
 
     /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
@@ -49,19 +57,20 @@ impl Driver {
         }
     }
 
-    pub(super) fn has_nodes(&self, further: impl Fn(&str) -> bool) -> bool {
-        // `dxg` is Windows' own under WSL; Jetson boards name their nodes in two other ways.
-        let nvidia = |name: &String| {
-            ["nvidia", "nvhost", "nvgpu", "dxg"].iter().any(|start| name.starts_with(start)) && further(name)
-        };
-        self.kernel.names("dev").iter().any(nvidia)
+    /// Whether there is a node of the driver's.
+    pub(super) fn has_nodes(&self) -> bool {
+        self.kernel.names("dev").iter().any(|name| is_node(name))
+    }
+
+    /// The nodes that stand for GPUs: the driver's own (`nvidiactl`, `nvidia-uvm`) are there without one, too.
+    pub(super) fn gpu_nodes(&self) -> BTreeSet<String> {
+        let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
+        self.kernel.names("dev").into_iter().filter(|name| is_node(name) && is_gpu(name)).collect()
     }
 
     /// A machine without a driver has no NVIDIA GPU that a job could use, unless it shows device nodes or the user names GPUs.
     pub(super) fn without_driver(&self, reason: &str) -> Claim {
-        // The driver's own nodes (`nvidiactl`, `nvidia-uvm`) are there without a GPU, too.
-        let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
-        let shown = self.has_nodes(is_gpu);
+        let shown = !self.gpu_nodes().is_empty();
         if self.command.as_ref().is_some_and(|command| command.plays_trace) {
             return unreadable(reason, "name another trace");
         }
@@ -80,10 +89,11 @@ impl Driver {
         let mut claim = std::mem::take(claim);
         let readable = claim.devices.iter().filter(|device| matches!(device.facts, DeviceFacts::Gpu(_)));
         self.watched = readable.map(|device| device.id.clone()).collect();
-        if self.watched.is_empty() && unclaimed(&claim, &self.present).is_empty() {
-            self.process = None;
+        let has_none = self.watched.is_empty() && unclaimed(&claim, &self.present).is_empty();
+        if self.process.is_none() {
             self.state = State::Over;
-        } else if !self.join() {
+        } else if has_none || !self.join() {
+            // A driver without GPUs is asked again now and then: there may be some later.
             self.watch_again(ENDED, self.clock.elapsed());
         }
         if !claim.rule.is_empty() {
@@ -100,7 +110,7 @@ impl Driver {
 
     /// Whether there may be GPUs, and nobody to ask about them.
     pub(in crate::sampler) fn is_refused(&self) -> bool {
-        self.command.is_none() && self.has_nodes(|_| true)
+        self.command.is_none() && self.has_nodes()
     }
 
     /// The job uses GPUs all the same: the driver is asked.
@@ -136,6 +146,11 @@ impl Driver {
                 None => self.order_process(&order),
             }
     }
+}
+
+/// `dxg` is Windows' own under WSL; Jetson boards name their nodes in two other ways.
+fn is_node(name: &str) -> bool {
+    ["nvidia", "nvhost", "nvgpu", "dxg"].iter().any(|start| name.starts_with(start))
 }
 
 fn count(gpus: usize) -> String {

@@ -110,6 +110,7 @@ impl Driver {
             return self.stay(now);
         }
         self.own = None;
+        self.forget_recount();
         self.state = State::Lost { reason, again_at: now.saturating_add(self.pause) };
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
@@ -121,7 +122,7 @@ impl Driver {
         missing
     }
 
-    fn is_daemon(&self) -> bool {
+    pub(super) fn is_daemon(&self) -> bool {
         self.process.as_ref().and_then(Source::daemon).is_some()
     }
 

@@ -25,7 +25,7 @@ const LATE: &str = "the NVIDIA driver did not answer in time";
 impl Driver {
     /// Whether an answer is outstanding.
     pub(in crate::sampler) fn is_awaited(&self) -> bool {
-        matches!(self.state, State::Listing | State::Joining { .. } | State::Reading)
+        matches!(self.state, State::Listing | State::Joining { .. } | State::Reading) || self.is_recounting()
     }
 
     /// Orders a reading, unless a daemon pushes them. Where one that was ordered a round before has not come, that time is missing.
