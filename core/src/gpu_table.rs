@@ -1,9 +1,12 @@
 //! The GPU table: what each product can do at most, with the source of each row (`data/gpus.csv`).
 //!
-//! Rows are found by the full product name, never by a part of it: substring tables give an H200 the figure of an H20.
-//! A name that is not in the table has no row, and [`GpuTable::peak`] bounds it from what the driver says of it.
+//! Rows are found by the full product name, never by a part of it: substring tables give an H200 the figure of an H20. The
+//! PCI id has to agree ([`GpuTable::identify`]); where it does not, the higher bound is taken and that is said.
+//! What is in no row is bounded by [`GpuTable::peak`] from what the driver says of it.
 
+mod identity;
 mod name;
+mod pci;
 mod peak;
 
 use std::sync::OnceLock;
@@ -11,7 +14,9 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub use identity::Identity;
 pub use name::product_name;
+pub use pci::{NotAPciId, PciId};
 pub use peak::{GpuPeak, StrictRate};
 
 use crate::ledger::Digest;
@@ -28,6 +33,8 @@ pub struct GpuRow {
     pub label: String,
     /// Full product names without the vendor word in front, as the driver spells them.
     pub product_names: Vec<String>,
+    /// PCI ids of these products, as NVIDIA's driver lists them; none for parts that are not on a PCI bus or in no public list.
+    pub pci_ids: Vec<PciId>,
     /// CUDA compute capability.
     pub compute_capability: ComputeCapability,
     /// Streaming multiprocessors.
@@ -87,6 +94,18 @@ pub enum GpuTableProblem {
         /// The name.
         name: String,
     },
+    /// Two rows claim one PCI id.
+    #[error(
+        "PCI id {id} stands in rows `{row}` and `{other}` of the GPU table; leave it in one, or name its boards' subsystems"
+    )]
+    PciIdTwice {
+        /// The id.
+        id: PciId,
+        /// A row.
+        row: String,
+        /// Another one.
+        other: String,
+    },
 }
 
 impl GpuTable {
@@ -115,6 +134,7 @@ impl GpuTable {
         if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
             return Err(GpuTableProblem::NameTwice { name: (*name).clone() });
         }
+        check_ids(&rows)?;
         Ok(Self { rows })
     }
 
@@ -137,11 +157,26 @@ impl GpuTable {
     }
 }
 
+fn check_ids(rows: &[GpuRow]) -> Result<(), GpuTableProblem> {
+    let ids = || rows.iter().enumerate().flat_map(|(place, row)| row.pci_ids.iter().map(move |id| (place, row, *id)));
+    let twice =
+        |&(place, _, id): &(usize, &GpuRow, PciId)| ids().find(|(other, _, known)| *other > place && known.meets(id));
+    match ids().find_map(|one| Some((one, twice(&one)?))) {
+        Some(((_, row, id), (_, other, _))) => {
+            Err(GpuTableProblem::PciIdTwice { id, row: row.label.clone(), other: other.label.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
 /// A line of the file; columns that only people read are left out.
 #[derive(Deserialize)]
 struct Record {
     gpu: String,
     product_names: String,
+    /// Tables of before had no such column.
+    #[serde(default)]
+    pci_device_ids: String,
     compute_capability: String,
     sm_count: u32,
     boost_mhz: String,
@@ -176,7 +211,10 @@ impl Record {
                 Some(milliwatts.ok_or_else(|| problem("number of watts", watts))?)
             }
         };
+        let ids = self.pci_device_ids.split(';').filter(|id| !id.is_empty());
+        let pci_ids = ids.map(|id| id.parse().map_err(|_| problem("PCI id", id))).collect::<Result<_, _>>()?;
         Ok(GpuRow {
+            pci_ids,
             product_names: self.product_names.split(';').map(str::to_owned).collect(),
             compute_capability: self
                 .compute_capability
@@ -238,6 +276,28 @@ mod tests {
         let first = rows.lines().next().unwrap();
         let twice = format!("{header}\n{first}\n{first}\n");
         assert!(matches!(GpuTable::parse(&twice), Err(GpuTableProblem::NameTwice { .. })));
+    }
+
+    #[test]
+    fn a_table_with_a_pci_id_in_two_rows_is_refused() {
+        let twice = EMBEDDED.replace(",2335,", ",2329,");
+        let problem = GpuTable::parse(&twice).unwrap_err().to_string();
+        assert!(problem.starts_with("PCI id 10de:2329 stands in rows `H20` and `H200 SXM`"), "{problem}");
+        let board = EMBEDDED.replace(",2335,", ",2335:10de:18be,").replace(",2330,", ",2335:10de:16c1,");
+        assert!(GpuTable::parse(&board).is_ok());
+        let nonsense = GpuTable::parse(&EMBEDDED.replace(",2335,", ",x335,")).unwrap_err().to_string();
+        assert_eq!(nonsense, "row `H200 SXM` of the GPU table: `x335` is no PCI id; correct the cell");
+    }
+
+    #[test]
+    fn each_pci_id_has_a_source_of_its_own() {
+        let mut reader = csv::Reader::from_reader(EMBEDDED.as_bytes());
+        let columns = reader.headers().unwrap().clone();
+        let place = |name: &str| columns.iter().position(|column| column == name).unwrap();
+        let (ids, source) = (place("pci_device_ids"), place("pci_source"));
+        let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
+        assert!(rows.iter().all(|row| row[ids].is_empty() == row[source].is_empty()));
+        assert!(rows.iter().filter(|row| row[ids].is_empty()).count() <= 3);
     }
 
     #[test]

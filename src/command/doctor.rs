@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use flopsmeter_core::gpu_table::GpuTable;
+use flopsmeter_core::gpu_table::{GpuTable, Identity};
 use flopsmeter_core::sample::{Device, DeviceFacts};
 use flopsmeter_meter::device::Kernel;
 use flopsmeter_meter::device::nvml::ListedGpu;
@@ -135,16 +135,23 @@ fn gpus(surveyed: &[(ListedGpu, Probed)], library: Option<&Path>) -> Vec<Check> 
         if let Some(reason) = unbounded(&device(gpu)) {
             let next = "report its product name, compute capability and core count, so that it gets a row";
             checks.push(Check::broken("GPU", format!("GPU {}: {reason}", gpu.index), next));
-        } else if GpuTable::embedded().find(&gpu.name).is_none() {
-            let text = format!(
-                "GPU {}: `{}` is not in the GPU table: its ceiling is higher than it need be",
-                gpu.index, gpu.name
-            );
+        } else if let Some(text) = uncertain(gpu) {
             checks.push(Check::warning("GPU", text, "`flopsmeter gpus` shows what it is bounded by"));
         }
         checks.extend(lacking(gpu, probed));
     }
     checks
+}
+
+/// Where the GPU table does not know a GPU by its name and its PCI id.
+fn uncertain(gpu: &ListedGpu) -> Option<String> {
+    let identity = GpuTable::embedded().identify(&gpu.name, &gpu.facts);
+    let ceiling = match (identity, identity.row()) {
+        (Identity::Both(_) | Identity::Name(_), _) => return None,
+        (_, Some(row)) => format!("is taken for row `{}` of the GPU table ({})", row.label, identity.words()),
+        (_, None) => "is not in the GPU table".to_owned(),
+    };
+    Some(format!("GPU {}: `{}` {ceiling}: its ceiling is higher than it need be", gpu.index, gpu.name))
 }
 
 /// What cannot be measured on a GPU. Cycle counters and pipes are told by `gpus` alone: no user can add them.

@@ -85,6 +85,8 @@ struct Gpu {
     driver_version: Option<String>,
     /// Label of the row in the GPU table.
     table_row: Option<String>,
+    /// By what it was found.
+    table_match: String,
     #[serde(flatten)]
     peak: Bound,
     /// Whether the GPU is cut into instances (MIG).
@@ -135,6 +137,7 @@ impl Gpu {
     fn new(gpu: ListedGpu, probed: Probed, claim: &Claim) -> Self {
         let is_claimed = |id: &str| claim.devices.iter().any(|device: &Device| device.id == id);
         let table = GpuTable::embedded();
+        let identity = table.identify(&gpu.name, &gpu.facts);
         let instance = |instance: &flopsmeter_meter::device::nvml::ListedInstance| {
             let mut facts = gpu.facts.clone();
             facts.mig = Mig::Slice { parent: gpu.uuid.clone(), multiprocessors: instance.multiprocessors };
@@ -153,7 +156,8 @@ impl Gpu {
             index: gpu.index,
             node: gpu.minor_number.map(|minor| format!("/dev/nvidia{minor}")),
             pci_device_id: gpu.facts.pci_device_id.map(|id| format!("{:04x}:{:04x}", id & 0xffff, id >> 16)),
-            table_row: table.find(&gpu.name).map(|row| row.label.clone()),
+            table_row: identity.row().map(|row| row.label.clone()),
+            table_match: identity.words(),
             peak: table.peak(&gpu.name, &gpu.facts).into(),
             is_cut: gpu.facts.mig != Mig::Off,
             instances: gpu.instances.iter().map(instance).collect(),
@@ -203,7 +207,7 @@ impl Gpu {
         let capability = self.compute_capability.map(|capability| format!("compute capability {capability}"));
         let capability = capability.unwrap_or_else(|| "compute capability not told".to_owned());
         match &self.table_row {
-            Some(row) => format!("{row}, {capability}"),
+            Some(row) => format!("{row} ({}), {capability}", self.table_match),
             None => format!("no row, so bounded by what the driver says of it; {capability}"),
         }
     }

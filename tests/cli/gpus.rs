@@ -19,10 +19,11 @@ fn machine() -> Value {
             },
             {
                 "uuid": "GPU-44444444-2222-3333-4444-555555555555", "name": "NVIDIA A100-SXM-64GB",
-                "compute_capability": [8, 0], "cores": 7936, "max_sm_clock_mhz": 1395, "gpm": false,
+                "compute_capability": [8, 0], "cores": 7936, "max_sm_clock_mhz": 1395, "gpm": false, "pci_device_id": 0x20b3_10de,
                 "not_supported": ["nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetComputeRunningProcesses_v3"]
             },
-            { "uuid": "GPU-66666666-2222-3333-4444-555555555555", "name": "NVIDIA X1", "compute_capability": [13, 0], "gpm": true }
+            { "uuid": "GPU-66666666-2222-3333-4444-555555555555", "name": "NVIDIA X1", "compute_capability": [13, 0], "gpm": true,
+              "pci_device_id": 0x3fff_10de }
         ]
     })
 }
@@ -46,7 +47,7 @@ job             2 devices, by this rule: CUDA_VISIBLE_DEVICES=GPU-1111,MIG-3333
 GPU 0  NVIDIA H200  GPU-11111111-2222-3333-4444-555555555555
   job           claimed
   node          /dev/nvidia0, PCI 00000000:1B:00.0 (10de:2335)
-  table         H200 SXM, compute capability 9.0
+  table         H200 SXM (by name and PCI id), compute capability 9.0
   strict peak   2.14e15 FLOP/s = 132 multiprocessors × 8192 FLOP per clock ×
                 1980 MHz, dense
   nominal peak  9.89e14 FLOP/s, the data sheet's dense bf16 or fp16
@@ -58,7 +59,7 @@ GPU 0  NVIDIA H200  GPU-11111111-2222-3333-4444-555555555555
 GPU 1  NVIDIA H200  GPU-22222222-2222-3333-4444-555555555555
   job           not claimed
   node          /dev/nvidia1, PCI 00000000:1C:00.0 (10de:2335)
-  table         H200 SXM, compute capability 9.0
+  table         H200 SXM (by name and PCI id), compute capability 9.0
   strict peak   2.14e15 FLOP/s = 132 multiprocessors × 8192 FLOP per clock ×
                 1980 MHz, dense
   nominal peak  9.89e14 FLOP/s, the data sheet's dense bf16 or fp16
@@ -72,7 +73,7 @@ GPU 1  NVIDIA H200  GPU-22222222-2222-3333-4444-555555555555
 
 GPU 2  NVIDIA A100-SXM-64GB  GPU-44444444-2222-3333-4444-555555555555
   job           not claimed
-  node          /dev/nvidia2, PCI 00000000:1D:00.0 (10de:2335)
+  node          /dev/nvidia2, PCI 00000000:1D:00.0 (10de:20b3)
   table         no row, so bounded by what the driver says of it; compute
                 capability 8.0
   strict peak   3.54e14 FLOP/s = 124 multiprocessors × 2048 FLOP per clock ×
@@ -86,7 +87,7 @@ GPU 2  NVIDIA A100-SXM-64GB  GPU-44444444-2222-3333-4444-555555555555
 
 GPU 3  NVIDIA X1  GPU-66666666-2222-3333-4444-555555555555
   job           not claimed
-  node          /dev/nvidia3, PCI 00000000:1E:00.0 (10de:2335)
+  node          /dev/nvidia3, PCI 00000000:1E:00.0 (10de:3fff)
   table         no row, so bounded by what the driver says of it; compute
                 capability 13.0
   strict peak   none: `NVIDIA X1` has compute capability 13.0, which no row of
@@ -117,6 +118,27 @@ fn gpus_as_json_has_the_same_figures() {
     assert!(gpus[3]["unbounded_because"].as_str().unwrap().contains("13.0"));
     let energy = gpus[2]["measurable"].as_array().unwrap().iter().find(|it| it["what"] == "energy").unwrap();
     assert_eq!(energy["why_not"], "not supported on this GPU");
+}
+
+/// Told as an H20 by its name and as an H200 by its PCI id: whichever is true, the bound holds.
+#[test]
+fn a_name_that_its_pci_id_contradicts_is_told_and_bounded_by_the_higher() {
+    let place = Place::new();
+    let h20 = json!({ "name": "NVIDIA H20", "cores": 9984, "uuid": "GPU-aa", "pci_device_id": 0x2335_10de });
+    let strange = json!({ "uuid": "GPU-bb", "pci_device_id": 0x3fff_10de });
+    let scenario = json!({ "devices": [h20, strange] });
+    let told = ask(&place, Some(&scenario), &[], "gpus --json").json();
+    let [h20, strange] = &told["gpus"].as_array().unwrap()[..] else { panic!("{told:#}") };
+    assert_eq!(h20["strict_peak"], (132_u128 * 8192 * 1_980_000_000).to_string());
+    assert_eq!((&h20["table_row"], &h20["pci_device_id"]), (&json!("H20"), &json!("10de:2335")));
+    assert_eq!(h20["table_match"], "by name; PCI id 10de:2335 is of `H200 SXM`");
+    assert!(h20["assumptions"][0].as_str().unwrap().contains("the higher bound is taken"), "{h20:#}");
+    assert_eq!(strange["table_match"], "by name; PCI id 10de:3fff is of no row");
+    let words = ask(&place, Some(&scenario), &[], "gpus");
+    assert!(words.data().contains("  table         H20 (by name; PCI id 10de:2335 is of `H200 SXM`),"), "{words:?}");
+    let (state, text) = state_of(&ask(&place, Some(&scenario), &[], "doctor --json --python no-such-python"), "GPU");
+    assert_eq!(state, "warning");
+    assert!(text.contains("`NVIDIA H20` is taken for row `H20`") && text.contains("10de:2335"), "{text}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! floating-point format of the chip. The data sheet's figure stands beside it and bounds nothing: boards clock above the
 //! clock that sheets use (an H100 by 8 %).
 
-use super::{GpuRow, GpuTable};
+use super::{GpuRow, GpuTable, Identity};
 use crate::sample::{ComputeCapability, GpuFacts, Mig};
 use crate::unit::Flops;
 
@@ -48,12 +48,9 @@ impl GpuTable {
     /// Bounds a GPU by its name and what the driver says of it. A GPU that is not in the table is bounded by the fastest known
     /// part of its compute capability; a compute capability that is not in the table has no bound.
     pub fn peak(&self, name: &str, facts: &GpuFacts) -> GpuPeak {
-        let row = self.find(name);
+        let identity = self.identify(name, facts);
         let mut assumptions = Vec::new();
-        let factors = match row {
-            Some(row) => Ok(known_part(row, facts, &mut assumptions)),
-            None => self.unknown_part(name, facts, &mut assumptions),
-        };
+        let factors = self.whole(name, facts, identity, &mut assumptions);
         let factors = factors.map(|whole| {
             let rate = StrictRate { multiprocessors: slice(facts, whole.multiprocessors, &mut assumptions), ..whole };
             assumptions.push(format!(
@@ -64,7 +61,58 @@ impl GpuTable {
         });
         let rate = factors.as_ref().ok().copied();
         let strict = factors.map(|rate| rate.per_second(rate.flop_per_clock));
-        GpuPeak { strict, rate, nominal: row.map(|row| row.nominal_flop_per_second), assumptions }
+        let nominal = identity.row().map(|row| row.nominal_flop_per_second);
+        GpuPeak { strict, rate, nominal, assumptions }
+    }
+
+    /// Of the whole GPU. Where name and PCI id do not say the same, all that they may mean is bounded.
+    fn whole(
+        &self,
+        name: &str,
+        facts: &GpuFacts,
+        identity: Identity<'_>,
+        assumptions: &mut Vec<String>,
+    ) -> Result<StrictRate, String> {
+        let row = |row: &GpuRow| {
+            let mut said = Vec::new();
+            (known_part(row, facts, &mut said), said)
+        };
+        let driver = || {
+            let mut said = Vec::new();
+            self.unknown_part(name, facts, &mut said).map(|rate| (rate, said))
+        };
+        let (rate, said) = match identity {
+            Identity::Both(named) | Identity::Name(named) => row(named),
+            Identity::Contradiction { named, by_id, id } => {
+                assumptions.push(format!(
+                    "the name `{name}` is of row `{}` and PCI id {id} of row `{}`: the higher bound is taken",
+                    named.label, by_id.label
+                ));
+                higher(row(named), row(by_id))
+            }
+            Identity::StrangeId(named, id) => {
+                assumptions.push(format!(
+                    "PCI id {id} is of no row of the GPU table: the row of the name or what the driver says is taken, whichever is higher"
+                ));
+                driver().map_or_else(|_| row(named), |driver| higher(row(named), driver))
+            }
+            Identity::Id(by_id, id) => {
+                assumptions.push(format!(
+                    "PCI id {id} is of row `{}`, which does not have the name `{name}`: that row or what the driver says is taken, whichever is higher",
+                    by_id.label
+                ));
+                match driver() {
+                    Ok(driver) => higher(row(by_id), driver),
+                    Err(_) if facts.compute_capability.is_none_or(|told| told == by_id.compute_capability) => {
+                        row(by_id)
+                    }
+                    Err(reason) => return Err(reason),
+                }
+            }
+            Identity::Unknown => driver()?,
+        };
+        assumptions.extend(said);
+        Ok(rate)
     }
 
     fn unknown_part(&self, name: &str, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<StrictRate, String> {
@@ -78,7 +126,7 @@ impl GpuTable {
         let core_count = facts.core_count.ok_or_else(|| missing("core count"))?;
         let clock_mhz = facts.max_sm_clock_mhz.ok_or_else(|| missing("maximum clock"))?;
         assumptions.push(format!(
-            "`{name}` is not in the GPU table: its {core_count} cores are charged at the rate of the fastest known part of compute capability {capability}"
+            "no row of the GPU table is sure to be `{name}`: its {core_count} cores are charged at the rate of the fastest known part of compute capability {capability}"
         ));
         Ok(StrictRate {
             multiprocessors: core_count.div_ceil(cores),
@@ -96,6 +144,12 @@ impl GpuTable {
         let cores = same().map(|row| row.cores_per_multiprocessor).filter(|&cores| cores > 0).min()?;
         Some((rate, cores))
     }
+}
+
+/// The bound with more operations per second.
+fn higher(one: (StrictRate, Vec<String>), other: (StrictRate, Vec<String>)) -> (StrictRate, Vec<String>) {
+    let per_second = |rate: &StrictRate| rate.per_second(rate.flop_per_clock);
+    if per_second(&other.0) > per_second(&one.0) { other } else { one }
 }
 
 /// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver.
@@ -206,7 +260,50 @@ mod tests {
         let peak = GpuTable::embedded().peak("NVIDIA A100-SXM-64GB", &facts(Some((8, 0)), Some(7936), Some(1395)));
         assert_eq!(peak.strict, Ok(Flops(124 * 2048 * 1_395_000_000)));
         assert_eq!(peak.nominal, None);
-        assert!(peak.assumptions.iter().any(|said| said.contains("not in the GPU table")), "{:?}", peak.assumptions);
+        assert!(peak.assumptions.iter().any(|said| said.contains("no row of the GPU table")), "{:?}", peak.assumptions);
+    }
+
+    fn with_id(device: u32, facts: &GpuFacts) -> GpuFacts {
+        GpuFacts { pci_device_id: Some(device), ..facts.clone() }
+    }
+
+    #[test]
+    fn where_name_and_pci_id_contradict_each_other_the_higher_bound_is_taken_aloud() {
+        let told = facts(Some((9, 0)), None, None);
+        let (h20, h200) = (strict("NVIDIA H20", &told).unwrap(), strict("NVIDIA H200", &told).unwrap());
+        assert!(h20 < h200);
+        for (name, id) in [("NVIDIA H20", 0x2335_10de), ("NVIDIA H200", 0x2329_10de)] {
+            let peak = GpuTable::embedded().peak(name, &with_id(id, &told));
+            assert_eq!(peak.strict, Ok(h200), "{name}");
+            let said = peak.assumptions.iter().any(|said| said.contains("the higher bound is taken"));
+            assert!(said, "{:?}", peak.assumptions);
+        }
+        let agreeing = GpuTable::embedded().peak("NVIDIA H200", &with_id(0x2335_10de, &told));
+        assert!(!agreeing.assumptions.iter().any(|said| said.contains("PCI")), "{:?}", agreeing.assumptions);
+    }
+
+    /// Two slots are better than one proof: an id that nobody knows may be a part with more multiprocessors than the row has.
+    #[test]
+    fn a_strange_pci_id_raises_the_bound_to_what_the_driver_says() {
+        let more = facts(Some((9, 0)), Some(144 * 128), Some(2000));
+        let peak = GpuTable::embedded().peak("NVIDIA H200", &with_id(0x3fff_10de, &more));
+        assert_eq!(peak.strict, Ok(Flops(144 * 8192 * 2_000_000_000)));
+        assert!(peak.assumptions[0].contains("PCI id 10de:3fff is of no row"), "{:?}", peak.assumptions);
+        let silent = facts(None, None, None);
+        let named = strict("NVIDIA H200", &silent);
+        assert_eq!(strict("NVIDIA H200", &with_id(0x3fff_10de, &silent)), named);
+    }
+
+    #[test]
+    fn a_pci_id_alone_bounds_no_lower_than_the_driver_and_no_other_capability() {
+        let told = facts(Some((8, 0)), Some(128 * 64), Some(1500));
+        let peak = GpuTable::embedded().peak("NVIDIA Graphics Device", &with_id(0x20b0_10de, &told));
+        assert_eq!(peak.strict, Ok(Flops(128 * 2048 * 1_500_000_000)));
+        let silent = facts(None, None, None);
+        let row = strict("NVIDIA A100-SXM4-40GB", &silent);
+        assert_eq!(strict("NVIDIA Graphics Device", &with_id(0x20b0_10de, &silent)), row);
+        let other = facts(Some((13, 0)), Some(1), Some(1));
+        assert!(strict("NVIDIA Graphics Device", &with_id(0x20b0_10de, &other)).unwrap_err().contains("13.0"));
     }
 
     #[test]
