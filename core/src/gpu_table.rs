@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 pub use identity::Identity;
 pub use name::product_name;
 pub use pci::{NotAPciId, PciId};
-pub use peak::{GpuPeak, StrictRate};
+pub use peak::{GpuPeak, ONE_KIND_OF_UNIT, StrictRate};
 
 use crate::ledger::Digest;
 use crate::sample::ComputeCapability;

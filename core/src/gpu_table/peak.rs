@@ -3,10 +3,16 @@
 //! Strict peak = multiprocessors × operations per clock and multiprocessor × highest clock, for the fastest dense
 //! floating-point format of the chip. The data sheet's figure stands beside it and bounds nothing: boards clock above the
 //! clock that sheets use (an H100 by 8 %).
+//!
+//! It assumes that matrix products run on one kind of arithmetic unit at a time: [`ONE_KIND_OF_UNIT`].
 
 use super::{GpuRow, GpuTable, Identity};
 use crate::sample::{ComputeCapability, GpuFacts, Mig};
 use crate::unit::Flops;
+
+/// What a strict peak rests on besides its factors. Products on vector units in the very cycles in which the tensor units are
+/// full would exceed it, by the ratio of the two rates: 3 % on an H100, 25 % on an RTX 3090.
+pub const ONE_KIND_OF_UNIT: &str = "matrix products run on one kind of arithmetic unit at a time, at most at the rate of the fastest; elementwise work of vector units beside it is counted as operations on neither side";
 
 /// The most a GPU can do in a second, and how that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +63,7 @@ impl GpuTable {
                 "strict peak: {} multiprocessors × {} FLOP per clock × {} MHz, dense (2:4 sparsity skips operations, it does not add any)",
                 rate.multiprocessors, rate.flop_per_clock, rate.clock_mhz
             ));
+            assumptions.push(ONE_KIND_OF_UNIT.to_owned());
             rate
         });
         let rate = factors.as_ref().ok().copied();
@@ -214,6 +221,7 @@ mod tests {
         let peak = GpuTable::embedded().peak("NVIDIA H200", &facts(Some((9, 0)), Some(16_896), Some(1980)));
         assert_eq!(peak.strict, Ok(Flops(132 * 8192 * 1_980_000_000)));
         assert_eq!(peak.nominal, Some(Flops(989_400_000_000_000)));
+        assert_eq!(peak.assumptions.last().map(String::as_str), Some(ONE_KIND_OF_UNIT));
     }
 
     #[test]
