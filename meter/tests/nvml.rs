@@ -4,6 +4,8 @@
 
 #[path = "nvml/activity.rs"]
 mod activity;
+#[path = "nvml/instances.rs"]
+mod instances;
 #[path = "nvml/layout.rs"]
 mod layout;
 #[path = "nvml/scene.rs"]

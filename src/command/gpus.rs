@@ -31,7 +31,10 @@ pub(crate) fn execute(arguments: &GpusArguments) -> anyhow::Result<ExitStatus> {
     let machine = match surveyed {
         Ok(surveyed) => {
             let listed = surveyed.iter().map(|(gpu, _)| gpu.clone()).collect();
-            let present = OpenableNodes::narrow(&Kernel::default(), listed);
+            let present = match OpenableNodes::of(&Kernel::default(), std::process::id()) {
+                Some(nodes) => nodes.narrow(listed),
+                None => listed,
+            };
             let claim = claim(&request, &settings::gpu_environment(), &present);
             let gpus = surveyed.into_iter().map(|(gpu, probed)| Gpu::new(gpu, probed, &claim)).collect();
             Machine { schema: SCHEMA, driver_problem: None, gpus, job: Job::new(claim) }

@@ -11,6 +11,7 @@ use flopsmeter_core::sample::{Device, DeviceFacts};
 
 use super::visible::visible;
 use super::{Basis, Claim, slice, whole};
+use crate::device::mig_access::MigAccess;
 use crate::device::nvml::ListedGpu;
 
 /// What the driver's process list of one GPU or instance shows.
@@ -29,6 +30,8 @@ pub enum Sight {
 pub struct Traces {
     /// Open device nodes by number (`None`: a node that does not tell its GPU), and who opened each first.
     pub open: BTreeMap<Option<u32>, String>,
+    /// Open access nodes of instances (MIG), and who opened each first.
+    pub instances: BTreeMap<MigAccess, String>,
     /// `CUDA_VISIBLE_DEVICES` and `CUDA_DEVICE_ORDER` of processes that do not have the wrapper's, and who.
     pub environments: BTreeMap<(String, Option<String>), String>,
     /// A process whose open files cannot be read.
@@ -70,6 +73,12 @@ pub fn claim_further(
                 findings.push(Finding { code: "gpu-claimed-later".to_owned(), text });
                 found.push(device);
             }
+        }
+    }
+    for (device, text) in recut(claim, present, traces) {
+        if !found.contains(&device) {
+            findings.push(Finding { code: "gpu-claimed-later".to_owned(), text });
+            found.push(device);
         }
     }
     found.extend(unlisted(claim, present, traces));
@@ -121,6 +130,9 @@ impl Evidence<'_> {
         if let Some(reason) = self.named() {
             return Weight::Enough(reason);
         }
+        if let Some(reason) = self.accessed() {
+            return Weight::Enough(reason);
+        }
         let Some(Sight::Unclear(unclear)) = self.sight else { return Weight::None };
         let opened = self.opened();
         match (self.claim.basis, opened) {
@@ -149,6 +161,27 @@ impl Evidence<'_> {
         })
     }
 
+    /// By an open access node of the instance. That of its GPU instance alone means any compute instance in it, unless one of
+    /// them is open as well.
+    fn accessed(&self) -> Option<String> {
+        let of = |gpu: &&ListedGpu| gpu.instances.iter().any(|instance| instance.uuid == self.device.id);
+        let gpu = self.present.iter().find(of)?;
+        let instance = gpu.instances.iter().find(|instance| instance.uuid == self.device.id)?;
+        let (minor, gpu_instance) = (gpu.minor_number?, instance.gpu_instance?);
+        let node = |compute_instance| {
+            let access = MigAccess { gpu: minor, gpu_instance, compute_instance };
+            self.traces.instances.get(&access)
+        };
+        let is_of = |access: &&MigAccess| access.gpu == minor && access.gpu_instance == gpu_instance;
+        let parts = self.traces.instances.keys().filter(is_of).any(|access| access.compute_instance.is_some());
+        let part = instance.compute_instance.and_then(|number| node(Some(number)));
+        let whole = node(None).filter(|_| !parts || instance.compute_instance.is_none());
+        let process = part.or(whole)?;
+        Some(format!(
+            "{process} of the job has the access node of GPU instance {gpu_instance} of /dev/nvidia{minor} open"
+        ))
+    }
+
     fn opened(&self) -> Option<String> {
         let id = parent(self.device).unwrap_or(&self.device.id);
         let minor = self.present.iter().find(|gpu| gpu.uuid == id).and_then(|gpu| gpu.minor_number);
@@ -170,6 +203,26 @@ fn parent(device: &Device) -> Option<&str> {
         flopsmeter_core::sample::Mig::Slice { parent, .. } => Some(parent),
         _ => None,
     }
+}
+
+/// Access nodes of instances that the driver did not list: the GPU was cut anew, and the whole of it is charged.
+fn recut<'a>(
+    claim: &'a Claim,
+    present: &'a [ListedGpu],
+    traces: &'a Traces,
+) -> impl Iterator<Item = (Device, String)> + 'a {
+    traces.instances.iter().filter_map(|(access, process)| {
+        let gpu = present.iter().find(|gpu| gpu.minor_number == Some(access.gpu))?;
+        let is_listed = gpu.instances.iter().any(|it| it.gpu_instance.is_none_or(|number| number == access.gpu_instance));
+        if is_listed || claim.devices.iter().any(|device| device.id == gpu.uuid) {
+            return None;
+        }
+        let text = format!(
+            "{} {} is claimed as a whole, from the job's start on: {process} of the job has the access node of GPU instance {} of /dev/nvidia{} open, which the driver did not list (the first choice was {})",
+            gpu.name, gpu.uuid, access.gpu_instance, access.gpu, claim.rule
+        );
+        Some((whole(gpu), text))
+    })
 }
 
 /// Open nodes that belong to no GPU which the driver lists: nothing bounds what was computed there.

@@ -79,7 +79,8 @@ fn on_mixed_machines_an_index_claims_all_unless_the_order_is_set() {
 #[test]
 fn an_instance_is_a_share_of_its_gpu() {
     let mut cut = four();
-    cut[1].instances = vec![ListedInstance { uuid: "MIG-77".to_owned(), multiprocessors: Some(16) }];
+    cut[1].instances =
+        vec![ListedInstance { uuid: "MIG-77".to_owned(), multiprocessors: Some(16), ..ListedInstance::default() }];
     let claimed = by_environment("MIG-77", &cut);
     assert_eq!(ids(&claimed), ["MIG-77"]);
     let DeviceFacts::Gpu(facts) = &claimed.devices[0].facts else { panic!("a GPU") };
@@ -184,5 +185,25 @@ proptest! {
         seen.sort();
         seen.dedup();
         prop_assert_eq!(seen.len(), by_environment(&text, &four()).devices.len());
+    }
+}
+
+#[test]
+fn a_control_group_that_lets_into_some_instances_chooses_those() {
+    let instance = |uuid: &str, granted| ListedInstance {
+        uuid: uuid.to_owned(),
+        multiprocessors: Some(16),
+        granted,
+        ..ListedInstance::default()
+    };
+    let by_group = |granted: [Option<bool>; 2]| {
+        let mut cut = vec![gpu(0, "GPU-aa11", "NVIDIA H200")];
+        cut[0].instances = vec![instance("MIG-a", granted[0]), instance("MIG-b", granted[1])];
+        claim(&GpuRequest::Unsaid, &GpuEnvironment::default(), &cut)
+    };
+    let some = by_group([Some(false), Some(true)]);
+    assert_eq!((ids(&some), some.basis), (vec!["MIG-b"], Basis::Word));
+    for untold in [[None, Some(true)], [None, None], [Some(false), Some(false)]] {
+        assert_eq!(ids(&by_group(untold)), ["GPU-aa11"], "{untold:?}");
     }
 }

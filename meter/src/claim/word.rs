@@ -22,7 +22,7 @@ pub(super) fn by_word(environment: &GpuEnvironment, present: &[ListedGpu]) -> Cl
     let words: Vec<(&str, &str)> =
         [step.or(job), container].into_iter().flatten().filter(|word| names_some(word.1)).collect();
     if words.is_empty() {
-        return all(present, "no choice was made: all GPUs that the driver lists");
+        return granted(present).unwrap_or_else(|| all(present, "no choice was made: all GPUs that the driver lists"));
     }
     let rule = words.iter().map(|(variable, text)| format!("{variable}={text}")).collect::<Vec<_>>().join(" and ");
     let mut devices = Vec::new();
@@ -38,6 +38,23 @@ pub(super) fn by_word(environment: &GpuEnvironment, present: &[ListedGpu]) -> Cl
         }
     }
     Claim { devices, rule, basis: Basis::Word, findings: Vec::new() }
+}
+
+/// By the job's control group, where it lets the job into some instances of a GPU that is cut and not into others. A process
+/// with `CAP_SYS_ADMIN` is let in all the same, so that this too holds only as long as nothing else is seen.
+fn granted(present: &[ListedGpu]) -> Option<Claim> {
+    let is_told = |gpu: &ListedGpu| gpu.instances.iter().all(|instance| instance.granted.is_some());
+    let instances = |gpu: &ListedGpu| {
+        let granted = gpu.instances.iter().filter(|instance| instance.granted == Some(true));
+        granted.map(|instance| slice(gpu, instance)).collect::<Vec<_>>()
+    };
+    let devices = present.iter().flat_map(|gpu| {
+        let is_cut = !gpu.instances.is_empty() && is_told(gpu);
+        if is_cut { instances(gpu) } else { vec![whole(gpu)] }
+    });
+    let lets_in = present.iter().any(|gpu| is_told(gpu) && !instances(gpu).is_empty());
+    let rule = "the access nodes of instances that the job's control group lets it open".to_owned();
+    lets_in.then(|| Claim { devices: devices.collect(), rule, basis: Basis::Word, findings: Vec::new() })
 }
 
 /// `void` and nothing mean that GPUs come in by another way (CDI), `none` that the runtime adds none, `all` all: the driver knows.

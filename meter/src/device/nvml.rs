@@ -43,6 +43,15 @@ pub struct ListedInstance {
     pub uuid: String,
     /// Its streaming multiprocessors, if the driver tells.
     pub multiprocessors: Option<u32>,
+    /// Number of the GPU instance that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_instance: Option<u32>,
+    /// Number of the compute instance in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_instance: Option<u32>,
+    /// Whether the job's control group lets it in; `None` where that is not told or it bars none.
+    #[serde(skip)]
+    pub granted: Option<bool>,
 }
 
 /// A process with a context on a GPU.

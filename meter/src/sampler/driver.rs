@@ -15,11 +15,12 @@ use flopsmeter_core::run::Finding;
 
 use super::source::Source;
 use super::{Message, SamplerOptions};
-use crate::claim::{Claim, GpuEnvironment, GpuRequest, claim, may_use_gpus};
+use crate::claim::{Claim, GpuEnvironment, GpuRequest, OpenableNodes, claim, may_use_gpus};
 use crate::clock::SessionClock;
 use crate::device::Kernel;
 use crate::device::nvml::ListedGpu;
 use crate::device::nvml::process::ReaderCommand;
+use crate::device::process_tree::JobProcess;
 use recount::Recount;
 pub(super) use recount::Relisted;
 
@@ -30,6 +31,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 pub(super) struct Driver {
     clock: SessionClock,
     kernel: Kernel,
+    /// Of whose device nodes is asked.
+    job: JobProcess,
+    /// What it may open, as was seen last: when it has ended nothing is seen.
+    openable: Option<OpenableNodes>,
     gpus: GpuRequest,
     environment: GpuEnvironment,
     listing_patience: Duration,
@@ -94,6 +99,8 @@ impl Driver {
         let mut driver = Self {
             clock: options.clock,
             kernel: options.kernel.clone(),
+            job: options.job.clone(),
+            openable: None,
             gpus: options.gpus.clone(),
             environment: options.environment.clone(),
             listing_patience: options.listing_patience,

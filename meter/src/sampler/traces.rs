@@ -11,6 +11,7 @@ use crate::claim::GpuEnvironment;
 use crate::claim::further::Traces;
 use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
+use crate::device::mig_access::{MigNodes, access_node};
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
 use crate::device::process_tree::JobProcess;
 
@@ -122,6 +123,9 @@ impl TraceReader {
             Err(_) => return,
         };
         looked.unreadable.extend(self.accelerators.newly_opened(&nodes));
+        if gpus {
+            looked.traced |= self.look_at_instances(process, &nodes);
+        }
         for node in nodes.iter().filter_map(|node| nvidia_node(node)).filter(|_| gpus) {
             let minor = match node {
                 NvidiaNode::Gpu(minor) => Some(minor),
@@ -133,6 +137,24 @@ impl TraceReader {
                 looked.traced = true;
             }
         }
+    }
+
+    /// `true` if the process has opened an instance that none of the job had open before.
+    fn look_at_instances(&mut self, process: u32, nodes: &[String]) -> bool {
+        let mut minors = nodes.iter().filter_map(|node| access_node(node)).peekable();
+        if minors.peek().is_none() {
+            return false;
+        }
+        // Instances come and go: the driver is asked each time.
+        let known = MigNodes::read(&self.kernel);
+        let mut is_new = false;
+        for access in minors.filter_map(|minor| known.access(minor)) {
+            if !self.traces.instances.contains_key(&access) {
+                self.traces.instances.insert(access, words(&self.kernel, process));
+                is_new = true;
+            }
+        }
+        is_new
     }
 
     /// `true` if the process was started with another choice of GPUs than the wrapper.
@@ -258,6 +280,23 @@ mod tests {
         assert!(reader.look([7, 8].into_iter(), 4, true).traced);
         assert_eq!(reader.traces().open.keys().collect::<Vec<_>>(), [&Some(0), &Some(1)]);
         assert!(unread(reader.traces()).is_some_and(|device| matches!(device.facts, DeviceFacts::Unreadable { .. })));
+    }
+
+    #[test]
+    fn an_open_access_node_is_a_trace_of_its_instance() {
+        let scene = Scene::new();
+        let caps = scene.folder.path().join("proc/driver/nvidia-caps");
+        fs_err::create_dir_all(&caps).unwrap();
+        fs_err::write(caps.join("mig-minors"), "config 1\ngpu0/gi2/access 21\ngpu0/gi2/ci0/access 22\n").unwrap();
+        let node = |number: u32| format!("/dev/nvidia-caps/nvidia-cap{number}");
+        scene.process(7, "", &["/dev/nvidiactl", &node(1), &node(21), &node(22), &node(99)]);
+        let mut reader = scene.reader(Some(1));
+        assert!(reader.look([7].into_iter(), 1, true).traced);
+        assert!(!reader.look([7].into_iter(), 2, true).traced, "it is told once");
+        let instances: Vec<_> =
+            reader.traces().instances.keys().map(|it| (it.gpu, it.gpu_instance, it.compute_instance)).collect();
+        assert_eq!(instances, [(0, 2, None), (0, 2, Some(0))]);
+        assert!(!scene.reader(Some(1)).look([7].into_iter(), 1, false).traced, "nobody asked");
     }
 
     #[test]

@@ -109,7 +109,8 @@ fn a_node_of_a_gpu_that_the_driver_does_not_list_leaves_no_bound() {
 #[test]
 fn of_a_gpu_that_is_cut_only_the_instance_that_is_used_is_claimed() {
     let mut cut = four();
-    let instance = |uuid: &str| ListedInstance { uuid: uuid.to_owned(), multiprocessors: Some(16) };
+    let instance =
+        |uuid: &str| ListedInstance { uuid: uuid.to_owned(), multiprocessors: Some(16), ..ListedInstance::default() };
     cut[1].instances = vec![instance("MIG-1"), instance("MIG-2")];
     let environment = GpuEnvironment { visible_devices: Some("MIG-1".to_owned()), ..GpuEnvironment::default() };
     let mut first = claim(&GpuRequest::Unsaid, &environment, &cut);
@@ -138,4 +139,49 @@ fn what_a_choice_names_once_other_gpus_are_there_is_claimed_as_well() {
     assert_eq!(again(first_choice(&GpuEnvironment::default(), ""), "", &GpuEnvironment::default()), ["GPU-ee55"]);
     // `--gpus 0,2` was said of the GPUs that there were; that there is no third one any more is no device to add.
     assert!(again(first_choice(&GpuEnvironment::default(), "0,2"), "0,2", &GpuEnvironment::default()).is_empty());
+}
+
+/// Two GPU instances of the second GPU, the first one with two compute instances.
+fn cut() -> Vec<ListedGpu> {
+    let instance = |uuid: &str, gpu_instance, compute_instance| ListedInstance {
+        uuid: uuid.to_owned(),
+        multiprocessors: Some(16),
+        gpu_instance: Some(gpu_instance),
+        compute_instance: Some(compute_instance),
+        granted: None,
+    };
+    let mut present = four();
+    present[1].instances = vec![instance("MIG-10", 1, 0), instance("MIG-11", 1, 1), instance("MIG-20", 2, 0)];
+    present
+}
+
+fn accessed(nodes: &[(u32, u32, Option<u32>)]) -> Traces {
+    let node = |&(gpu, gpu_instance, compute_instance): &(u32, u32, Option<u32>)| {
+        (MigAccess { gpu, gpu_instance, compute_instance }, "process 7 (python)".to_owned())
+    };
+    Traces { instances: nodes.iter().map(node).collect(), ..Traces::default() }
+}
+
+fn claimed_in(present: &[ListedGpu], traces: &Traces) -> Vec<String> {
+    let environment = GpuEnvironment { visible_devices: Some("0".to_owned()), ..GpuEnvironment::default() };
+    let mut first = claim(&GpuRequest::Unsaid, &environment, present);
+    let sights = ["MIG-10", "MIG-11", "MIG-20"].map(|id| (id, Sight::Others));
+    let (devices, findings) = claim_further(&mut first, present, &seen(&sights), traces);
+    assert_eq!(devices.len(), findings.len());
+    assert!(claim_further(&mut first, present, &seen(&sights), traces).0.is_empty());
+    devices.into_iter().map(|device| device.id).collect()
+}
+
+#[test]
+fn an_open_access_node_claims_its_instance() {
+    assert_eq!(claimed_in(&cut(), &accessed(&[(1, 1, None), (1, 1, Some(1))])), ["MIG-11"]);
+    assert_eq!(claimed_in(&cut(), &accessed(&[(1, 2, None)])), ["MIG-20"]);
+    assert_eq!(claimed_in(&cut(), &accessed(&[(1, 1, None)])), ["MIG-10", "MIG-11"]);
+    assert!(claimed_in(&cut(), &accessed(&[(2, 1, None), (0, 1, Some(0))])).contains(&"GPU-cc33".to_owned()));
+    assert!(claimed_in(&cut(), &Traces::default()).is_empty());
+}
+
+#[test]
+fn an_access_node_of_an_instance_that_nobody_listed_claims_the_whole_gpu() {
+    assert_eq!(claimed_in(&cut(), &accessed(&[(1, 5, None), (1, 5, Some(0))])), ["GPU-ab22"]);
 }

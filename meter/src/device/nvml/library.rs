@@ -92,7 +92,7 @@ fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> 
     };
     let uuid = device.uuid().map_err(|problem| cannot("identify", problem))?;
     let pci = device.pci_info().ok();
-    let instances = instances(&device);
+    let instances = instances(nvml, &device);
     let cut = device.mig_mode().is_ok_and(|mode| mode.current == 1);
     let facts = GpuFacts {
         compute_capability: device.cuda_compute_capability().ok().and_then(|capability| {
@@ -117,12 +117,29 @@ fn told(answer: Result<u32, NvmlError>) -> Option<u32> {
     answer.ok().filter(|&value| value > 0)
 }
 
-fn instances(device: &Device<'static>) -> Vec<ListedInstance> {
+fn instances(nvml: &'static Nvml, device: &Device<'static>) -> Vec<ListedInstance> {
     let count = device.mig_device_count().unwrap_or(0).min(MAX_INSTANCES);
     let open = (0..count).filter_map(|index| device.mig_device_by_index(index).ok());
     open.filter_map(|instance| {
         let multiprocessors = instance.attributes().ok().map(|attributes| attributes.multiprocessor_count);
-        Some(ListedInstance { uuid: instance.uuid().ok()?, multiprocessors })
+        let (gpu_instance, compute_instance) = numbers(nvml, &instance);
+        let uuid = instance.uuid().ok()?;
+        Some(ListedInstance { uuid, multiprocessors, gpu_instance, compute_instance, granted: None })
     })
     .collect()
+}
+
+/// Of an instance: of its GPU instance, and of its compute instance in that.
+fn numbers(nvml: &'static Nvml, instance: &Device<'static>) -> (Option<u32>, Option<u32>) {
+    let (mut gpu_instance, mut compute_instance) = (0, 0);
+    let library = nvml.lib();
+    // SAFETY: the handle is used during these calls alone, while the device that it is of lives; each writes one number.
+    unsafe {
+        let handle = instance.handle();
+        let of_gpu = library.nvmlDeviceGetGpuInstanceId.as_ref().map(|call| call(handle, &raw mut gpu_instance));
+        let compute =
+            library.nvmlDeviceGetComputeInstanceId.as_ref().map(|call| call(handle, &raw mut compute_instance));
+        let told = |code: Result<u32, _>, number| matches!(code, Ok(0)).then_some(number);
+        (told(of_gpu, gpu_instance), told(compute, compute_instance))
+    }
 }

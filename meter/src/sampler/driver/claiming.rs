@@ -27,7 +27,7 @@ impl Driver {
     pub(in crate::sampler) fn listed(&mut self, listing: Listing, now: Duration) -> Option<Relisted> {
         match (&self.state, listing) {
             (State::Listing, Listing::Gpus(listed)) => {
-                self.present = OpenableNodes::narrow(&self.kernel, listed);
+                self.present = self.narrow(listed);
                 self.counted(now);
                 self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));
             }
@@ -54,6 +54,17 @@ impl Driver {
             self.process = None;
             let reason = "the NVIDIA driver did not say in time which GPUs there are";
             self.state = State::Claimed(unreadable(reason, ASK_NVIDIA_SMI));
+        }
+    }
+
+    /// Those that the job may open, by its own control group: this meter's, or that of a daemon which reads for it, may be another.
+    pub(super) fn narrow(&mut self, listed: Vec<ListedGpu>) -> Vec<ListedGpu> {
+        let of = |process| OpenableNodes::of(&self.kernel, process);
+        let seen = self.job.get().and_then(of).or_else(|| self.openable.take()).or_else(|| of(std::process::id()));
+        self.openable = seen;
+        match &self.openable {
+            Some(nodes) => nodes.narrow(listed),
+            None => listed,
         }
     }
 

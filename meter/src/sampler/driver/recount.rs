@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Driver, State};
-use crate::claim::{Claim, OpenableNodes, claim, may_use_gpus};
+use crate::claim::{Claim, claim, may_use_gpus};
 use crate::device::nvml::reader::Order;
 use crate::device::nvml::{ListedGpu, Listing};
 
@@ -86,7 +86,7 @@ impl Driver {
         match listing {
             Listing::Gpus(listed) => {
                 self.recount.nodes = self.gpu_nodes();
-                let present = OpenableNodes::narrow(&self.kernel, listed);
+                let present = self.narrow(listed);
                 let choice = claim(&self.gpus, &self.environment, &present);
                 Ok((present, choice))
             }
@@ -98,5 +98,52 @@ impl Driver {
     pub(in crate::sampler) fn unlisted(&self) -> Option<String> {
         let is_unknown = !matches!(self.state, State::Over) && self.has_new_node();
         is_unknown.then(|| "a device node has appeared and the driver has not said of which GPU".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::clock::SessionClock;
+    use crate::device::Kernel;
+    use crate::device::process_tree::JobProcess;
+    use crate::sampler::SamplerOptions;
+
+    /// A process in a control group of its own, whose list of devices is this.
+    fn group(folder: &std::path::Path, process: u32, list: &str) {
+        let (group, process) =
+            (folder.join(format!("sys/fs/cgroup/devices/{process}")), folder.join(format!("proc/{process}")));
+        fs_err::create_dir_all(&group).unwrap();
+        fs_err::create_dir_all(&process).unwrap();
+        let name = process.file_name().unwrap().to_string_lossy().into_owned();
+        fs_err::write(process.join("cgroup"), format!("9:devices:/{name}\n")).unwrap();
+        fs_err::write(group.join("devices.list"), list).unwrap();
+    }
+
+    /// Whoever reads for the job, here as in a daemon: what the meter itself may open is not asked.
+    #[test]
+    fn gpus_are_those_that_the_jobs_process_may_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = Kernel::under(folder.path());
+        group(folder.path(), std::process::id(), "c 195:* rwm\n");
+        group(folder.path(), 7, "c 195:1 rwm\n");
+        let job = JobProcess::default();
+        let mut options = SamplerOptions::new(SessionClock::start(), job.clone());
+        options.kernel = kernel;
+        let mut driver = Driver::start(&options, channel().0);
+        let gpu =
+            |minor: u32| ListedGpu { uuid: format!("GPU-{minor}"), minor_number: Some(minor), ..ListedGpu::default() };
+        let mut listed = || {
+            let (present, choice) = driver.relisted(Listing::Gpus(vec![gpu(0), gpu(1)])).unwrap();
+            assert_eq!(choice.devices.len(), present.len());
+            present.into_iter().map(|gpu| gpu.uuid).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(), ["GPU-0", "GPU-1"], "there is no job yet: more, never fewer");
+        job.set(7);
+        assert_eq!(listed(), ["GPU-1"]);
+        fs_err::remove_dir_all(folder.path().join("proc/7")).unwrap();
+        assert_eq!(listed(), ["GPU-1"], "it has ended: what it could open is known");
     }
 }
