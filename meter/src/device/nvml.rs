@@ -3,6 +3,7 @@
 
 mod board;
 mod busy;
+pub mod constants;
 mod gpm;
 mod library;
 pub mod probe;

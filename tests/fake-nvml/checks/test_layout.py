@@ -1,6 +1,7 @@
-"""The stand-in and the client against NVIDIA's own header: were both wrong in the same way, no other test would tell.
+"""The stand-in, the client and the meter against NVIDIA's own header: were all wrong in one way, no other test would tell.
 
-A C program, compiled with each version of the header, tells sizes, offsets and values for every name that `layouts` prints.
+A C program, compiled with each version of the header, tells sizes, offsets and values for every name that `layouts` and
+`nvml_constants` print.
 """
 
 from __future__ import annotations
@@ -28,10 +29,20 @@ NEWER_THAN_12_9 = {f"NVML_GPM_METRIC_{name}" for name in ["DMMA_TENSOR_UTIL", *C
 Layout = dict[str, Any]
 
 
+def example(package: str, name: str) -> Layout:
+    command = ["cargo", "run", "--quiet", "--locked", "--package", package, "--example", name]
+    printed: Layout = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout)
+    return printed
+
+
+@pytest.fixture(scope="module")
+def meter() -> Layout:
+    return example("flopsmeter-meter", "nvml_constants")
+
+
 @pytest.fixture(scope="module")
 def layouts() -> Layout:
-    command = ["cargo", "run", "--quiet", "--locked", "--package", "flopsmeter-fake-nvml", "--example", "layouts"]
-    printed: Layout = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout)
+    printed = example("flopsmeter-fake-nvml", "layouts")
     assert printed["stand-in"]["structs"].keys() == printed["client"]["structs"].keys()
     return printed
 
@@ -39,7 +50,7 @@ def layouts() -> Layout:
 def program(layout: Layout, known: list[str]) -> str:
     """C that prints what `layouts` prints, as lines of a kind, names and a number."""
     lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <nvml.h>", "int main(void) {"]
-    for name, struct in layout["structs"].items():
+    for name, struct in layout.get("structs", {}).items():
         lines.append(f'printf("size {name} %zu\\n", sizeof({name}));')
         lines += [f'printf("field {name} {field} %zu\\n", offsetof({name}, {field}));' for field in struct["fields"]]
     lines += [f'printf("constant {name} %lld\\n", (long long){name});' for name in known]
@@ -89,6 +100,25 @@ def test_structs_and_constants_are_the_headers(side: str, version: str, layouts:
     missing = ours["constants"].keys() - told["constants"].keys()
     assert missing <= (NEWER_THAN_12_9 if version == "12.9" else set())
     assert told["constants"] == {name: value for name, value in ours["constants"].items() if name not in missing}
+
+
+@pytest.mark.parametrize("version", HEADERS)
+def test_the_meters_own_numbers_are_the_headers(version: str, meter: Layout, tmp_path: Path) -> None:
+    package, array_length = HEADERS[version]
+    told = real(meter, include(package), tmp_path)["constants"]
+    # A driver may fill the whole of its own array, however few metrics were asked for.
+    assert told.pop("NVML_GPM_METRIC_MAX") == array_length <= meter["gpm_room"]
+    missing = meter["constants"].keys() - told.keys()
+    assert missing <= (NEWER_THAN_12_9 if version == "12.9" else set())
+    assert told == {name: number for name, number in meter["constants"].items() if name not in missing}
+    cycles = {"NVML_GPM_METRIC_SM_CYCLES_ELAPSED", "NVML_GPM_METRIC_SM_CYCLES_ACTIVE"}
+    assert cycles <= meter["constants"].keys()
+
+
+def test_the_check_would_notice_a_wrong_number(meter: Layout, tmp_path: Path) -> None:
+    wrong = {"constants": {**meter["constants"], "NVML_GPM_METRIC_FP32_UTIL": 11}}
+    told = real(wrong, include("nvidia-nvml-dev"), tmp_path)["constants"]
+    assert told["NVML_GPM_METRIC_FP32_UTIL"] == 12
 
 
 def test_the_check_would_notice_a_difference(layouts: Layout, tmp_path: Path) -> None:

@@ -25,21 +25,29 @@ const STALE: Duration = Duration::from_millis(100);
 
 /// Drivers of different versions take the request for longer than the header has it that we are built with (210, 333 and 477
 /// metrics, under one version number): room for more than any of them is harmless.
-const ROOM: usize = 1024;
+pub const ROOM: usize = 1024;
 
-/// `NVML_GPM_METRIC_*` of `nvml.h`: shares of time in per cent.
-const ANY_TENSOR_UTIL: u32 = 5;
-const FP64_UTIL: u32 = 11;
-const FP32_UTIL: u32 = 12;
-const FP16_UTIL: u32 = 13;
-/// Counters since boot, from driver 595 on; not in the header that we are built with.
-const SM_CYCLES_ELAPSED: u32 = 248;
-const SM_CYCLES_ACTIVE: u32 = 249;
+/// One of GPM's metrics.
+#[derive(Debug)]
+pub(super) struct Metric {
+    /// What follows `NVML_GPM_METRIC_` in `nvml.h`.
+    pub(super) name: &'static str,
+    pub(super) id: u32,
+}
+
+/// Those that are asked for. The first four are shares of time in per cent, the others counters since boot, from driver 595 on
+/// and not in the header that we are built with.
+pub(super) const METRICS: [Metric; 6] = [
+    Metric { name: "ANY_TENSOR_UTIL", id: 5 },
+    Metric { name: "FP64_UTIL", id: 11 },
+    Metric { name: "FP32_UTIL", id: 12 },
+    Metric { name: "FP16_UTIL", id: 13 },
+    Metric { name: "SM_CYCLES_ELAPSED", id: 248 },
+    Metric { name: "SM_CYCLES_ACTIVE", id: 249 },
+];
 
 /// Basis points.
 const WHOLE: u128 = 10_000;
-
-const METRICS: [u32; 6] = [ANY_TENSOR_UTIL, FP64_UTIL, FP32_UTIL, FP16_UTIL, SM_CYCLES_ELAPSED, SM_CYCLES_ACTIVE];
 
 /// One GPU's snapshots.
 #[derive(Debug)]
@@ -160,8 +168,8 @@ fn metrics(
         (*request).sample1 = before.handle();
         (*request).sample2 = after.handle();
         let metrics = (&raw mut (*request).metrics).cast::<nvmlGpmMetric_t>();
-        for (index, id) in METRICS.iter().enumerate() {
-            (*metrics.add(index)).metricId = *id;
+        for (index, metric) in METRICS.iter().enumerate() {
+            (*metrics.add(index)).metricId = metric.id;
         }
         nvml_try(call(request))?;
         let told = |index: usize| {
