@@ -44,7 +44,12 @@ impl CountedModel {
                 (None, vec![Finding { code: "model-not-countable".to_owned(), text }])
             }
         };
-        findings.extend(pipeline_finding(facts));
+        let cost = if let Some(finding) = pipeline_finding(facts, &findings) {
+            findings.push(finding);
+            None
+        } else {
+            cost
+        };
         let whole = cost.is_some() && !findings.iter().any(|finding| HOLES.contains(&finding.code.as_str()));
         let least_cost = cost.as_ref().map(LiveCost::over_visible_pairs);
         (Self { summary: summary(facts), cost, least_cost, whole, fed: false, parallel: facts.parallel }, findings)
@@ -86,14 +91,17 @@ impl CountedModel {
     }
 }
 
-/// A stage has some of the layers, but its configuration describes them all.
-fn pipeline_finding(facts: &ModelFacts) -> Option<Finding> {
+/// A stage has some of the layers, but its configuration describes them all: counted by it, each of the stages would be billed
+/// for the whole, and a count that is too high is no lower bound. Ranks that hold every parameter are no stages, whatever
+/// their mesh is called.
+fn pipeline_finding(facts: &ModelFacts, findings: &[Finding]) -> Option<Finding> {
     let stages = facts.parallel.map_or(1, |parallel| parallel.pipeline);
-    (stages > 1).then(|| Finding {
+    let holds_a_part = findings.iter().any(|finding| finding.code == "parameters-differ");
+    (stages > 1 && holds_a_part).then(|| Finding {
         code: "pipeline-parallel".to_owned(),
         text: format!(
-            "the layers of {} are shared out among {stages} ranks, and each rank's passes are counted as if it had all of them: \
-             the count is up to {stages} times too high",
+            "the layers of {} are shared out among {stages} ranks, and the configuration does not say which this rank has: \
+             its passes are not counted, and the verdict rests on the hardware ceiling alone",
             facts.class_name
         ),
     })
@@ -152,5 +160,38 @@ fn summary(facts: &ModelFacts) -> ModelSummary {
         method: method.to_owned(),
         gradient_checkpointing: gradient_checkpointing.to_owned(),
         attention_implementation: training.attention_implementation.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A rank of a mesh with two stages that holds all of a small model less so many parameters.
+    fn stage(lacking: u64) -> (CountedModel, Vec<Finding>) {
+        let mut facts: ModelFacts = serde_json::from_value(json!({
+            "model": 0, "class_name": "LlamaForCausalLM", "name_or_path": null,
+            "config": {
+                "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": false,
+            },
+            "parameters_total": 0, "parameters_trainable": 0, "training": { "trained": [], "adapters": [], "copied": [] }, "libraries": {},
+            "parallel": { "pipeline": 2 },
+        }))
+        .unwrap();
+        let shape = Shape::of_model(&facts).unwrap();
+        facts.parameters_total = Network::from_facts(&shape, &facts.training).0.parameters_total() - lacking;
+        CountedModel::new(&facts)
+    }
+
+    #[test]
+    fn a_stage_with_some_of_the_layers_is_not_billed_for_all() {
+        let (part, findings) = stage(100);
+        assert!(part.cost().is_none() && !part.is_whole());
+        assert!(findings.iter().any(|finding| finding.code == "pipeline-parallel"), "{findings:?}");
+        let (whole, findings) = stage(0);
+        assert!(whole.cost().is_some() && whole.is_whole() && findings.is_empty(), "{findings:?}");
     }
 }
