@@ -3,50 +3,59 @@
 use std::fmt::Write as _;
 
 use flopsmeter_core::registry::BaseModel;
+use flopsmeter_core::rules::{LineKey, RuleSet};
+use flopsmeter_core::unit::Flops;
 use serde_json::json;
 
 use crate::args::ModelsCommand;
 use crate::base;
 use crate::exit::ExitStatus;
 use crate::output::{self, TextTable};
+use crate::settings;
 
 pub(crate) fn execute(command: ModelsCommand) -> anyhow::Result<ExitStatus> {
     let registry = base::registry()?;
     let attribution = registry.attribution();
+    let rules = RuleSet::in_force(settings::as_of(None))?;
     match command {
         ModelsCommand::Search { text, json } => {
             let found = registry.search(&text);
             if json {
                 output::json(
-                    &json!({"models": found.iter().map(|model| value(model)).collect::<Vec<_>>(), "attribution": attribution}),
+                    &json!({"models": found.iter().map(|model| value(model, rules)).collect::<Vec<_>>(), "attribution": attribution}),
                 )?;
             } else {
-                output::data(&table(&found, attribution))?;
+                output::data(&table(&found, rules, attribution))?;
             }
         }
         ModelsCommand::Show { id, json } => {
             let model = registry.lookup(&id)?;
             if json {
-                output::json(&json!({"model": value(model), "attribution": attribution}))?;
+                output::json(&json!({"model": value(model, rules), "attribution": attribution}))?;
             } else {
-                output::data(&words(model, attribution))?;
+                output::data(&words(model, rules, attribution))?;
             }
         }
     }
     Ok(ExitStatus::Done)
 }
 
-fn third(model: &BaseModel) -> String {
-    model.flop.map_or_else(|| "unknown".to_owned(), |flop| flopsmeter_core::unit::Flops(flop.0 / 3).scientific(4))
+/// The line that the rule set in force draws over a base whose compute is known.
+fn line_of(model: &BaseModel, rules: &RuleSet) -> Option<Flops> {
+    model.flop.map(|flop| rules.line(LineKey::ThirdOfBase).multiplier.floor_of(flop))
 }
 
-fn table(models: &[&BaseModel], attribution: &[String]) -> String {
+fn third(model: &BaseModel, rules: &RuleSet) -> String {
+    line_of(model, rules).map_or_else(|| "unknown".to_owned(), |line| line.scientific(4))
+}
+
+fn table(models: &[&BaseModel], rules: &RuleSet, attribution: &[String]) -> String {
     let mut table = TextTable::new(&["id", ">FLOP", ">a third", "from", "confidence"]);
     for model in models {
         table.row(vec![
             model.id.clone(),
             model.flop.map_or_else(|| "unknown".to_owned(), |flop| flop.scientific(4)),
-            third(model),
+            third(model, rules),
             model.flop_basis.clone(),
             model.confidence.clone(),
         ]);
@@ -54,7 +63,7 @@ fn table(models: &[&BaseModel], attribution: &[String]) -> String {
     format!("{}{}\n", table.render(), attribution.join("\n"))
 }
 
-fn words(model: &BaseModel, attribution: &[String]) -> String {
+fn words(model: &BaseModel, rules: &RuleSet, attribution: &[String]) -> String {
     let mut text = String::new();
     let figure = model.flop.map_or_else(|| "unknown".to_owned(), |flop| format!("{} FLOP", flop.scientific(4)));
     let mut line = |name: &str, value: &str| {
@@ -64,7 +73,7 @@ fn words(model: &BaseModel, attribution: &[String]) -> String {
     line("also", &model.aliases.join(", "));
     line("developer", &format!("{}, {}, {}", model.developer, model.family, model.release_date));
     line("compute", &format!("{figure}, {} ({})", model.flop_basis, model.confidence));
-    line("a third", &third(model));
+    line("a third", &third(model, rules));
     for figure in &model.figures {
         line("figure", &format!("{} FLOP, {}", figure.flop.scientific(4), figure.source));
     }
@@ -87,7 +96,7 @@ fn words(model: &BaseModel, attribution: &[String]) -> String {
     text
 }
 
-fn value(model: &BaseModel) -> serde_json::Value {
+fn value(model: &BaseModel, rules: &RuleSet) -> serde_json::Value {
     json!({
         "id": model.id,
         "aliases": model.aliases,
@@ -101,7 +110,7 @@ fn value(model: &BaseModel) -> serde_json::Value {
         "flop_bound": model.flop_bound,
         "flop_basis": model.flop_basis,
         "flop_lowest": model.flop_lowest,
-        "third_of_flop": model.flop.map(|flop| flopsmeter_core::unit::Flops(flop.0 / 3)),
+        "third_of_flop": line_of(model, rules),
         "confidence": model.confidence,
         "estimate_formula": model.estimate_formula,
         "unknown_reason": model.unknown_reason,

@@ -41,7 +41,7 @@ impl Conclusion<'_, '_> {
         if self.ruling.applies(INTERNAL_USE) {
             find(
                 INTERNAL_USE,
-                "The result is declared not to be placed on the Union market. Purely internal use does not take a model with systemic risk out (recital 97), and this one has or may have systemic risk: have it reviewed.".to_owned(),
+                "The result is declared not to be placed on the Union market. Purely internal use does not take a model with systemic risk out, and this one has or may have systemic risk: have it reviewed.".to_owned(),
             );
         }
         if self.crosses_presumption {
