@@ -241,12 +241,17 @@ impl Tally {
 
     /// Ranks that never spoke; none while a segment is open, for they may yet.
     fn ranks_missing(&self) -> u64 {
+        if self.segments.any_open() { 0 } else { self.silent_ranks() }
+    }
+
+    /// Ranks that have not spoken, whether or not they still can.
+    fn silent_ranks(&self) -> u64 {
         let spoken = self.connections.iter().map(|(key, connection)| Spoken {
             segment: key.0,
             rank: connection.rank,
             world_size: connection.world_size,
         });
-        if self.segments.any_open() { 0 } else { missing_ranks(spoken) }
+        missing_ranks(spoken)
     }
 
     /// What was found, and what can be said only of all segments together.
@@ -264,9 +269,11 @@ impl Tally {
         findings
     }
 
-    /// What the hardware could have done at most, so far.
+    /// What the hardware could have done at most, so far. A rank that has not spoken computes on devices that nobody may have
+    /// read: another node's.
     pub fn ceiling(&self) -> Ceiling {
         let mut ceiling = self.segments.ceiling();
+        ceiling.complete &= self.silent_ranks() == 0;
         ceiling.complete &= !self.left_running && !self.findings.iter().any(|finding| finding.code == DEVICES_REPLAYED);
         ceiling
     }

@@ -7,8 +7,9 @@ use super::Tally;
 use crate::facts::{Fed, HookFinding, HookMessage, ImageGrids, ModelFacts, Passes, Phase, Process, TrainingFacts};
 use crate::flops::{Batch, Network};
 use crate::ledger::Body;
-use crate::ledger::body::{Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
+use crate::ledger::body::{DevicesSeen, Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
 use crate::run::{Exit, RunState, RunSummary};
+use crate::sample::Device;
 use crate::shape::Shape;
 use crate::unit::Flops;
 
@@ -191,6 +192,21 @@ fn the_order_in_which_nodes_begin_and_end_does_not_matter() {
         assert_eq!((summary.state, summary.ended), (RunState::Closed, Some(at(9))));
         assert_eq!(summary.flops, summaries[0].flops);
     }
+}
+
+/// A node that nobody metered may have computed anything: what was read of the others bounds nothing.
+#[test]
+fn a_rank_that_has_not_spoken_leaves_the_ceiling_incomplete() {
+    let gpu: Device = serde_json::from_value(json!({ "id": "GPU-aa", "name": "NVIDIA H200", "kind": "gpu" })).unwrap();
+    let of = |world_size, closed: bool| {
+        let mut bodies = node(0, 0, world_size, 5);
+        bodies.insert(1, Body::DevicesSeen(DevicesSeen { devices: vec![gpu.clone()] }));
+        bodies.truncate(if closed { bodies.len() } else { bodies.len() - 1 });
+        whole(bodies).ceiling().complete
+    };
+    assert!(of(1, true));
+    assert!(!of(2, true));
+    assert!(!of(2, false), "while it may still speak");
 }
 
 #[test]
