@@ -7,9 +7,9 @@ use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned,
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunSummary};
-use flopsmeter_core::sample::{Device, DeviceFacts};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
 use flopsmeter_meter::daemon::StatusReporter;
+use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
 use flopsmeter_meter::session::{SessionStart, Siblings};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
@@ -73,7 +73,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
             pid: job.pid,
             claim: arguments.gpus.clone(),
         },
-        elsewhere: elsewhere(&job_command),
+        elsewhere: elsewhere::of_command(&job_command),
         findings,
         siblings: membership.siblings,
         judge: judgement::judge(base_model, membership.answers, judgement::IN_FORCE, settings::as_of(None))?,
@@ -81,22 +81,6 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         status: StatusReporter::new(settings::daemon_sockets()),
     };
     Ok(Prepared { start, recorder })
-}
-
-/// Commands that have the work done by processes outside their own tree, on this machine or another.
-const CLIENTS: [&str; 16] = [
-    "srun", "sbatch", "salloc", "ssh", "docker", "podman", "nerdctl", "kubectl", "oc", "ray", "bsub", "qsub", "sky",
-    "modal", "gcloud", "aws",
-];
-
-/// The client that the command starts with, by any of its first words (`env A=1 srun …`).
-fn elsewhere(command: &[String]) -> Option<Device> {
-    let name = |word: &String| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
-    let client = command.iter().take(4).filter_map(name).find(|name| CLIENTS.contains(&name.as_str()))?;
-    let reason =
-        format!("`{client}` has the work done outside this process tree; wrap the command that it starts instead");
-    let facts = DeviceFacts::Unreadable { reason };
-    Some(Device { id: format!("elsewhere:{client}"), name: format!("whatever {client} uses"), facts })
 }
 
 /// The base model that `--base` names; a miss becomes a finding.

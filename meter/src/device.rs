@@ -2,6 +2,7 @@
 
 pub mod accelerator;
 pub mod cpu;
+pub mod elsewhere;
 pub mod mig_access;
 pub mod nvml;
 pub mod open_files;

@@ -12,8 +12,8 @@ mod source;
 mod traces;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use flopsmeter_core::run::Finding;
@@ -93,11 +93,28 @@ impl SamplerOptions {
     }
 }
 
+/// After the session's start: what ends within its first second is looked at as well.
+const EARLY_LOOKS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400)];
+
+/// Beyond the driver's patience: a file of `/proc` that does not come back (its process is stuck in the kernel) keeps the last
+/// reading, and not the job's end.
+const LAST_READING_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The running sampler.
 #[derive(Debug)]
 pub struct Sampler {
     inbox: Sender<Message>,
-    thread: JoinHandle<Vec<SamplerEvent>>,
+    patience: Duration,
+    last_words: Receiver<LastWords>,
+}
+
+/// What the sampler leaves behind.
+#[derive(Debug)]
+pub struct LastWords {
+    /// Events that have not been sent.
+    pub unsent: Vec<SamplerEvent>,
+    /// Whether a process of the job was still there at the last reading, or may have been.
+    pub left_running: bool,
 }
 
 enum Message {
@@ -110,19 +127,23 @@ impl Sampler {
     /// Starts reading. Events go to `events`, which is never waited for.
     pub fn start(options: SamplerOptions, events: SyncSender<SamplerEvent>) -> std::io::Result<Self> {
         let (inbox, messages) = channel();
+        let (last, last_words) = sync_channel(1);
         let answers = inbox.clone();
-        let thread = thread::Builder::new()
-            .name("flopsmeter-sampler".to_owned())
-            .spawn(move || Round::new(&options, events, answers).run(&messages))?;
-        Ok(Self { inbox, thread })
+        let patience = options.driver_patience + LAST_READING_PATIENCE;
+        thread::Builder::new().name("flopsmeter-sampler".to_owned()).spawn(move || {
+            // Nobody listens any more if the session went on without us.
+            let _ = last.send(Round::new(&options, events, answers).run(&messages));
+        })?;
+        Ok(Self { inbox, patience, last_words })
     }
 
     /// Reads once more and stops. `usage` is the user and system time that the kernel told when the job's first process was
-    /// waited for. Gives the events that have not been sent; takes no longer than the driver's patience.
-    pub fn stop(self, usage: Option<Duration>) -> Vec<SamplerEvent> {
-        // If the thread is gone there is nothing to stop, and its last words are lost: a gap.
+    /// waited for. A thread that does not end in time is left behind, and what it would have said is a gap.
+    pub fn stop(self, usage: Option<Duration>) -> LastWords {
+        // If the thread is gone there is nothing to stop, and its last words are lost.
         let _ = self.inbox.send(Message::Stop(usage));
-        self.thread.join().unwrap_or_default()
+        let lost = |_| LastWords { unsent: Vec::new(), left_running: true };
+        self.last_words.recv_timeout(self.patience).unwrap_or_else(lost)
     }
 }
 
@@ -156,28 +177,43 @@ impl Round {
         }
     }
 
-    fn run(mut self, messages: &Receiver<Message>) -> Vec<SamplerEvent> {
+    fn run(mut self, messages: &Receiver<Message>) -> LastWords {
         let usage = self.until_stopped(messages);
         self.last_reading(messages, usage);
-        self.outbox.into_unsent()
+        let left_running = self.processors.tree().is_running();
+        LastWords { unsent: self.outbox.into_unsent(), left_running }
     }
 
     /// Reads at whole periods after the session's start; a late round skips those it missed.
     fn until_stopped(&mut self, messages: &Receiver<Message>) -> Option<Duration> {
         let mut next = Duration::ZERO;
+        let mut early = EARLY_LOOKS.into_iter().peekable();
         loop {
             let now = self.clock.elapsed();
+            if early.next_if(|&due| now >= due).is_some() {
+                self.look_early();
+            }
             if now >= next {
                 self.read();
                 let passed = now.as_nanos() / self.period.as_nanos();
                 next = u32::try_from(passed).map_or(Duration::MAX, |passed| self.period.saturating_mul(passed + 1));
             }
-            match messages.recv_timeout(next.saturating_sub(self.clock.elapsed())) {
+            let due = early.peek().map_or(next, |&early| next.min(early));
+            match messages.recv_timeout(due.saturating_sub(self.clock.elapsed())) {
                 Ok(Message::Driver(turn, heard)) => self.hear(turn, heard),
                 Ok(Message::Stop(usage)) => return usage,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
+        }
+    }
+
+    /// Between two readings: which processes there are, and what they show.
+    fn look_early(&mut self) {
+        self.processors.read(None);
+        if self.outbox.is_open() {
+            let traced = self.look();
+            self.ask_for_processes(traced);
         }
     }
 
@@ -288,7 +324,9 @@ impl Round {
             Heard::Answer(Answer::Listed(listing)) => {
                 let relisted = self.driver.listed(listing, now);
                 self.announce();
-                relisted.into_iter().for_each(|relisted| self.relist(relisted));
+                if let Some(relisted) = relisted {
+                    self.relist(relisted);
+                }
                 // At once: counters are differences from the first reading.
                 self.outbox.send(self.driver.order(self.clock.elapsed()));
             }

@@ -179,7 +179,7 @@ fn meter(
     }
     if let Ok(sampler) = sampler {
         let spent = Duration::from_nanos(ended.children_cpu_time_nanoseconds);
-        session.absorb(sampler.stop(Some(spent)));
+        session.absorb(sampler.stop(Some(spent)).unsent);
     }
     let (summary, _finished) = session.end(job_end(ended_at, &ended));
     narrator.end(&summary);

@@ -42,8 +42,10 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     }
     let at = clock.now();
     server.stop(HOOK_PATIENCE);
-    session.absorb(sampler.stop(None));
-    let (summary, _finished) = session.end(JobEnd { at, exit: None, cpu_time_nanoseconds: 0, left_running: false });
+    let last = sampler.stop(None);
+    session.absorb(last.unsent);
+    let end = JobEnd { at, exit: None, cpu_time_nanoseconds: 0, left_running: last.left_running };
+    let (summary, _finished) = session.end(end);
     narrator.end(&summary);
     Ok(ExitStatus::Done)
 }

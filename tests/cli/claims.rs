@@ -91,6 +91,26 @@ fn a_job_that_was_to_have_no_gpu_and_takes_one_is_found_out() {
     }
 }
 
+/// Looked at before the first reading is due: a second is long enough to compute in.
+#[test]
+fn a_short_job_with_a_choice_of_its_own_is_seen() {
+    let command = "exec env CUDA_VISIBLE_DEVICES=1 sleep 0.8";
+    let claimed = run(&two_gpus(&json!({})), &[("CUDA_VISIBLE_DEVICES", "0")], "", command);
+    assert_eq!(claimed.gpus(), ["GPU-aa", "GPU-bb"]);
+}
+
+/// What a launcher inside a script starts is neither seen nor bounded, and the ceiling proves nothing of it.
+#[test]
+fn a_launcher_inside_a_script_leaves_the_ceiling_missing() {
+    let script = "printf '#!/bin/sh\nsleep 2.4\n' > srun; chmod +x srun; ./srun python train.py";
+    let claimed = run(&json!({ "devices": [] }), &[], "--modification demo", script);
+    let ceiling = &claimed.summary["ceiling"];
+    assert_eq!((&ceiling["complete"], &ceiling["flop"]), (&json!(false), &Value::Null), "{ceiling:#}");
+    assert_eq!(claimed.summary["assessment"]["verdict"], "undetermined");
+    let reason = claimed.device("elsewhere:srun").to_string();
+    assert!(reason.contains("(`srun`) of the job has the work done outside this process tree"), "{reason}");
+}
+
 #[test]
 fn a_gpu_that_only_others_use_is_not_claimed() {
     // The number is the test's own process's: no part of the job.

@@ -7,7 +7,7 @@ use flopsmeter_core::sample::{Device, DeviceFacts};
 use super::Kernel;
 
 /// Device nodes by folder and beginning of the name, and what they belong to.
-const NODES: [(&str, &str, &str); 9] = [
+const NODES: [(&str, &str, &str); 16] = [
     ("", "kfd", "AMD GPU"),
     ("", "accel", "accelerator"),
     ("accel", "accel", "accelerator"),
@@ -15,6 +15,13 @@ const NODES: [(&str, &str, &str); 9] = [
     ("habanalabs", "hl", "Intel Gaudi"),
     ("", "neuron", "AWS Neuron device"),
     ("", "davinci", "Ascend NPU"),
+    ("", "qaic", "Qualcomm Cloud AI"),
+    ("", "ipu", "Graphcore IPU"),
+    ("tenstorrent", "", "Tenstorrent device"),
+    ("", "cambricon_dev", "Cambricon MLU"),
+    ("", "mtgpu.", "Moore Threads GPU"),
+    ("", "gcu", "Enflame GCU"),
+    ("", "xpu", "Kunlun XPU"),
     ("vfio", "", "device behind VFIO, as a TPU"),
     ("dri", "renderD", "GPU"),
 ];

@@ -97,6 +97,11 @@ impl ProcessTree {
         self.living.keys().copied()
     }
 
+    /// Whether one of them was still at work at the last reading.
+    pub fn is_running(&self) -> bool {
+        self.living.values().any(|process| !process.has_ended)
+    }
+
     /// Reads all processes. `usage` is what the kernel told of the job's first process and all it waited for when it ended.
     pub fn read(&mut self, usage: Option<Duration>) -> ProcessorTime {
         let Some(root) = self.job.get() else {

@@ -11,12 +11,14 @@ use crate::claim::GpuEnvironment;
 use crate::claim::further::Traces;
 use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
+use crate::device::elsewhere::Launchers;
 use crate::device::mig_access::{MigNodes, access_node};
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
 use crate::device::process_tree::JobProcess;
 
-/// A process is looked at in each of its first rounds, when it opens its devices, and then in every so-many-th round.
-const FIRST_ROUNDS: u64 = 5;
+/// A process is looked at in each of its first rounds, when it becomes another program and opens its devices, and then in every
+/// so-many-th round.
+const FIRST_ROUNDS: u64 = 8;
 const EVERY_ROUNDS: u64 = 10;
 
 /// Different choices of GPUs that are remembered; a node has fewer GPUs.
@@ -26,6 +28,7 @@ const MAXIMUM_ENVIRONMENTS: usize = 256;
 pub(super) struct TraceReader {
     kernel: Kernel,
     accelerators: Accelerators,
+    launchers: Launchers,
     environment: GpuEnvironment,
     /// Choices that say nothing new: the wrapper's own, and the first one of a job that started its meter itself.
     known: BTreeSet<Choice>,
@@ -44,7 +47,7 @@ type Choice = (String, Option<String>);
 /// What one turn has shown.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// Devices that cannot be read and that the job has opened.
+    /// Devices that cannot be read and that the job has opened, or has others use.
     pub(super) unreadable: Vec<Device>,
     /// What could not be seen.
     pub(super) findings: Vec<Finding>,
@@ -59,6 +62,7 @@ impl TraceReader {
         Self {
             accelerators: Accelerators::of(&options.kernel),
             kernel: options.kernel.clone(),
+            launchers: Launchers::default(),
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
@@ -85,9 +89,6 @@ impl TraceReader {
     /// Looks at those processes of the job whose turn it is. `gpus`: whether traces of NVIDIA's GPUs are wanted.
     pub(super) fn look(&mut self, living: impl Iterator<Item = u32>, round: u64, gpus: bool) -> Looked {
         let mut looked = Looked::default();
-        if !gpus && !self.accelerators.exist() {
-            return looked;
-        }
         if let Some(job) = self.embedding.take_if(|job| job.get().is_some()) {
             self.known.extend(job.get().and_then(|job| self.choice(job)));
         }
@@ -95,11 +96,15 @@ impl TraceReader {
         for process in living {
             let first = self.first_seen.get(&process).copied().unwrap_or(round);
             first_seen.insert(process, first);
-            if round - first < FIRST_ROUNDS || round.is_multiple_of(EVERY_ROUNDS) {
+            if round - first >= FIRST_ROUNDS && !round.is_multiple_of(EVERY_ROUNDS) {
+                continue;
+            }
+            looked.unreadable.extend(self.launchers.look(&self.kernel, process));
+            if gpus || self.accelerators.exist() {
                 self.look_at_files(process, gpus, &mut looked);
-                if gpus {
-                    looked.traced |= self.look_at_environment(process);
-                }
+            }
+            if gpus {
+                looked.traced |= self.look_at_environment(process);
             }
         }
         self.users.retain(|process| first_seen.contains_key(process));
@@ -304,11 +309,11 @@ mod tests {
         let scene = Scene::new();
         scene.process(7, "", &[]);
         let mut reader = scene.reader(Some(1));
-        for round in 1..=5 {
+        for round in 1..=FIRST_ROUNDS {
             assert!(!reader.look([7].into_iter(), round, true).traced);
         }
         scene.process(7, "", &["/dev/nvidia0"]);
-        assert!(!reader.look([7].into_iter(), 6, true).traced);
+        assert!(!reader.look([7].into_iter(), FIRST_ROUNDS + 1, true).traced);
         assert!(reader.look([7].into_iter(), 10, true).traced);
     }
 

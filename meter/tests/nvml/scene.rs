@@ -57,7 +57,7 @@ impl Scene {
         let sampler = Sampler::start(options, sender).unwrap();
         thread::sleep(length);
         let stopped = monotonic();
-        let unsent = sampler.stop(None);
+        let unsent = sampler.stop(None).unsent;
         let mut record = Record { stopping: stopped.elapsed(), ..Record::default() };
         for event in receiver.into_iter().chain(unsent) {
             match event {

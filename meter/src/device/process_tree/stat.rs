@@ -12,6 +12,8 @@ pub(crate) struct Stat {
     own: u64,
     /// The same of the children it has waited for, and of theirs.
     pub(super) reaped: u64,
+    /// It has ended and nobody has waited for it yet.
+    pub(super) has_ended: bool,
     /// Children that end leave no time behind (`SIGCHLD` is ignored).
     pub(super) ignores_children: bool,
 }
@@ -21,7 +23,7 @@ impl Stat {
         Self::parse(&kernel.text(&format!("proc/{number}/stat"))?)
     }
 
-    /// Fields by number as proc(5) counts them: 4 parent, 14 to 17 times, 22 start, 33 ignored signals.
+    /// Fields by number as proc(5) counts them: 3 state, 4 parent, 14 to 17 times, 22 start, 33 ignored signals.
     fn parse(text: &str) -> Option<Self> {
         // The command may hold anything, closing parentheses too; nothing behind the last one does.
         let (_, rest) = text.rsplit_once(')')?;
@@ -35,6 +37,7 @@ impl Stat {
             started: field(22)?,
             own: time(14).saturating_add(time(15)),
             reaped: time(16).saturating_add(time(17)),
+            has_ended: matches!(fields.first(), Some(&("Z" | "X"))),
             ignores_children: field(33).is_some_and(|ignored| ignored & child_signal != 0),
         })
     }
