@@ -98,6 +98,12 @@ impl DriverProcess {
     }
 }
 
+impl Drop for DriverProcess {
+    fn drop(&mut self) {
+        own_process::leave_behind(self.number);
+    }
+}
+
 /// Until the process ends or says what cannot be read.
 fn pass_on(answers: ChildStdout, hear: &impl Fn(Heard)) {
     let mut answers = BufReader::new(answers);
