@@ -68,7 +68,7 @@ impl GpuTable {
         });
         let rate = factors.as_ref().ok().copied();
         let strict = factors.map(|rate| rate.per_second(rate.flop_per_clock));
-        let nominal = identity.row().map(|row| row.nominal_flop_per_second);
+        let nominal = identity.row().map(|row| nominal(row, facts));
         GpuPeak { strict, rate, nominal, assumptions }
     }
 
@@ -182,6 +182,17 @@ fn prefer(unit: &str, row: &GpuRow, table: u32, driver: Option<u32>, assumptions
         assumptions.push(format!("the driver says {driver} {unit}, the table {table}: {taken} taken"));
     }
     taken
+}
+
+/// The data sheet speaks of the whole GPU: a MIG slice has its share of it.
+fn nominal(row: &GpuRow, facts: &GpuFacts) -> Flops {
+    let whole = row.nominal_flop_per_second;
+    match facts.mig {
+        Mig::Slice { multiprocessors: Some(own), .. } if own > 0 && own < row.multiprocessors => {
+            Flops(whole.0.saturating_mul(own.into()) / u128::from(row.multiprocessors))
+        }
+        _ => whole,
+    }
 }
 
 /// A MIG slice has its own share of the multiprocessors; where that is unknown the whole GPU is charged.
@@ -335,5 +346,8 @@ mod tests {
         };
         assert_eq!(strict("NVIDIA H200", &with(Some(16))), Ok(Flops(16 * 8192 * 1_980_000_000)));
         assert_eq!(strict("NVIDIA H200", &with(None)), Ok(Flops(132 * 8192 * 1_980_000_000)));
+        let sheet = |own| GpuTable::embedded().peak("NVIDIA H200", &with(own)).nominal.unwrap();
+        assert_eq!(sheet(Some(33)), Flops(989_400_000_000_000 / 4));
+        assert_eq!(sheet(None), Flops(989_400_000_000_000));
     }
 }
