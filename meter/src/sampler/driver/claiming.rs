@@ -73,6 +73,12 @@ impl Driver {
         self.kernel.names("dev").iter().any(|name| is_node(name))
     }
 
+    /// Readings are worth what their source is: another library than the system's is named in the record.
+    fn named_library(&self) -> String {
+        let library = self.library.as_ref().filter(|_| self.process.is_some());
+        library.map_or_else(String::new, |path| format!("; the driver was asked through {}", path.display()))
+    }
+
     /// The nodes that stand for GPUs: the driver's own (`nvidiactl`, `nvidia-uvm`) are there without one, too.
     pub(super) fn gpu_nodes(&self) -> BTreeSet<String> {
         let is_gpu = |name: &str| name.strip_prefix("nvidia").is_none_or(|number| number.parse::<u32>().is_ok());
@@ -108,7 +114,8 @@ impl Driver {
             self.watch_again(ENDED, self.clock.elapsed());
         }
         if !claim.rule.is_empty() {
-            let text = format!("{} claimed, by this rule: {}", count(claim.devices.len()), claim.rule);
+            let text =
+                format!("{} claimed, by this rule: {}{}", count(claim.devices.len()), claim.rule, self.named_library());
             claim.findings.push(Finding { code: "gpus-claimed".to_owned(), text });
         }
         Some((self.present.clone(), claim))
