@@ -3,7 +3,7 @@
 mod energy;
 
 use flopsmeter_core::assess::{AnswerKey, Assessment, Band, LineKind, Missing, Status, Verdict};
-use flopsmeter_core::run::{Exit, RunState, RunSummary};
+use flopsmeter_core::run::{Ceiling, DeviceCeiling, Exit, RunState, RunSummary};
 use flopsmeter_core::unit::Flops;
 
 use crate::output::TextTable;
@@ -107,6 +107,21 @@ fn end(run: &RunSummary) -> String {
     }
 }
 
+/// A device's name, with the beginning of its UUID where others are called the same.
+fn told_apart(device: &DeviceCeiling, ceiling: &Ceiling) -> String {
+    let alike = ceiling.devices.iter().filter(|other| other.name == device.name).count();
+    match device.device.get(..SHORT_UUID) {
+        Some(beginning) if alike > 1 => format!("{} {beginning}", device.name),
+        _ => device.name.clone(),
+    }
+}
+
+/// Length of `GPU-12345678`.
+const SHORT_UUID: usize = 12;
+
+/// Code of the finding that names the rule of the claim.
+const GPUS_CLAIMED: &str = "gpus-claimed";
+
 /// A run as lines of text.
 pub(crate) fn run(run: &RunSummary) -> String {
     let modification = run.modification.as_deref().unwrap_or("none");
@@ -134,7 +149,7 @@ pub(crate) fn run(run: &RunSummary) -> String {
         let held = device.held_seconds;
         text.push_str(&format!(
             "           {}: {} (layer {layer}, held {held:.1} s{busy})\n",
-            device.name,
+            told_apart(device, &run.ceiling),
             flop(device.flop)
         ));
     }
@@ -148,7 +163,9 @@ pub(crate) fn run(run: &RunSummary) -> String {
         text.push_str(&format!("alert      {} {}\n", alert.at.format("%H:%M:%S"), alert.text));
     }
     for finding in &run.findings {
-        text.push_str(&format!("finding    {}\n", finding.text));
+        // Which GPUs were claimed is said of every run that has any: no fault.
+        let label = if finding.code == GPUS_CLAIMED { "claim" } else { "finding" };
+        text.push_str(&format!("{label:<9}  {}\n", finding.text));
     }
     if let Some(result) = &run.assessment {
         text.push_str(&assessment(result));

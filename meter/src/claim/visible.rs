@@ -33,7 +33,8 @@ pub(super) fn visible(text: &str, order: Option<&str>, present: &[ListedGpu]) ->
         };
         add(&mut devices, device);
     }
-    let stopped = stopped_at.filter(|_| !names_none(text));
+    // A negative number ends the list on purpose, as CUDA's manual has it.
+    let stopped = stopped_at.filter(|entry| !names_none(text) && !entry.starts_with('-'));
     let findings = stopped.map(|entry| cut_short(entry, &devices)).into_iter().collect();
     Claim { devices, rule, basis: Basis::Cuda, findings }
 }
