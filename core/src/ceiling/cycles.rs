@@ -1,42 +1,106 @@
-//! L2x: cycles in which a multiprocessor had work, counted by the hardware since boot: two readings, and no sampling error.
+//! L2x: cycles in which a multiprocessor had work, counted by the hardware since boot: readings at both ends, and no sampling
+//! error between them.
 //!
-//! Whether the driver gives the sum over all multiprocessors or their mean is not documented. It is told from the counters
-//! themselves: the mean cannot be faster than the clock. What can be either is charged as the mean, which is the higher bound.
+//! `nvml.h` calls the counters "the GPU's SM cycles elapsed" and "the GPU's SM activity since reboot" and leaves open whether they
+//! are a mean over the multiprocessors or a sum over these or over larger units. Nothing ran faster than the clock, so that what
+//! elapsed tells how many units it is a sum of at least; the fewer they are, the more each cycle is worth, and the fewest are
+//! charged. No counter of this kind has been held against known operations yet: the layer is told under that condition.
 
 use super::exact::{charge, seconds};
-use super::timeline::Counted;
+use super::timeline::{Counted, Counters, Nanoseconds};
 use super::{GpuPeak, Layer};
+use crate::gpu_table::StrictRate;
 use crate::unit::Flops;
 
 /// How old the counters of a snapshot may be, in nanoseconds: NVML asks for at least as much time between two of them.
 const STALE: u128 = 100_000_000;
 
-/// The layer, from what the counters rose by between the first and the last reading; `held` is the span that the job held the
-/// device, in nanoseconds.
-pub(super) fn layer(elapsed: &Counted, active: &Counted, peak: &GpuPeak, held: (i128, i128)) -> Option<Layer> {
+const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
+
+const CONDITION: &str = "the cycle counters count what their names say, which was not tried on hardware yet";
+
+/// What the counters rose by in all stretches together, and the time in which they did.
+#[derive(Default)]
+struct Sum {
+    elapsed: u128,
+    active: u128,
+    /// Nanoseconds that can lie between the first and the last readings at most, and that do so certainly.
+    longest: u128,
+    between: u128,
+    /// Stretches in which they were read.
+    stretches: u128,
+}
+
+/// The layer, from stretches of readings; `held` is the span that the job held the device, in nanoseconds. Of holes nothing is
+/// known, for a GPU that was lost may have started again: they are charged in full.
+pub(super) fn layer<'a>(
+    stretches: impl Iterator<Item = &'a Counters>,
+    peak: &GpuPeak,
+    held: (Nanoseconds, Nanoseconds),
+) -> Option<Layer> {
     let rate = peak.rate?;
-    let (Some(from), Some(until)) = (active.first_read(), active.last_read()) else {
-        return Some(Layer::missing("L2x", "the driver has no cycle counters for this device (they need driver 595)"));
+    let sum = match sum(stretches, &rate) {
+        Ok(sum) => sum,
+        Err(reason) => return Some(Layer::missing("L2x", reason)),
     };
-    if elapsed.fell() || active.fell() {
-        return Some(Layer::missing("L2x", "the cycle counters fell, as after a reset: they are not believed"));
-    }
-    let at_most = elapsed.longest().saturating_mul(u128::from(rate.clock_mhz)).div_ceil(1_000);
-    let multiprocessors = u128::from(rate.multiprocessors);
-    let (elapsed, active) = (elapsed.risen(), active.risen());
-    let cycles = if elapsed <= at_most { active.saturating_mul(multiprocessors) } else { active };
-    if active > elapsed || elapsed > at_most.saturating_mul(multiprocessors) {
-        return Some(Layer::missing(
-            "L2x",
-            "the cycle counters rose faster than the clock allows: they are not believed",
-        ));
-    }
+    let units = match units(&sum, &rate) {
+        Ok(units) => units,
+        Err(reason) => return Some(Layer::missing("L2x", reason)),
+    };
+    let cycles = charge(Flops(sum.active), u128::from(rate.multiprocessors), units).0;
     let counted = cycles.saturating_mul(u128::from(rate.flop_per_clock));
-    let outside = u128::try_from((from - held.0).max(0) + (held.1 - until).max(0)).unwrap_or(0).saturating_add(STALE);
-    let rest = charge(rate.per_second(rate.flop_per_clock), outside, 1_000_000_000);
+    let held = u128::try_from(held.1 - held.0).unwrap_or(0);
+    let outside = held.saturating_sub(sum.between).saturating_add(sum.stretches.saturating_mul(STALE));
+    let rest = charge(rate.per_second(rate.flop_per_clock), outside, NANOSECONDS_PER_SECOND);
     let note = format!(
-        "cycles in which a multiprocessor had work × its operations per clock; {} s before the first and after the last reading are charged in full",
+        "cycles in which a multiprocessor had work × its operations per clock; {} s outside the first and the last reading of each stretch are charged in full",
         seconds(outside)
     );
-    Some(Layer::strict("L2x", Flops(counted.saturating_add(rest.0)), note))
+    Some(Layer::strict("L2x", Flops(counted.saturating_add(rest.0)), note).if_true(CONDITION))
+}
+
+fn sum<'a>(stretches: impl Iterator<Item = &'a Counters>, rate: &StrictRate) -> Result<Sum, &'static str> {
+    let mut sum = Sum::default();
+    for Counters { cycles_elapsed: elapsed, cycles_active: active, .. } in stretches {
+        let (Some(from), Some(until)) = (active.first_read(), active.last_read()) else { continue };
+        if elapsed.fell() || active.fell() {
+            return Err("the cycle counters fell, as after a reset: they are not believed");
+        }
+        if elapsed.may_have_restarted(fastest(elapsed, rate)) {
+            return Err(
+                "the cycle counters hold so little that they can have started again unseen: they are not believed",
+            );
+        }
+        sum.elapsed = sum.elapsed.saturating_add(elapsed.risen());
+        sum.active = sum.active.saturating_add(active.risen());
+        sum.longest = sum.longest.saturating_add(elapsed.longest());
+        sum.between = sum.between.saturating_add(u128::try_from(until - from).unwrap_or(0));
+        sum.stretches = sum.stretches.saturating_add(1);
+    }
+    if sum.stretches == 0 {
+        return Err("the driver has no cycle counters for this device (they need driver 595)");
+    }
+    Ok(sum)
+}
+
+/// Cycles of one unit in this time at most.
+fn at_most(nanoseconds: u128, rate: &StrictRate) -> u128 {
+    nanoseconds.saturating_mul(u128::from(rate.clock_mhz)).div_ceil(1_000)
+}
+
+/// What the counter can rise by in a second at most: as a mean over the multiprocessors, unless it was faster than that.
+fn fastest(elapsed: &Counted, rate: &StrictRate) -> u128 {
+    let one = u128::from(rate.clock_mhz).saturating_mul(1_000_000);
+    let is_mean = elapsed.risen() <= at_most(elapsed.longest(), rate);
+    if is_mean { one } else { one.saturating_mul(u128::from(rate.multiprocessors)) }
+}
+
+/// The fewest units that the counters can be a sum of; one where they are a mean.
+fn units(sum: &Sum, rate: &StrictRate) -> Result<u128, &'static str> {
+    let of_one = at_most(sum.longest, rate);
+    let units = sum.elapsed.div_ceil(of_one.max(1)).max(1);
+    if sum.active > sum.elapsed || units > u128::from(rate.multiprocessors) {
+        return Err("the cycle counters rose faster than the clock allows: they are not believed");
+    }
+    Ok(units)
 }

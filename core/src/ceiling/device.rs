@@ -130,8 +130,8 @@ impl DeviceMeter {
 
     fn gpu_layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {
         let mut layers = self.busy.layers(peak, held);
-        let Counters { cycles_elapsed, cycles_active, .. } = self.timeline.counters();
-        layers.extend(self.timeline.held().and_then(|held| cycles::layer(&cycles_elapsed, &cycles_active, peak, held)));
+        let held_from_until = self.timeline.held();
+        layers.extend(held_from_until.and_then(|held| cycles::layer(self.timeline.counters(), peak, held)));
         layers.extend(self.pipes.layers(peak, held));
         layers
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::energy::EnergyReadings;
+use super::exact::charge;
+use crate::unit::Flops;
 
 /// Separate stretches (of read or of missing time) that are kept.
 const MAX_STRETCHES: usize = 4096;
@@ -48,20 +50,18 @@ impl Counters {
             cycles_active: self.cycles_active.then(later.cycles_active),
         }
     }
-
-    /// Joined with what came after time that was not read.
-    fn resumed(self, later: Self) -> Self {
-        Self { energy: self.energy.resumed(later.energy), ..self.then(later) }
-    }
 }
 
-/// One counter's readings in the order of time, folded: first, last, and the sum of what it rose between them.
+/// One counter's readings over time without a hole, in its order and folded: first, last, and the sum of what it rose between them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
     ends: Option<(Read, Read)>,
     risen: u128,
     /// Whether the counter ever fell: it restarts there, and what it missed is not known.
     fell: bool,
+    /// The least value that another one followed, and the longest time until that one can have been read.
+    least: Option<u64>,
+    step: u128,
 }
 
 /// A counter's value, and the interval at some moment of which it was read.
@@ -80,14 +80,21 @@ impl Counted {
     }
 
     fn then(self, later: Self) -> Self {
-        let (rise, fell, ends) = match (self.ends, later.ends) {
-            (Some((first, last)), Some((next, end))) => {
-                (next.value.saturating_sub(last.value), next.value < last.value, Some((first, end)))
-            }
-            (ends, None) | (None, ends) => (0, false, ends),
+        let mut sum = Self {
+            ends: self.ends.or(later.ends),
+            risen: self.risen.saturating_add(later.risen),
+            fell: self.fell || later.fell,
+            least: self.least.into_iter().chain(later.least).min(),
+            step: self.step.max(later.step),
         };
-        let risen = self.risen.saturating_add(later.risen).saturating_add(u128::from(rise));
-        Self { ends, risen, fell: self.fell || later.fell || fell }
+        if let (Some((first, last)), Some((next, end))) = (self.ends, later.ends) {
+            sum.ends = Some((first, end));
+            sum.risen = sum.risen.saturating_add(u128::from(next.value.saturating_sub(last.value)));
+            sum.fell |= next.value < last.value;
+            sum.least = sum.least.into_iter().chain([last.value]).min();
+            sum.step = sum.step.max(length(last.started, next.ended));
+        }
+        sum
     }
 
     /// What was counted; nothing if the counter was never read.
@@ -97,6 +104,12 @@ impl Counted {
 
     pub(super) const fn fell(&self) -> bool {
         self.fell
+    }
+
+    /// Whether a counter that rises by at most so much in a second can have started again, or gone over its end, between two
+    /// readings without being seen to fall: it held no more than it could count until the next one.
+    pub(super) fn may_have_restarted(&self, per_second: u128) -> bool {
+        self.least.is_some_and(|least| u128::from(least) <= charge(Flops(per_second), self.step, 1_000_000_000).0)
     }
 
     /// By when it had been read for the first time.
@@ -190,9 +203,15 @@ impl Timeline {
         self.held_nanoseconds().saturating_sub(covered)
     }
 
-    /// The counters over the whole time, in which they run on while they are not read.
-    pub(super) fn counters(&self) -> Counters {
-        self.read.values().fold(Counters::default(), |sum, stretch| sum.resumed(stretch.counters))
+    /// The board's energy over the whole time, in which its counter runs on while it is not read.
+    pub(super) fn energy(&self) -> EnergyReadings {
+        let stretches = self.counters().map(|counters| counters.energy);
+        stretches.fold(EnergyReadings::default(), EnergyReadings::resumed)
+    }
+
+    /// The counters of each stretch without a hole, in order: what they did in a hole nobody knows.
+    pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.read.values().map(|stretch| &stretch.counters)
     }
 
     /// The time that the device was held, from and until.

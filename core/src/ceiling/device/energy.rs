@@ -23,7 +23,7 @@ impl DeviceMeter {
     }
 
     fn judgement(&self) -> Judgement {
-        self.timeline.counters().energy.judge()
+        self.timeline.energy().judge()
     }
 
     pub(in crate::ceiling) fn energy(&self) -> Option<DeviceEnergy> {
