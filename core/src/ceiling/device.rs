@@ -69,8 +69,9 @@ impl DeviceMeter {
                 }
             }
             (Reading::Cpu { cpu_time_nanoseconds, complete, package_energy_microjoules }, Speed::Cpu { .. }) => {
-                if let Some(microjoules) = package_energy_microjoules {
-                    self.packages.add(ended, *microjoules);
+                match package_energy_microjoules {
+                    Some(microjoules) => self.packages.add(ended, *microjoules),
+                    None => self.packages.miss(started, ended),
                 }
                 let told = u128::from(*cpu_time_nanoseconds);
                 self.cpu_nanoseconds = Some(self.cpu_nanoseconds.unwrap_or(0).max(told));

@@ -257,3 +257,24 @@ fn a_day_of_samples_takes_no_more_memory_than_a_minute() {
     assert!(meter.gaps().is_empty());
     assert_eq!(meter.ceiling().flop, Some(Flops(86_400 * H200_PEAK * 51 / 100)));
 }
+
+/// A process that missed intervals without a figure and was told afterwards that nothing was missing would tell too little energy.
+#[test]
+fn time_in_which_the_packages_were_not_measured_is_not_covered_and_is_said() {
+    let mut meter = CeilingMeter::new(vec![cpu()]);
+    let mut add = |from: i64, until: i64, package_energy_microjoules: Option<u64>| {
+        let reading = Reading::Cpu { cpu_time_nanoseconds: 1, complete: true, package_energy_microjoules };
+        meter.add(&sample("cpu:host", from, until, reading));
+    };
+    add(0, 1000, Some(0));
+    add(1000, 2000, Some(90_000_000));
+    // Two hours' sleep of the meter alone.
+    add(2000, 7_202_000, None);
+    add(7_202_000, 7_203_000, Some(180_000_000));
+    add(7_203_000, 7_204_000, None);
+    let energy = meter.ceiling().devices[0].energy.clone().unwrap();
+    assert_eq!((energy.joules.to_string().as_str(), energy.coverage_seconds), ("180.000", 2.0));
+    let findings = meter.findings();
+    assert_eq!(findings[0].code, "package-energy-gap");
+    assert!(findings[0].text.contains("not measured for 7200 s"), "{findings:?}");
+}

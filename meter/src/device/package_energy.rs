@@ -4,8 +4,13 @@
 //! A package's counter covers everything that runs on it, not only the job. Since 2020 (CVE-2020-8694) only root may read it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::Kernel;
+use crate::clock::monotonic;
+
+/// Watts that no package draws: twice the highest thermal design power of those that are sold (500 W: EPYC 9965, Xeon 6980P).
+const MOST_WATTS: u128 = 1000;
 
 const FOLDER: &str = "sys/class/powercap";
 
@@ -13,8 +18,8 @@ const FOLDER: &str = "sys/class/powercap";
 #[derive(Debug)]
 pub struct PackageEnergy {
     kernel: Kernel,
-    /// Folder of each package and its last value, in microjoules.
-    packages: BTreeMap<String, u64>,
+    /// Folder of each package and its last value, in microjoules, with its time.
+    packages: BTreeMap<String, (u64, Instant)>,
     microjoules: u64,
 }
 
@@ -25,23 +30,31 @@ impl PackageEnergy {
         if folders.is_empty() {
             return Err(format!("the kernel shows no package in /{FOLDER}, as in most virtual machines"));
         }
+        let now = monotonic();
         let read = |folder: String| match counter(kernel, &folder) {
-            Ok(value) => Ok((folder, value)),
+            Ok(value) => Ok((folder, (value, now))),
             Err(problem) => Err(format!("{problem}; only root may read it unless an administrator has opened it")),
         };
         let packages = folders.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self { kernel: kernel.clone(), packages, microjoules: 0 })
     }
 
-    /// Microjoules of all packages since [`PackageEnergy::begin`]; `None` if one of them cannot be read any more.
+    /// Microjoules of all packages since [`PackageEnergy::begin`]; `None` if one of them cannot be read any more, or if it is not
+    /// certain what its counter rose by since it was last read: then this is not in any later figure either.
     pub fn read(&mut self) -> Option<u64> {
-        for (folder, last) in &mut self.packages {
-            let now = counter(&self.kernel, folder).ok()?;
-            let rise = risen(*last, now, || range(&self.kernel, folder));
-            self.microjoules = self.microjoules.saturating_add(rise);
-            *last = now;
+        self.read_at(monotonic())
+    }
+
+    fn read_at(&mut self, now: Instant) -> Option<u64> {
+        let mut is_certain = true;
+        for (folder, (last, read)) in &mut self.packages {
+            let value = counter(&self.kernel, folder).ok()?;
+            let rise = risen(*last, value, now.saturating_duration_since(*read), range(&self.kernel, folder));
+            is_certain &= rise.is_some();
+            self.microjoules = self.microjoules.saturating_add(rise.unwrap_or(0));
+            (*last, *read) = (value, now);
         }
-        Some(self.microjoules)
+        is_certain.then_some(self.microjoules)
     }
 }
 
@@ -64,10 +77,16 @@ fn range(kernel: &Kernel, folder: &str) -> Option<u64> {
     kernel.text(&format!("{folder}/max_energy_range_uj"))?.trim().parse().ok()
 }
 
-/// A counter that fell went over its end. Where the end is not told, or lies below what was read, what it counted is lost.
-fn risen(last: u64, now: u64, range: impl Fn() -> Option<u64>) -> u64 {
-    let over_the_end = || range()?.checked_sub(last)?.checked_add(now);
-    now.checked_sub(last).or_else(over_the_end).unwrap_or(0)
+/// A counter that fell went over its end, once if it was read soon enough. `None` if it may have gone over it more than once (some
+/// go round in a minute at full load), or fell and its end is not told or lies below what was read.
+fn risen(last: u64, now: u64, since: Duration, range: Option<u64>) -> Option<u64> {
+    // Watts times microseconds are microjoules.
+    let goes_round = |range: u64| since.as_micros().saturating_mul(MOST_WATTS) >= u128::from(range);
+    if range.is_some_and(goes_round) {
+        return None;
+    }
+    let over_the_end = || range?.checked_sub(last)?.checked_add(now);
+    now.checked_sub(last).or_else(over_the_end)
 }
 
 #[cfg(test)]
@@ -82,8 +101,8 @@ mod tests {
             fs_err::create_dir_all(machine.0.path().join(FOLDER).join("intel-rapl")).unwrap();
             for (domain, name) in domains {
                 machine.write(domain, "name", &format!("{name}\n"));
-                machine.write(domain, "max_energy_range_uj", "1000\n");
-                machine.write(domain, "energy_uj", "900\n");
+                machine.write(domain, "max_energy_range_uj", "65532610987\n");
+                machine.write(domain, "energy_uj", "65532610887\n");
             }
             machine
         }
@@ -111,7 +130,7 @@ mod tests {
         let mut energy = machine.begin().unwrap();
         assert_eq!(energy.read(), Some(0));
         for domain in ["intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1", "intel-rapl:2", "intel-rapl-mmio:0"] {
-            machine.write(domain, "energy_uj", "950\n");
+            machine.write(domain, "energy_uj", "65532610937\n");
         }
         assert_eq!(energy.read(), Some(100));
     }
@@ -122,12 +141,29 @@ mod tests {
         let mut energy = machine.begin().unwrap();
         machine.write("intel-rapl:0", "energy_uj", "30\n");
         assert_eq!(energy.read(), Some(130));
-        // Over it once more, but it is not told where the end is: what was counted until then is lost.
+        // Over it once more, but it is not told where the end is: what was counted until then is lost, and that is said.
         fs_err::remove_file(machine.0.path().join(FOLDER).join("intel-rapl:0/max_energy_range_uj")).unwrap();
         machine.write("intel-rapl:0", "energy_uj", "10\n");
-        assert_eq!(energy.read(), Some(130));
+        assert_eq!(energy.read(), None);
         machine.write("intel-rapl:0", "energy_uj", "25\n");
         assert_eq!(energy.read(), Some(145));
+    }
+
+    /// At a kilowatt this counter goes round in 65 s: whoever was not let run for longer does not know how often it did.
+    #[test]
+    fn a_counter_that_may_have_gone_round_twice_has_measured_nothing() {
+        let machine = Machine::new(&[("intel-rapl:0", "package-0"), ("intel-rapl:1", "package-1")]);
+        let mut energy = machine.begin().unwrap();
+        let start = monotonic();
+        machine.write("intel-rapl:0", "energy_uj", "65532610987\n");
+        assert_eq!(energy.read_at(start + Duration::from_mins(1)), Some(100));
+        // Risen or fallen, it is the same.
+        for (seconds, counter) in [(3600, "65532610987"), (7200, "500")] {
+            machine.write("intel-rapl:0", "energy_uj", counter);
+            assert_eq!(energy.read_at(start + Duration::from_secs(seconds)), None, "{counter}");
+        }
+        machine.write("intel-rapl:0", "energy_uj", "700\n");
+        assert_eq!(energy.read_at(start + Duration::from_secs(7201)), Some(300));
     }
 
     #[test]

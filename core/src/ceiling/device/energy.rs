@@ -92,10 +92,21 @@ impl DeviceMeter {
         Some(format!("the energy of the processor packages is missing: {reason}"))
     }
 
-    /// A counter that lied.
+    fn package_finding(&self) -> Option<Finding> {
+        let unmeasured = Some(self.packages.unmeasured_nanoseconds()).filter(|&nanoseconds| nanoseconds > 0)?;
+        let text = format!(
+            "{} ({}): the energy of the processor packages was not measured for {} s, in which their counters may have gone round more than once: that time is in no figure",
+            self.device.name,
+            self.board(),
+            seconds(unmeasured)
+        );
+        Some(Finding { code: "package-energy-gap".to_owned(), text })
+    }
+
+    /// A counter that lied, or was read too seldom.
     pub(in crate::ceiling) fn energy_finding(&self) -> Option<Finding> {
         if !self.is_gpu() {
-            return None;
+            return self.package_finding();
         }
         let Judgement { note, finding, .. } = self.judgement();
         let text = format!("{} ({}): {}", self.device.name, self.board(), note?);
