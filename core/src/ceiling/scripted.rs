@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::CeilingMeter;
 use crate::sample::{
-    BusyStretch, ComputeCapability, CpuFacts, Device, DeviceFacts, GpuFacts, GpuReading, Reading, Sample,
+    BusyStretch, ComputeCapability, CpuFacts, CycleCounters, Device, DeviceFacts, GpuFacts, GpuReading, Reading, Sample,
 };
 use crate::unit::Flops;
 
@@ -250,12 +250,32 @@ fn energy_needs_the_counter_of_every_gpu() {
 
 #[test]
 fn a_day_of_samples_takes_no_more_memory_than_a_minute() {
-    let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200")]);
+    let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200"), cpu()]);
+    // Everything that is kept is in what `Debug` writes: a list that grew by one entry a second would show.
+    let kept = |meter: &CeilingMeter| format!("{meter:?}").len();
+    let mut after_a_minute = 0;
     for second in 0..86_400 {
-        meter.add(&sample("GPU-1", second * 1000, second * 1000 + 1000, busy(&[(1_000_000, 50)], None)));
+        let reading = Reading::Gpu(GpuReading {
+            busy: Some(vec![(1_000_000, 50).into()]),
+            pipes: Some(vec![(1_000_000, 6000, 0, 0, 0).into()]),
+            cycles: Some(CycleCounters { elapsed: (1 << 50) + second, active: (1 << 49) + second }),
+            highest_sm_clock_mhz: Some(1980),
+            energy_millijoules: Some(1_000_000_000 + second),
+            power_milliwatts: Some(500_000),
+            ..GpuReading::default()
+        });
+        let from = i64::try_from(second).unwrap() * 1000;
+        meter.add(&sample("GPU-1", from, from + 1000, reading));
+        meter.add(&sample("cpu:host", from, from + 1000, processor(second, true)));
+        if second == 59 {
+            after_a_minute = kept(&meter);
+        }
     }
+    assert!(after_a_minute > 1000, "{meter:?}");
+    // Sums have more digits.
+    assert!(kept(&meter) < after_a_minute + 200, "{after_a_minute} {} {meter:?}", kept(&meter));
     assert!(meter.gaps().is_empty());
-    assert_eq!(meter.ceiling().flop, Some(Flops(86_400 * H200_PEAK * 51 / 100)));
+    assert_eq!(meter.ceiling().devices[0].flop, Some(Flops(86_400 * H200_PEAK * 51 / 100)));
 }
 
 /// A process that missed intervals without a figure and was told afterwards that nothing was missing would tell too little energy.
