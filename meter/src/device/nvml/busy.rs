@@ -3,6 +3,7 @@
 //! Each buffered sample tells the share of the time *since the sample before* in which a kernel ran, if none was skipped. How
 //! long a sample reaches back is not told (the header says 1/6 s to 1 s by product), so it is taken from the shortest of the
 //! last distances between samples: after a hole, a sample covers no more than that, and the rest of the hole is left uncovered.
+//! The first sample that comes after the first turn reaches back to before it, so that it proves nothing either.
 
 use std::collections::VecDeque;
 
@@ -16,24 +17,31 @@ const LONGEST_PERIOD: u64 = 1_000_000;
 const REMEMBERED: usize = 64;
 
 /// One buffered sample: time in microseconds and whole per cent.
-pub(super) type Buffered = (u64, u32);
+pub(crate) type Buffered = (u64, u32);
 
 /// Reads one GPU's buffer in turns.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BusyBuffer {
+pub(crate) struct BusyBuffer {
     newest: Option<u64>,
+    /// Whether the newest sample came while the GPU was watched: only then the next one covers nothing but watched time.
+    joined: bool,
     distances: VecDeque<u64>,
 }
 
 impl BusyBuffer {
     /// Only samples after this time are new.
-    pub(super) fn newest(&self) -> Option<u64> {
+    pub(crate) fn newest(&self) -> Option<u64> {
         self.newest
     }
 
-    /// Takes what the driver buffered since the last turn. The first turn only sets the start: what was buffered before may
-    /// lie before the job.
-    pub(super) fn take(&mut self, mut samples: Vec<Buffered>) -> Vec<BusyStretch> {
+    /// The GPU could not be read: what the next sample tells may be of that time.
+    pub(crate) fn interrupt(&mut self) {
+        self.joined = false;
+    }
+
+    /// Takes what the driver buffered since the last turn. The first turn and the first sample after it only set the start: what
+    /// they tell may lie before the job, by up to one period.
+    pub(crate) fn take(&mut self, mut samples: Vec<Buffered>) -> Vec<BusyStretch> {
         samples.sort_unstable_by_key(|&(at, _)| at);
         let first_turn = self.newest.is_none();
         let mut stretches: Vec<BusyStretch> = Vec::new();
@@ -41,8 +49,11 @@ impl BusyBuffer {
             let Some(before) = self.newest.replace(at.max(self.newest.unwrap_or(0))) else { continue };
             let Some(distance) = at.checked_sub(before).filter(|&distance| distance > 0) else { continue };
             self.remember(distance);
+            if first_turn || !std::mem::replace(&mut self.joined, true) {
+                continue;
+            }
             // More than 100 per cent is no reading: it proves nothing.
-            if !first_turn && percent <= 100 {
+            if percent <= 100 {
                 push(&mut stretches, BusyStretch { microseconds: distance.min(self.period()), percent });
             }
         }
@@ -50,6 +61,10 @@ impl BusyBuffer {
     }
 
     fn remember(&mut self, distance: u64) {
+        // A hole for sure.
+        if distance > LONGEST_PERIOD {
+            return;
+        }
         if self.distances.len() == REMEMBERED {
             self.distances.pop_front();
         }
@@ -59,7 +74,7 @@ impl BusyBuffer {
     fn period(&self) -> u64 {
         // One distance alone may be a hole.
         let shortest = if self.distances.len() > 1 { self.distances.iter().min().copied() } else { None };
-        shortest.unwrap_or(SHORTEST_PERIOD).min(LONGEST_PERIOD)
+        shortest.unwrap_or(SHORTEST_PERIOD)
     }
 }
 
@@ -74,12 +89,12 @@ fn push(stretches: &mut Vec<BusyStretch>, next: BusyStretch) {
 /// What a single reading of the present share proves, for GPUs without a buffer: it covers one sampling period, of which only
 /// the shortest documented length is sure. Readings at least two of those apart never prove more idle time than there was,
 /// even if a longer period is read twice.
-pub(super) fn polled(percent: u32) -> Option<BusyStretch> {
+pub(crate) fn polled(percent: u32) -> Option<BusyStretch> {
     (percent <= 100).then_some(BusyStretch { microseconds: SHORTEST_PERIOD, percent })
 }
 
 /// How far apart polled readings have to be, in microseconds.
-pub(super) const POLLED_APART: u64 = 2 * SHORTEST_PERIOD + 2;
+pub(crate) const POLLED_APART: u64 = 2 * SHORTEST_PERIOD + 2;
 
 #[cfg(test)]
 mod tests {
@@ -90,19 +105,35 @@ mod tests {
         stretches.iter().map(|stretch| stretch.microseconds).sum()
     }
 
+    /// A buffer that was read once and has told its next sample as well.
+    fn joined(first: Vec<Buffered>, next: Buffered) -> BusyBuffer {
+        let mut buffer = BusyBuffer::default();
+        assert!(buffer.take(first).is_empty());
+        assert!(buffer.take(vec![next]).is_empty());
+        buffer
+    }
+
     #[test]
-    fn the_first_turn_proves_nothing_and_later_ones_join() {
+    fn the_first_turn_proves_nothing_nor_does_the_sample_after_it() {
         let mut buffer = BusyBuffer::default();
         assert!(buffer.take(vec![(1000, 5), (1100, 5), (1200, 5)]).is_empty());
-        let stretches = buffer.take(vec![(1400, 50), (1300, 50), (1500, 7)]);
+        // Watching began between 1200 and 1300.
+        let stretches = buffer.take(vec![(1400, 50), (1300, 0), (1500, 50), (1600, 7)]);
         assert_eq!(stretches, [(200, 50).into(), (100, 7).into()]);
-        assert_eq!(buffer.newest(), Some(1500));
+        assert_eq!(buffer.newest(), Some(1600));
+    }
+
+    #[test]
+    fn a_sample_after_time_in_which_nothing_could_be_read_proves_nothing() {
+        let mut buffer = joined(vec![(1000, 5), (1100, 5)], (1200, 5));
+        assert_eq!(covered(&buffer.take(vec![(1300, 5)])), 100);
+        buffer.interrupt();
+        assert_eq!(covered(&buffer.take(vec![(5400, 0), (5500, 0)])), 100);
     }
 
     #[test]
     fn a_hole_in_the_buffer_stays_uncovered() {
-        let mut buffer = BusyBuffer::default();
-        buffer.take(vec![(1000, 5), (1100, 5), (1200, 5)]);
+        let mut buffer = joined(vec![(1000, 5), (1100, 5)], (1200, 5));
         assert_eq!(buffer.take(vec![(9200, 5), (9300, 5)]), [(200, 5).into()]);
     }
 
@@ -116,17 +147,16 @@ mod tests {
 
     #[test]
     fn nonsense_shares_prove_nothing() {
-        let mut buffer = BusyBuffer::default();
-        buffer.take(vec![(1000, 5), (1100, 5)]);
+        let mut buffer = joined(vec![(1000, 5)], (1100, 5));
         assert!(buffer.take(vec![(1200, 101), (1300, u32::MAX)]).is_empty());
         assert_eq!(polled(101), None);
     }
 
     #[test]
-    fn a_first_distance_is_not_taken_for_the_period() {
-        let mut buffer = BusyBuffer::default();
-        buffer.take(vec![(1_000_000, 0)]);
+    fn holes_are_not_taken_for_the_period() {
+        let mut buffer = joined(vec![(1_000_000, 0)], (1_900_000, 0));
         assert_eq!(covered(&buffer.take(vec![(9_000_000, 0)])), SHORTEST_PERIOD);
+        assert_eq!(covered(&buffer.take(vec![(19_000_000, 0)])), SHORTEST_PERIOD);
     }
 
     proptest! {
@@ -138,7 +168,8 @@ mod tests {
         ) {
             let mut buffer = BusyBuffer::default();
             buffer.take((1..=3).map(|index| (index * period, 0)).collect());
-            let mut index = 3;
+            buffer.take(vec![(4 * period, 0)]);
+            let mut index = 4;
             for turn in kept {
                 let mut samples = Vec::new();
                 for keep in turn {

@@ -49,6 +49,8 @@ impl WatchedGpu {
         let reading = self.try_read();
         if reading.is_err() {
             self.device = None;
+            // What it did meanwhile nobody has seen.
+            self.buffer.interrupt();
         }
         reading.map_err(|problem| problem.to_string())
     }
@@ -86,10 +88,10 @@ impl WatchedGpu {
                     let shares: Vec<Buffered> = shares.collect();
                     return Ok(Some(self.buffer.take(shares)));
                 }
-                // Nothing new since the last turn, or more than the driver had just counted: the next turn has it.
-                Err(NvmlError::NotFound | NvmlError::NoData | NvmlError::InsufficientSize(_)) => {
-                    return Ok(Some(Vec::new()));
-                }
+                // Nothing new since the last turn.
+                Err(NvmlError::NotFound | NvmlError::NoData) => return Ok(Some(Vec::new())),
+                // More than the driver had just counted: the next turn has it.
+                Err(NvmlError::InsufficientSize(_)) => return Ok(None),
                 Err(problem) => self.buffered = supported::<()>(Err(problem))?.is_some(),
             }
         }
