@@ -243,7 +243,8 @@ impl From<BusyStretch> for (u64, u32) {
 }
 
 /// A stretch of time and the shares of it in which each kind of arithmetic unit was active, in basis points (hundredths of a
-/// per cent), rounded up; written `[1000123,4371,0,12,0]`.
+/// per cent), rounded up; written `[1000123,4371,0,12,0]`. A share may be more than the whole: what the counters had not yet
+/// shown at the end of the stretch before is charged with this one.
 ///
 /// From two snapshots of GPM, NVML's performance counters of Hopper and later GPUs. No stretch of one device may overlap
 /// another one of it.

@@ -11,7 +11,7 @@ use crate::sample::{GpuReading, PipeStretch};
 use crate::unit::Flops;
 
 /// Basis points in the whole.
-const WHOLE: u32 = 10_000;
+const WHOLE: u128 = 10_000;
 const MICROSECONDS_PER_SECOND: u128 = 1_000_000;
 
 /// Multiply-adds of FP16 per FP32 lane and clock outside tensor units, at most (A100 whitepaper: 78 against 19.5 TFLOP/s; two on
@@ -40,10 +40,10 @@ impl Pipes {
 
     fn add_stretch(&mut self, stretch: &PipeStretch) {
         let length = u128::from(stretch.microseconds);
-        let share = |basis_points: u32| length * u128::from(basis_points.min(WHOLE));
+        let share = |basis_points: u32| length * u128::from(basis_points);
         self.microseconds = self.microseconds.saturating_add(length);
         self.tensor = self.tensor.saturating_add(share(stretch.tensor));
-        self.vector = self.vector.saturating_add(share(stretch.fp64) + share(stretch.fp32));
+        self.vector = self.vector.saturating_add(share(stretch.fp64)).saturating_add(share(stretch.fp32));
         self.fp16 = self.fp16.saturating_add(share(stretch.fp16));
     }
 
@@ -74,7 +74,7 @@ impl Pipes {
     }
 
     fn charge(&self, rate: &StrictRate, tensor_flop_per_clock: u32, uncovered_nanoseconds: u128) -> Flops {
-        let whole = MICROSECONDS_PER_SECOND * u128::from(WHOLE);
+        let whole = MICROSECONDS_PER_SECOND * WHOLE;
         let lanes = |flop: u32| rate.per_second(rate.cores_per_multiprocessor.saturating_mul(flop));
         let parts = [
             charge(rate.per_second(tensor_flop_per_clock), self.tensor, whole),

@@ -2,7 +2,8 @@
 //! It is loaded in a process of its own ([`reader`]), so that no fault of the driver's reaches the job or the meter.
 
 mod board;
-mod busy;
+pub(crate) mod busy;
+pub(crate) mod chain;
 pub mod constants;
 mod gpm;
 mod library;

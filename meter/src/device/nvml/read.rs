@@ -49,8 +49,9 @@ impl WatchedGpu {
         let reading = self.try_read();
         if reading.is_err() {
             self.device = None;
-            // What it did meanwhile nobody has seen.
+            // What it did meanwhile, and whether its counters began again, nobody has seen.
             self.buffer.interrupt();
+            self.activity.interrupt();
         }
         reading.map_err(|problem| problem.to_string())
     }
