@@ -122,7 +122,10 @@ fn a_gpu_that_only_others_use_is_not_claimed() {
 #[test]
 fn what_slurm_gave_is_claimed_only_where_the_rest_can_be_watched() {
     let slurm = [("SLURM_JOB_GPUS", "0")];
-    let claimed = run(&two_gpus(&json!({})), &slurm, "", "sleep 1.5");
+    // In a container the rest is watched only where the job itself is seen in the driver's lists.
+    let mut seen = two_gpus(&json!({}));
+    seen["devices"][0]["processes"] = json!([{ "pid_file": "job" }]);
+    let claimed = run(&seen, &slurm, "", "echo $$ > job; sleep 3.2");
     assert_eq!(claimed.gpus(), ["GPU-aa"]);
     assert!(claimed.finding("gpus-claimed").contains("SLURM_JOB_GPUS=0"));
     let blind = json!({ "not_supported": ["nvmlDeviceGetComputeRunningProcesses_v3"] });

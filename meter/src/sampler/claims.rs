@@ -25,8 +25,13 @@ const BETWEEN_LISTS: Duration = Duration::from_secs(10);
 const BETWEEN_NEIGHBOURS: Duration = Duration::from_secs(30);
 /// A list that is older shows nothing of the present.
 const OUTDATED: Duration = Duration::from_mins(1);
+/// In a container, lists in which no process of the job is seen mean nothing; from this one on that is taken as lasting.
+const LISTS_TO_BE_SEEN: u32 = FIRST_LISTS;
 /// So often the process that asks the driver may be lost while it lists processes: then lists are the likely cause.
 const MAXIMUM_LOSSES: u32 = 2;
+
+const NEVER_SEEN: &str =
+    "in this PID namespace the driver has not listed a process of the job on any GPU, so that its lists show nothing";
 
 /// What the sampler knows of whose GPUs are whose.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Claims {
     claim: Claim,
     begun: bool,
     sights: BTreeMap<String, Sight>,
+    /// Whether the driver's numbers are seen to be ours: then a list without the job shows that it is not there.
+    recognised: bool,
     neighbours: Neighbours,
     /// The lists that were asked for: of which process that asks the driver, and of which GPUs.
     asked: Option<(u32, Vec<String>)>,
@@ -61,6 +68,7 @@ impl Claims {
             claim: Claim::default(),
             begun: false,
             sights: BTreeMap::new(),
+            recognised: false,
             neighbours: Neighbours::default(),
             asked: None,
             lists: 0,
@@ -194,16 +202,32 @@ impl Claims {
         self.listed_at = Some(now);
         let numbers = Numbers::of(tree);
         let mut findings = Vec::new();
+        self.recognised |=
+            numbers.sees_all() || lists.iter().flatten().flatten().any(|process| is_jobs(process, &numbers));
         for (device, list) in devices.into_iter().zip(lists) {
             if let (Ok(list), Some(claimed)) = (&list, self.claim.devices.iter().find(|claimed| claimed.id == device)) {
                 findings.extend(self.neighbours.see(claimed, list, &numbers, &self.kernel));
             }
-            self.sights.insert(device, sight(&list, &numbers, &self.kernel));
+            match sight(&list, &numbers, &self.kernel) {
+                Sight::Others if !self.recognised => self.doubt(device),
+                sight => {
+                    self.sights.insert(device, sight);
+                }
+            }
         }
         let (devices, more) = self.judge(traces);
         findings.extend(more);
         findings.extend(self.in_the_dark());
         (devices, findings)
+    }
+
+    /// No process of the job is in the list, nor was one ever in any: perhaps it has not begun, perhaps the driver hides it.
+    fn doubt(&mut self, device: String) {
+        if self.lists >= LISTS_TO_BE_SEEN {
+            self.sights.insert(device, Sight::Unclear(NEVER_SEEN.to_owned()));
+        } else {
+            self.sights.remove(&device);
+        }
     }
 
     /// GPUs that may be the job's and whose processes cannot be told.
@@ -237,6 +261,9 @@ impl Claims {
     /// The job has ended: where no list has come for long, nothing shows that it did not use the other GPUs. `unlisted` is why
     /// there may be some that nobody knows.
     pub(super) fn end(&mut self, unlisted: Option<String>, traces: &Traces, now: Duration) -> Further {
+        for device in unclaimed(&self.claim, &self.present) {
+            self.sights.entry(device.id).or_insert_with(|| Sight::Unclear(NEVER_SEEN.to_owned()));
+        }
         if self.listed_at.is_none_or(|listed| now.saturating_sub(listed) > OUTDATED) {
             for device in unclaimed(&self.claim, &self.present) {
                 let reason = "the driver has not listed its processes".to_owned();
@@ -281,6 +308,10 @@ fn together(mut present: Vec<ListedGpu>, before: &[ListedGpu]) -> Vec<ListedGpu>
     present
 }
 
+fn is_jobs(process: &GpuProcess, numbers: &Numbers<'_>) -> bool {
+    matches!(numbers.belonging(process.pid), Belonging::Job(_))
+}
+
 fn sight(list: &Result<Vec<GpuProcess>, String>, numbers: &Numbers<'_>, kernel: &Kernel) -> Sight {
     let list = match list {
         Ok(list) => list,
@@ -298,3 +329,6 @@ fn sight(list: &Result<Vec<GpuProcess>, String>, numbers: &Numbers<'_>, kernel: 
         Sight::Unclear(format!("the driver lists process {pid}, a number that means nothing in this PID namespace"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,11 @@ impl<'tree> Numbers<'tree> {
         Self { tree, processes, sees_all }
     }
 
+    /// Whether we see the numbers that the driver counts by: those of the machine, not of a container.
+    pub fn sees_all(&self) -> bool {
+        self.sees_all
+    }
+
     /// Whose the process is that somebody calls by this number. Inside a container the driver may call it by its number outside:
     /// a number counts as a neighbour's only where that process can be seen to use a GPU.
     pub fn belonging(&self, number: u32) -> Belonging {
