@@ -150,7 +150,7 @@ fn what_a_gpu_did_before_a_job_proves_nothing_of_it() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "compared with the stand-in's clock")]
-fn microseconds() -> u64 {
+pub(crate) fn microseconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_micros().try_into().unwrap()
 }

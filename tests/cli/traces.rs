@@ -1,8 +1,12 @@
 //! Random GPUs, through the real driver interface and the whole command: the ceiling is never below what was scripted.
 //!
+//! Work begins when it likes: seconds before the job and its meter, or after them. Before the job it is somebody else's, and what
+//! the GPUs rested then is not to be taken for the job's. A scenario's time and the job's differ by that much.
+//!
 //! Runs take as long as their scenarios, so that several play at once, with eight GPUs each. A failure prints its scenario.
 
 use std::thread;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,14 +15,18 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, finding};
-use crate::gpu::{library, with_library};
-use crate::place::{Outcome, Place, finish};
+use crate::daemon::{Daemon, finding, microseconds};
+use crate::gpu::{H200_PEAK, library, with_library};
+use crate::job;
+use crate::place::{Outcome, Place, Running, finish};
 
 const RUNS: usize = 6;
 const GPUS: usize = 8;
-/// Nothing is done after this time of a scenario.
+/// Nothing is done after this time of a job.
 const WORK_ENDS_MS: u64 = 5000;
+/// How long before a job work may have begun, and how long after it at the latest.
+const LONGEST_LEAD_MS: u64 = 4000;
+const LONGEST_DELAY_MS: u64 = 1500;
 const MULTIPROCESSORS: u128 = 132;
 /// An H200's fastest format (FP8, dense), and FP32 outside tensor pipes.
 const TENSOR_FLOP_PER_CLOCK: u128 = 8192;
@@ -83,7 +91,76 @@ prop_compose! {
     }
 }
 
-/// What the driver says of it, or fails to say.
+/// When the work begins, in milliseconds: so long before the job, or so long after it.
+#[derive(Clone, Copy, Debug)]
+struct Onset {
+    lead: u64,
+    delay: u64,
+}
+
+impl Onset {
+    /// A time of the job as one of the scenario, which stands still until it begins.
+    fn scenario_ms(self, job_ms: u64) -> u64 {
+        (job_ms + self.lead).saturating_sub(self.delay)
+    }
+
+    /// The same for each time that a fault names. What is there from the start on stays so.
+    fn shift(self, fault: &mut Value) {
+        let shifted = |time: &mut Value| {
+            if let Some(at) = time.as_u64().filter(|&at| at > 0) {
+                *time = json!(self.scenario_ms(at));
+            }
+        };
+        for (key, value) in fault.as_object_mut().unwrap() {
+            match (key.as_str(), value) {
+                ("lost" | "present", Value::Array(times)) => times.iter_mut().for_each(shifted),
+                ("falls", Value::Array(falls)) => falls.iter_mut().for_each(|fall| shifted(&mut fall[0])),
+                ("from_ms" | "until_ms" | "restarts_ms", time) => shifted(time),
+                ("faults" | "hangs", Value::Array(list)) => list.iter_mut().for_each(|one| self.shift(one)),
+                ("cycle_counter" | "energy_counter", counter) => self.shift(counter),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn onset() -> impl Strategy<Value = Onset> {
+    prop_oneof![
+        2 => (0..=LONGEST_LEAD_MS).prop_map(|lead| Onset { lead, delay: 0 }),
+        1 => (0..=LONGEST_DELAY_MS).prop_map(|delay| Onset { lead: 0, delay }),
+    ]
+}
+
+/// What the driver says of it, or fails to say: nothing, one thing, or two at once. Times are the job's.
+fn faults() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => fault(),
+        2 => (fault(), fault()).prop_map(|(one, other)| both(one, &other)),
+        1 => reset_in_a_hole(),
+    ]
+}
+
+fn both(mut one: Value, other: &Value) -> Value {
+    for (key, value) in other.as_object().unwrap() {
+        match (one.get_mut(key), value) {
+            (Some(Value::Array(mine)), Value::Array(theirs)) if key != "lost" && key != "present" => {
+                mine.extend(theirs.clone());
+            }
+            (Some(Value::Object(mine)), Value::Object(theirs)) => mine.extend(theirs.clone()),
+            _ => one[key] = value.clone(),
+        }
+    }
+    one
+}
+
+/// The counters start again while nobody can read them, and hold more than before when they are read again.
+fn reset_in_a_hole() -> impl Strategy<Value = Value> {
+    (500..WORK_ENDS_MS / 2, 300_u64..2000, 0_u64..100, any::<u32>()).prop_map(|(from, length, at, starts_at)| {
+        let counter = json!({ "starts_at": starts_at, "restarts_ms": from + length * at / 100 });
+        json!({ "lost": [from, from + length], "cycle_counter": counter, "energy_counter": counter })
+    })
+}
+
 fn fault() -> impl Strategy<Value = Value> {
     let time = 0..WORK_ENDS_MS;
     let stretch = (time.clone(), 1_u64..2000).prop_map(|(from, length)| (from, from + length));
@@ -126,16 +203,36 @@ fn joined(mut left: Value, right: &Value) -> Value {
 #[derive(Clone, Debug)]
 struct Gpu {
     scripted: Value,
-    truth: u128,
+    /// What it does from each time of the scenario on, and for how long.
+    work: Vec<(u64, u64, Stretch)>,
 }
 
-fn gpu() -> impl Strategy<Value = Gpu> {
-    (vec(stretch(), 1..12), fault()).prop_map(|(stretches, fault)| {
+impl Gpu {
+    /// Operations after this time of the scenario.
+    fn truth(&self, from: u64) -> u128 {
+        let after = |(at, length, stretch): &(u64, u64, Stretch)| {
+            let until = at + length;
+            work(stretch, until.saturating_sub((*at).max(from)))
+        };
+        self.work.iter().map(after).sum()
+    }
+
+    /// Whether its cycle counters count what they should, but for starting again where nobody reads them.
+    fn counts_right(&self) -> bool {
+        let counter = &self.scripted["cycle_counter"];
+        let unseen = self.scripted["lost"].is_array() || counter["restarts_ms"].is_null();
+        counter["wraps_at"].is_null() && counter["falls"].is_null() && unseen
+    }
+}
+
+fn gpu(onset: Onset) -> impl Strategy<Value = Gpu> {
+    (vec(stretch(), 1..12), faults()).prop_map(move |(stretches, mut fault)| {
+        onset.shift(&mut fault);
         let mut at = 0;
-        let mut truth = 0;
+        let mut done = Vec::new();
         let mut script = json!({ "utilization": [], "sm_clock_mhz": [], "hmma": [], "fp32": [] });
         for stretch in &stretches {
-            let length = stretch.milliseconds.min(WORK_ENDS_MS - at);
+            let length = stretch.milliseconds.min(WORK_ENDS_MS + onset.lead - at);
             if length == 0 {
                 break;
             }
@@ -143,10 +240,10 @@ fn gpu() -> impl Strategy<Value = Gpu> {
             for (name, value) in steps.into_iter().chain([("hmma", stretch.tensor), ("fp32", stretch.vector)]) {
                 script[name].as_array_mut().unwrap().push(json!([at, value]));
             }
-            truth += work(stretch, length);
+            done.push((at, length, stretch.clone()));
             at += length;
         }
-        Gpu { scripted: scripted(&script, at, &fault), truth }
+        Gpu { scripted: scripted(&script, at, &fault), work: done }
     })
 }
 
@@ -170,9 +267,18 @@ fn work(stretch: &Stretch, milliseconds: u64) -> u128 {
     MULTIPROCESSORS * (cycles(stretch.tensor) * TENSOR_FLOP_PER_CLOCK + cycles(stretch.vector) * VECTOR_FLOP_PER_CLOCK)
 }
 
+#[derive(Clone, Debug)]
+struct Machine {
+    driver: &'static str,
+    onset: Onset,
+    gpus: Vec<Gpu>,
+}
+
 /// Two scenarios have the cycle counters of newer drivers to each one that has not.
-fn machine() -> impl Strategy<Value = (&'static str, Vec<Gpu>)> {
-    (prop::sample::select(vec!["580.159.03", "595.45.04", "610.43.02"]), vec(gpu(), GPUS))
+fn machine() -> impl Strategy<Value = Machine> {
+    let driver = prop::sample::select(vec!["580.159.03", "595.45.04", "610.43.02"]);
+    (driver, onset())
+        .prop_flat_map(|(driver, onset)| vec(gpu(onset), GPUS).prop_map(move |gpus| Machine { driver, onset, gpus }))
 }
 
 #[test]
@@ -185,64 +291,97 @@ fn nor_is_it_where_a_daemon_reads_them() {
     play_all(RUNS / 2, &play_with_daemon);
 }
 
-fn play_all(runs: usize, play: &(impl Fn(&str, &[Gpu]) -> usize + Sync)) {
+fn play_all(runs: usize, play: &(impl Fn(&Machine) -> usize + Sync)) {
     let mut runner = TestRunner::default();
     let machines: Vec<_> = (0..runs).map(|_| machine().new_tree(&mut runner).unwrap().current()).collect();
     let bounded: usize = thread::scope(|scope| {
-        let plays: Vec<_> = machines.iter().map(|(driver, gpus)| scope.spawn(|| play(driver, gpus))).collect();
+        let plays: Vec<_> = machines.iter().map(|machine| scope.spawn(|| play(machine))).collect();
         plays.into_iter().map(|play| play.join().unwrap()).sum()
     });
     // Were all of them missing, nothing would have been shown.
-    assert!(bounded > runs * GPUS / 2, "{bounded} GPUs have a ceiling");
+    assert!(bounded > runs * GPUS / 3, "{bounded} GPUs have a ceiling");
 }
 
-fn scenario(driver: &str, gpus: &[Gpu]) -> Value {
+fn scenario(machine: &Machine) -> Value {
     let named = |(index, gpu): (usize, &Gpu)| joined(gpu.scripted.clone(), &json!({ "uuid": format!("GPU-{index}") }));
-    let devices: Vec<Value> = gpus.iter().enumerate().map(named).collect();
-    json!({ "driver_version": driver, "origin_file": "began", "devices": devices })
+    let devices: Vec<Value> = machine.gpus.iter().enumerate().map(named).collect();
+    json!({ "driver_version": machine.driver, "origin_file": "began", "devices": devices })
 }
 
-/// The daemon has loaded the driver long before, and the scenario begins with the job.
-fn play_with_daemon(driver: &str, gpus: &[Gpu]) -> usize {
-    let scenario = scenario(driver, gpus);
+/// A job that tells when it began, and outlasts the work.
+fn script(onset: Onset) -> String {
+    let milliseconds = WORK_ENDS_MS + onset.delay + 300;
+    format!("date +%s%6N > started; sleep {}.{:03}; exit 7", milliseconds / 1000, milliseconds % 1000)
+}
+
+/// The daemon has read the GPUs for somebody else before, who goes on for a while.
+fn play_with_daemon(machine: &Machine) -> usize {
+    const OLDER_CLIENTS_MS: u64 = 3000;
+    let scenario = scenario(machine);
     let place = Place::new();
     let library = library(&place, &scenario);
-    place.write("began", "9000000000000000");
+    let starts = microseconds() + (OLDER_CLIENTS_MS + machine.onset.lead) * 1000;
+    place.write("began", (starts + machine.onset.delay * 1000 - machine.onset.lead * 1000).to_string());
     let daemon = Daemon::start(&place, &library, &[]);
-    let script = "date +%s%6N > now; mv now began; sleep 5.3; exit 7";
-    let outcome = finish(finding(with_library(&place, library, "--quiet --summary s.json", script), &place));
-    let bounded = judge(&place, &outcome, gpus, &scenario);
+    let older = Running::start(finding(with_library(&place, &library, "--quiet", "sleep 9"), &place));
+    thread::sleep(Duration::from_micros(starts.saturating_sub(microseconds())));
+    let outcome =
+        finish(finding(with_library(&place, library, "--quiet --summary s.json", &script(machine.onset)), &place));
+    let bounded = judge(&place, &outcome, machine, &scenario);
+    older.finish();
     daemon.terminate();
     bounded
 }
 
 /// How many of the GPUs have a ceiling at all; none is too low.
-fn play(driver: &str, gpus: &[Gpu]) -> usize {
-    let scenario = scenario(driver, gpus);
+fn play(machine: &Machine) -> usize {
+    let scenario = scenario(machine);
     let place = Place::new();
-    // The job outlasts the work, however late the driver was loaded.
-    let script = "while [ ! -s began ]; do sleep 0.02; done; sleep 5.3; exit 7";
-    let outcome = finish(with_library(&place, library(&place, &scenario), "--quiet --summary s.json", script));
-    judge(&place, &outcome, gpus, &scenario)
+    let command = with_library(&place, library(&place, &scenario), "--quiet --summary s.json", &script(machine.onset));
+    place.write("began", (microseconds() + machine.onset.delay * 1000 - machine.onset.lead * 1000).to_string());
+    judge(&place, &finish(command), machine, &scenario)
 }
 
-fn judge(place: &Place, outcome: &Outcome, gpus: &[Gpu], scenario: &Value) -> usize {
+/// Of the job's own time, which begins when it says so.
+fn judge(place: &Place, outcome: &Outcome, machine: &Machine, scenario: &Value) -> usize {
     assert_eq!(outcome.code(), Some(7), "{outcome:?}\n{scenario}");
-    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let read = |name: &str| fs_err::read_to_string(place.path(name)).unwrap();
+    let time = |name: &str| read(name).trim().parse::<u64>().unwrap();
+    let started = time("started").saturating_sub(time("began")).div_ceil(1000);
+    let summary: Value = serde_json::from_str(&read("s.json")).unwrap();
     let ceiling = &summary["ceiling"];
     let flop = |value: &Value| value.as_str().map(|digits| digits.parse::<u128>().unwrap());
-    let truth: u128 = gpus.iter().map(|gpu| gpu.truth).sum();
+    let truth: u128 = machine.gpus.iter().map(|gpu| gpu.truth(started)).sum();
     assert!(flop(&ceiling["flop"]).is_none_or(|told| told >= truth), "{truth} in all\n{ceiling:#}\n{scenario}");
 
     let mut bounded = 0;
-    for (index, gpu) in gpus.iter().enumerate() {
-        let id = format!("GPU-{index}");
+    for (index, gpu) in machine.gpus.iter().enumerate() {
+        let (id, truth) = (format!("GPU-{index}"), gpu.truth(started));
         let device = ceiling["devices"].as_array().unwrap().iter().find(|device| device["device"] == id.as_str());
         // A GPU that was not seen has no ceiling, and then the job has none.
         let told = device.and_then(|device| flop(&device["flop"]));
-        assert!(told.is_none_or(|told| told >= gpu.truth), "{id} did {}\n{device:#?}\n{scenario}", gpu.truth);
+        assert!(told.is_none_or(|told| told >= truth), "{id} did {truth} from {started} ms\n{device:#?}\n{scenario}");
         assert!(told.is_some() || ceiling["flop"].is_null(), "{id} is left out\n{ceiling:#}\n{scenario}");
+        let mut layers = device.into_iter().flat_map(|device| device["layers"].as_array().unwrap());
+        let cycles = layers.find(|layer| layer["layer"] == "L2x").and_then(|layer| flop(&layer["flop"]));
+        let holds = !gpu.counts_right() || cycles.is_none_or(|told| told >= truth);
+        assert!(holds, "{id} did {truth} from {started} ms, L2x is {cycles:?}\n{device:#?}\n{scenario}");
         bounded += usize::from(told.is_some());
     }
     bounded
+}
+
+/// It rested until the job began, in the middle of a sample of the driver's: that rest is not the job's.
+#[test]
+fn the_first_busy_share_reaches_back_before_the_job() {
+    let place = Place::new();
+    let gpu = json!({ "uuid": "GPU-aa", "sample_period_ms": 1000, "utilization": [[0, 0], [3500, 100]] });
+    let library = library(&place, &json!({ "origin_file": "began", "devices": [gpu] }));
+    place.write("began", (microseconds() - 3_450_000).to_string());
+    let script = "date +%s%6N > started; sleep 3";
+    let outcome = finish(with_library(&place, library, "--quiet --summary s.json", script));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let gpu = summary["ceiling"]["devices"].as_array().unwrap().iter().find(|device| device["device"] == "GPU-aa");
+    assert!(job::flop(&gpu.unwrap()["flop"]) >= 294 * H200_PEAK / 100, "{gpu:#?}");
 }
