@@ -29,33 +29,51 @@ struct Script {
     since: u64,
 }
 
+/// What a GPU does.
+#[derive(Clone, Debug)]
+enum Course {
+    /// Rest and work in turns.
+    Turns(Vec<u64>),
+    /// Rest until just about when the client comes, and then work for good.
+    WorkFromTheStart(u64),
+    /// The same until a reading of the client's, then rest until so long before its last one.
+    RestBetween(usize, u64),
+}
+
+fn courses() -> impl Strategy<Value = Course> {
+    prop_oneof![
+        prop::collection::vec(1_u64..7000, 1..80).prop_map(Course::Turns),
+        (0_u64..300).prop_map(Course::WorkFromTheStart),
+        (0_usize..15, 0_u64..100).prop_map(|(until, before)| Course::RestBetween(until, before)),
+    ]
+}
+
 prop_compose! {
     /// Somebody has watched for up to three minutes, or nobody; then perhaps nobody does for a while.
     fn scripts()(
-        watched in prop_oneof![Just(0_u64), 1_u64..180],
+        watched in prop_oneof![Just(0_usize), 1_usize..180],
         pause in prop_oneof![3 => Just(0_u64), 1 => 1_u64..20_000],
-        steps in prop::collection::vec((prop_oneof![4 => 990_u64..1010, 1 => 100_u64..990, 1 => 1010_u64..4000], 0_u8..12), 200),
-        since in 0_u64..1000,
-        turns in prop::collection::vec(1_u64..7000, 1..80),
-        before in any::<bool>(),
+        steps in prop::collection::vec((prop_oneof![4 => 990_u64..1010, 1 => 100_u64..990, 1 => 1010_u64..4000], 0_u8..40), 200),
+        early in 0_u64..1000,
+        course in courses(),
         period in prop_oneof![Just(100_u64), 167..=1000_u64],
-        refresh in prop_oneof![Just(1_u64), 1_u64..=100],
+        refresh in prop_oneof![Just(1_u64), 1_u64..=100, Just(100)],
     ) -> Script {
         let (mut at, mut readings) = (0, Vec::new());
-        for (index, &(step, fate)) in steps.iter().enumerate().take(usize::try_from(watched).unwrap() + 20) {
-            at += step;
-            if index as u64 == watched {
-                at += pause;
-            }
+        for (index, &(step, fate)) in steps.iter().enumerate().take(watched + 20) {
+            at += step + if index == watched { pause } else { 0 };
             readings.push((at, fate == 0 && index > 3));
         }
-        let came = readings[usize::try_from(watched).unwrap()].0.saturating_sub(since);
-        let mut turns = turns;
-        if before {
-            // A rest until just about then.
-            turns.insert(0, came + since % 300);
-        }
-        Script { turns, period, refresh, readings, since: came }
+        let since = readings[watched].0.saturating_sub(early);
+        let turns = match course {
+            Course::Turns(turns) => turns,
+            Course::WorkFromTheStart(late) => vec![since + late, u64::MAX / 2],
+            Course::RestBetween(until, before) => {
+                let rests = readings[watched + until].0;
+                vec![since, rests - since, (at - before).saturating_sub(rests), u64::MAX / 2]
+            }
+        };
+        Script { turns, period, refresh, readings, since }
     }
 }
 
@@ -148,14 +166,38 @@ impl Script {
     }
 }
 
+fn prove_no_more_than_there_was(script: &Script, watches: bool) -> Result<(), TestCaseError> {
+    let (busy, pipes, until) = script.play(watches);
+    let rest = i128::from((until - script.since - script.work(script.since, until)) * 1000);
+    prop_assert!(busy <= rest * 100, "busy shares prove {} µs of rest, there were {rest}", busy / 100);
+    prop_assert!(pipes <= rest * 10_000, "activity proves {} µs of rest, there were {rest}", pipes / 10_000);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn no_more_rest_is_proven_than_there_was(script in scripts(), watches in any::<bool>()) {
-        let (busy, pipes, until) = script.play(watches);
-        let rest = i128::from((until - script.since - script.work(script.since, until)) * 1000);
-        prop_assert!(busy <= rest * 100, "busy shares prove {} µs of rest, there were {rest}", busy / 100);
-        prop_assert!(pipes <= rest * 10_000, "activity proves {} µs of rest, there were {rest}", pipes / 10_000);
+        prove_no_more_than_there_was(&script, watches)?;
     }
+}
+
+/// Work that begins a moment before a snapshot whose counters do not show it, and ends with the next one.
+#[test]
+fn work_that_counters_show_a_window_later_is_charged() {
+    let readings = (1..30).map(|second| (second * 1000 - second % 2, false)).collect();
+    let turns = (0..30).flat_map(|_| [900, 1100]).collect();
+    let script = Script { turns, period: 100, refresh: 100, readings, since: 0 };
+    prove_no_more_than_there_was(&script, false).unwrap();
+}
+
+/// Work that begins just before the last snapshot, and that its counters do not show.
+#[test]
+fn work_that_counters_never_show_is_charged() {
+    let mut readings: Vec<(u64, bool)> = (1..12).map(|second| (second * 1000, false)).collect();
+    readings.push((12_099, false));
+    let turns = vec![9500, 500, 2000, 10_000];
+    let script = Script { turns, period: 100, refresh: 100, readings, since: 9500 };
+    prove_no_more_than_there_was(&script, true).unwrap();
 }
