@@ -24,9 +24,12 @@ pub fn relied_on() -> Vec<Constant> {
     METRICS.iter().map(metric).chain(samples).chain(faults()).collect()
 }
 
+/// Whether it is this fault.
+type IsFault = fn(&NvmlError) -> bool;
+
 /// By which code the driver says what a reading is given up, left out or tried again for.
 fn faults() -> impl Iterator<Item = Constant> {
-    let told: [(&str, fn(&NvmlError) -> bool); 9] = [
+    let told: [(&str, IsFault); 9] = [
         ("NVML_ERROR_INVALID_ARGUMENT", |it| matches!(it, NvmlError::InvalidArg)),
         ("NVML_ERROR_NOT_SUPPORTED", |it| matches!(it, NvmlError::NotSupported)),
         ("NVML_ERROR_NO_PERMISSION", |it| matches!(it, NvmlError::NoPermission)),
@@ -37,9 +40,7 @@ fn faults() -> impl Iterator<Item = Constant> {
         ("NVML_ERROR_NO_DATA", |it| matches!(it, NvmlError::NoData)),
         ("NVML_ERROR_UNKNOWN", |it| matches!(it, NvmlError::Unknown)),
     ];
-    let code = |is_it: fn(&NvmlError) -> bool| {
-        (1..=HIGHEST_CODE).find(|&code| nvml_try(code).is_err_and(|problem| is_it(&problem)))
-    };
+    let code = |is_it: IsFault| (1..=HIGHEST_CODE).find(|&code| nvml_try(code).is_err_and(|problem| is_it(&problem)));
     told.into_iter().filter_map(move |(name, is_it)| Some((name.to_owned(), i64::from(code(is_it)?))))
 }
 
