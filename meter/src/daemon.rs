@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod hub;
 mod line;
+mod lists;
 mod metrics;
 mod owner;
 mod proof;

@@ -104,6 +104,8 @@ fn two_runs_at_once_share_one_daemon_and_its_readings() {
     let readings = page.value(READINGS).unwrap() - before;
     assert!((1.0..=4.0).contains(&readings), "{readings} readings in two seconds");
     assert_eq!(page.value("flopsmeter_daemon_driver_restarts_total"), Some(0.0));
+    // The daemon's alone: those that each run had to see which GPUs are its own have ended.
+    assert_eq!(readers(&place).len(), 1);
     assert_eq!((one.finish().code(), other.finish().code()), (Some(0), Some(0)));
     let (both, idle) = (summary(&place, "a.json"), summary(&place, "b.json"));
     for summary in [&both, &idle] {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use flopsmeter_core::run::Finding;
 
-use super::trust::connect_to;
+use super::trust::{connect_to, numbers_alike};
+use crate::device::Kernel;
 use crate::device::nvml::process::Heard;
 use crate::device::nvml::reader::{Answer, Order};
 
@@ -24,15 +25,16 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub struct DaemonConnection {
     stream: UnixStream,
     path: PathBuf,
+    lists_processes: bool,
 }
 
 impl DaemonConnection {
     /// Connects to the first of `paths` where a daemon listens that may be believed. What it says goes to `hear`; that it ended,
     /// too, and that its first line did not come in time. Never waits.
-    pub fn open(paths: &[PathBuf], hear: impl Fn(Heard) + Send + 'static) -> Option<Self> {
+    pub fn open(paths: &[PathBuf], kernel: &Kernel, hear: impl Fn(Heard) + Send + 'static) -> Option<Self> {
         let (stream, path) = paths.iter().find_map(|path| Some((connect_to(path).ok()?, path)))?;
         let answers = stream.try_clone().ok()?;
-        let connection = Self { stream, path: path.clone() };
+        let connection = Self { lists_processes: numbers_alike(&stream, kernel), stream, path: path.clone() };
         thread::Builder::new()
             .name("flopsmeter-daemon".to_owned())
             .spawn(move || {
@@ -41,6 +43,11 @@ impl DaemonConnection {
             })
             .ok()?;
         Some(connection)
+    }
+
+    /// Whether it may be asked for processes: in another PID namespace it has other numbers for them.
+    pub(crate) const fn lists_processes(&self) -> bool {
+        self.lists_processes
     }
 
     /// Gives an order. `false` if the daemon is gone. Never waits: what it does not take is an end.

@@ -7,13 +7,14 @@ use flopsmeter_core::sample::GpuReading;
 use tokio::sync::{mpsc, oneshot};
 
 use super::line::{MAX_WATCHED, Request};
+use super::lists::{Asked, ProcessLists, shared_out};
 use super::metrics::figures::{Dropped, Figures};
 use super::proof::Watch;
 use super::reader::Reader;
 use super::runs::{Refused, Runs};
-use crate::device::nvml::Listing;
 use crate::device::nvml::process::Heard;
 use crate::device::nvml::reader::{Answer, Order};
+use crate::device::nvml::{GpuProcess, Listing};
 
 /// An answer that takes longer than this will not come: the process is given up.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
@@ -56,6 +57,8 @@ enum State {
     Listing { since: Duration },
     /// It was told to read these.
     Reading { since: Duration, gpus: Vec<String> },
+    /// It was told to list the processes on these.
+    Processes { since: Duration, gpus: Vec<String>, asked: Asked },
     /// Nothing.
     Ready,
 }
@@ -77,6 +80,7 @@ pub(super) struct Hub<R> {
     /// What the process watches.
     watched: Vec<String>,
     clients: BTreeMap<u64, Client>,
+    processes: ProcessLists,
     runs: Runs,
     figures: Figures,
 }
@@ -97,6 +101,7 @@ impl<R: Reader> Hub<R> {
             ordered_at: Duration::ZERO,
             watched: Vec::new(),
             clients: BTreeMap::new(),
+            processes: ProcessLists::default(),
             runs: Runs::default(),
             figures: Figures::default(),
         }
@@ -124,7 +129,9 @@ impl<R: Reader> Hub<R> {
         self.runs.expire(now);
         match &self.state {
             State::Away { again_at, .. } if now >= *again_at => self.start(now),
-            State::Listing { since } | State::Reading { since, .. } if now.saturating_sub(*since) >= HANGS_AFTER => {
+            State::Listing { since } | State::Reading { since, .. } | State::Processes { since, .. }
+                if now.saturating_sub(*since) >= HANGS_AFTER =>
+            {
                 self.lose(HANGS, now);
             }
             _ => {}
@@ -140,8 +147,11 @@ impl<R: Reader> Hub<R> {
 
     /// When [`Hub::advance`] has to be called, if before the next tick.
     pub(super) fn wakes_at(&self) -> Option<Duration> {
-        let waits = matches!(self.state, State::Ready) && self.wants_reading;
-        waits.then(|| self.ordered_at.saturating_add(LEAST_APART))
+        if !matches!(self.state, State::Ready) {
+            return None;
+        }
+        let reading = self.wants_reading.then(|| self.ordered_at.saturating_add(LEAST_APART));
+        reading.into_iter().chain(self.processes.due_at()).min()
     }
 
     /// Gives the next order, if there is one and the process has answered the one before.
@@ -153,9 +163,20 @@ impl<R: Reader> Hub<R> {
             self.state = State::Listing { since: now };
             return self.order(&Order::List, now);
         }
-        if !self.wants_reading || (!self.watched.is_empty() && now < self.ordered_at.saturating_add(LEAST_APART)) {
-            return;
+        if self.wants_reading && (self.watched.is_empty() || now >= self.ordered_at.saturating_add(LEAST_APART)) {
+            self.order_reading(now);
         }
+        // Readings come first: of lists, a job needs one in ten seconds at most.
+        if matches!(self.state, State::Ready)
+            && let Some((asked, gpus)) = self.processes.take_due(now)
+        {
+            let order = Order::Processes(gpus.clone());
+            self.state = State::Processes { since: now, gpus, asked };
+            self.order(&order, now);
+        }
+    }
+
+    fn order_reading(&mut self, now: Duration) {
         self.wants_reading = false;
         let gpus = self.wanted();
         if gpus.is_empty() {
@@ -201,7 +222,13 @@ impl<R: Reader> Hub<R> {
 
     fn lose(&mut self, reason: &str, now: Duration) {
         self.reader.end();
-        self.state = State::Away { reason: reason.to_owned(), again_at: now.saturating_add(self.pause) };
+        let away = State::Away { reason: reason.to_owned(), again_at: now.saturating_add(self.pause) };
+        let asked = match std::mem::replace(&mut self.state, away) {
+            State::Processes { asked, .. } => Some(asked),
+            _ => None,
+        };
+        let refused = self.processes.lose(asked, reason);
+        self.tell_all(&refused, now);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         self.watched.clear();
         self.wants_listing = false;
@@ -228,7 +255,8 @@ impl<R: Reader> Hub<R> {
                 self.tell_listing(now);
             }
             Heard::Answer(Answer::Read(readings)) => self.read(&readings, now),
-            Heard::Answer(Answer::Pushed { .. } | Answer::Processes(_) | Answer::Probed(_)) => {}
+            Heard::Answer(Answer::Processes(lists)) => self.take_lists(&lists, now),
+            Heard::Answer(Answer::Pushed { .. } | Answer::Probed(_)) => {}
             Heard::Ended => self.lose(ENDED, now),
         }
         self.advance(now);
@@ -242,6 +270,11 @@ impl<R: Reader> Hub<R> {
         self.tell_watchers(|watch| watch.take(&gpus, readings, since, at), now);
         // Whoever asked meanwhile wants one that is made from now on.
         self.wants_reading |= self.clients.values().filter_map(|client| client.watch.as_ref()).any(Watch::is_asking);
+    }
+
+    fn take_lists(&mut self, lists: &[Result<Vec<GpuProcess>, String>], now: Duration) {
+        let State::Processes { gpus, asked, .. } = std::mem::replace(&mut self.state, State::Ready) else { return };
+        self.tell_all(&shared_out(asked, &gpus, lists), now);
     }
 
     /// Somebody has connected.
@@ -259,6 +292,7 @@ impl<R: Reader> Hub<R> {
     /// Somebody has left.
     pub(super) fn left(&mut self, number: u64, now: Duration) {
         self.clients.remove(&number);
+        self.processes.left(number);
         self.runs.left(number, now);
     }
 
@@ -289,7 +323,7 @@ impl<R: Reader> Hub<R> {
     fn obey(&mut self, number: u64, request: Request, now: Duration) -> bool {
         match request {
             Request::Watch(gpus) => {
-                let known = gpus.len() <= MAX_WATCHED && gpus.iter().all(|gpu| self.is_listed(gpu));
+                let known = self.are_listed(&gpus);
                 if let Some(client) = self.clients.get_mut(&number).filter(|_| known) {
                     client.watch = Some(Watch::new(gpus, now));
                 }
@@ -303,6 +337,14 @@ impl<R: Reader> Hub<R> {
                     true
                 })
             }
+            Request::Processes(gpus) => {
+                // While the driver cannot be asked, nobody knows: the lists come with its return.
+                let known = self.are_listed(&gpus) || (self.listed_at.is_none() && gpus.len() <= MAX_WATCHED);
+                if let Some(refusal) = known.then(|| self.processes.ask(number, gpus)).flatten() {
+                    self.tell(number, &refusal, now);
+                }
+                known
+            }
             Request::Status(status) => match self.runs.tell(number, *status) {
                 Err(Refused::Wrong) => false,
                 Err(Refused::Full) => {
@@ -314,9 +356,10 @@ impl<R: Reader> Hub<R> {
         }
     }
 
-    fn is_listed(&self, gpu: &str) -> bool {
-        let Some(Listing::Gpus(gpus)) = &self.listing else { return false };
-        gpus.iter().any(|listed| listed.uuid == gpu || listed.instances.iter().any(|instance| instance.uuid == gpu))
+    /// Whether there are all of these, and not too many.
+    fn are_listed(&self, gpus: &[String]) -> bool {
+        let has = |gpu: &String| self.listing.as_ref().is_some_and(|listing| listing.has(gpu));
+        gpus.len() <= MAX_WATCHED && gpus.iter().all(has)
     }
 
     /// Tells those who wait for it which GPUs there are, as far as that can be said.
@@ -339,8 +382,12 @@ impl<R: Reader> Hub<R> {
         let watchers = self.clients.iter_mut().filter_map(|(&number, client)| Some((number, client.watch.as_mut()?)));
         let answers: Vec<(u64, Answer)> =
             watchers.filter_map(|(number, watch)| say(watch).map(|answer| (number, answer))).collect();
+        self.tell_all(&answers, now);
+    }
+
+    fn tell_all(&mut self, answers: &[(u64, Answer)], now: Duration) {
         for (number, answer) in answers {
-            self.tell(number, &answer, now);
+            self.tell(*number, answer, now);
         }
     }
 

@@ -78,3 +78,11 @@ pub enum Listing {
         reason: String,
     },
 }
+
+impl Listing {
+    /// Whether there is such a GPU or instance, by its UUID.
+    pub fn has(&self, uuid: &str) -> bool {
+        let is_it = |gpu: &ListedGpu| gpu.uuid == uuid || gpu.instances.iter().any(|instance| instance.uuid == uuid);
+        matches!(self, Self::Gpus(gpus) if gpus.iter().any(is_it))
+    }
+}

@@ -46,13 +46,16 @@ pub(super) struct Driver {
     /// Where a daemon may listen; empty once it was tried.
     daemons: Vec<PathBuf>,
     process: Option<Source>,
-    /// Our own process and its turn, while a daemon reads: it is asked for processes, and takes over where the daemon ends.
+    /// Our own process and its turn, while a daemon reads that cannot be asked for processes: it is asked for them, and takes over
+    /// where the daemon ends.
     own: Option<(u32, Source)>,
     /// When the daemon last pushed readings without being asked.
     pushed_at: Option<Duration>,
     /// What has to be told besides the claim.
     notes: Vec<Finding>,
-    /// Counts the processes: what an earlier one still says is not heard.
+    /// Counts the processes.
+    started: u32,
+    /// Which of them is the present one: what an earlier one still says is not heard.
     turn: u32,
     pause: Duration,
     state: State,
@@ -114,6 +117,7 @@ impl Driver {
             pushed_at: None,
             notes: Vec::new(),
             own: None,
+            started: 0,
             turn: 0,
             pause: FIRST_PAUSE,
             state: State::Listing,

@@ -7,6 +7,8 @@ use crate::daemon::runs::STAYS;
 use crate::daemon::runs::tests::status;
 use crate::device::nvml::ListedGpu;
 
+mod lists;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes down what it is told.

@@ -79,6 +79,12 @@ fn inner_numbers(kernel: &Kernel, process: u32) -> Vec<u32> {
     numbers.unwrap_or_default().split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
+/// Whether two processes have the numbers by which we see them from one and the same namespace: neither has one of a namespace
+/// further in. Where the kernel does not tell, they do not.
+pub(crate) fn are_numbered_alike(kernel: &Kernel, one: u32, other: u32) -> bool {
+    [one, other].iter().all(|&process| inner_numbers(kernel, process).len() == 1)
+}
+
 impl ProcessTree {
     /// Whether a process that came after the last reading is the job's: one of those above it is.
     fn includes(&self, process: u32) -> bool {
@@ -142,6 +148,15 @@ mod tests {
         assert_eq!(numbers.belonging(999), Belonging::Unknown);
         assert_eq!(numbers.belonging(30), Belonging::Unknown, "a number that happens to be given out here as well");
         assert_eq!(numbers.belonging(31), Belonging::Neighbour, "it is seen to use a GPU");
+    }
+
+    #[test]
+    fn a_process_of_a_namespace_further_in_is_numbered_otherwise() {
+        let (folder, _tree) = tree(FIRST_NAMESPACE);
+        let kernel = Kernel::under(folder.path());
+        assert!(are_numbered_alike(&kernel, 20, 30));
+        assert!(!are_numbered_alike(&kernel, 20, 21));
+        assert!(!are_numbered_alike(&kernel, 20, 99));
     }
 
     #[test]

@@ -16,16 +16,26 @@ const DAEMON_ENDED: &str = "the daemon that read the GPUs ended or did not answe
 
 impl Driver {
     pub(super) fn start_process(&mut self) -> Result<(), String> {
-        let Some(command) = &self.command else { return Err("nobody is to be asked".to_owned()) };
-        self.turn = self.turn.wrapping_add(1);
-        let hear = self.hear(self.turn);
-        match DriverProcess::start(command, self.library.as_deref(), hear) {
-            Ok(process) => self.process = Some(Source::Process(process)),
-            Err(problem) => {
-                return Err(format!("{} cannot be started to ask it: {problem}", command.program.display()));
-            }
-        }
+        let (turn, process) = self.launch()?;
+        self.turn = turn;
+        self.process = Some(process);
         Ok(())
+    }
+
+    /// A process of our own and its turn. The first thing that it says is which GPUs there are.
+    pub(super) fn launch(&mut self) -> Result<(u32, Source), String> {
+        let turn = self.next_turn();
+        let hear = self.hear(turn);
+        let Some(command) = &self.command else { return Err("nobody is to be asked".to_owned()) };
+        match DriverProcess::start(command, self.library.as_deref(), hear) {
+            Ok(process) => Ok((turn, Source::Process(process))),
+            Err(problem) => Err(format!("{} cannot be started to ask it: {problem}", command.program.display())),
+        }
+    }
+
+    const fn next_turn(&mut self) -> u32 {
+        self.started = self.started.wrapping_add(1);
+        self.started
     }
 
     fn hear(&self, turn: u32) -> impl Fn(Heard) + Send + use<> {
@@ -49,8 +59,9 @@ impl Driver {
     /// may leave it others than the daemon sees, under the same numbers; UUIDs are the same everywhere. Tried once: whoever has
     /// lost a daemon does not look for another one.
     pub(super) fn join(&mut self) -> bool {
-        let turn = self.turn.wrapping_add(1);
-        let Some(daemon) = DaemonConnection::open(&std::mem::take(&mut self.daemons), self.hear(turn)) else {
+        let turn = self.next_turn();
+        let Some(daemon) = DaemonConnection::open(&std::mem::take(&mut self.daemons), &self.kernel, self.hear(turn))
+        else {
             return false;
         };
         self.own = self.process.replace(Source::Daemon(daemon)).map(|process| (self.turn, process));
@@ -62,16 +73,32 @@ impl Driver {
     /// The daemon reads from here on.
     pub(super) fn settle(&mut self, now: Duration) {
         self.notes.extend(self.process.as_ref().and_then(Source::daemon).map(DaemonConnection::told));
+        self.rest();
         self.watch_again(DAEMON_ENDED, now);
     }
 
-    /// Our own process does.
-    pub(super) fn stay(&mut self, now: Duration) {
-        if let Some((turn, process)) = self.own.take() {
-            self.turn = turn;
-            self.process = Some(process);
+    /// Where the daemon lists processes as well, our own process has nothing more to do and ends.
+    pub(super) fn rest(&mut self) {
+        let daemon = self.process.as_ref().and_then(Source::daemon);
+        if daemon.is_some_and(DaemonConnection::lists_processes) {
+            self.own = None;
         }
+    }
+
+    /// Our own process does; it is started again if it has ended.
+    pub(super) fn stay(&mut self, now: Duration) {
+        let Some((turn, process)) = self.own.take() else { return self.start_again(DAEMON_ENDED, now) };
+        self.turn = turn;
+        self.process = Some(process);
         self.watch_again(ENDED, now);
+    }
+
+    pub(super) fn start_again(&mut self, reason: &'static str, now: Duration) {
+        self.state = State::Returning { reason };
+        self.ordered_at = now;
+        if self.start_process().is_err() {
+            self.lose(reason, now);
+        }
     }
 
     pub(super) fn watch_again(&mut self, reason: &'static str, now: Duration) {

@@ -58,11 +58,7 @@ impl Driver {
             State::Reading => self.wait_on(now),
             State::Lost { reason, again_at } => {
                 if now >= again_at {
-                    self.state = State::Returning { reason };
-                    self.ordered_at = now;
-                    if self.start_process().is_err() {
-                        self.lose(reason, now);
-                    }
+                    self.start_again(reason, now);
                 }
                 self.miss_because(now, reason)
             }

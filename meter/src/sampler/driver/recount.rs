@@ -15,6 +15,9 @@ use crate::device::nvml::{ListedGpu, Listing};
 /// Listing them takes the driver some milliseconds.
 const BETWEEN_LISTINGS: Duration = Duration::from_secs(30);
 
+/// Where it takes a process that has to load the driver's library first.
+const BETWEEN_STARTS: Duration = Duration::from_mins(5);
+
 /// What is known of the GPUs' number.
 #[derive(Debug, Default)]
 pub(super) struct Recount {
@@ -38,6 +41,12 @@ impl Driver {
     pub(in crate::sampler) fn recount(&mut self, now: Duration) {
         self.recount.next_at = now.saturating_add(BETWEEN_LISTINGS);
         match self.state {
+            // A daemon may see others than this run does: a process of our own is started for the list that it begins with.
+            State::Idle | State::Reading if self.is_daemon() && self.own.is_none() => {
+                self.recount.next_at = now.saturating_add(BETWEEN_STARTS);
+                self.own = self.launch().ok();
+                self.recount.asked = self.own.as_ref().map(|(turn, _)| *turn);
+            }
             State::Idle | State::Reading => {
                 let turn = self.turn();
                 let listed = match &mut self.own {
@@ -83,6 +92,7 @@ impl Driver {
     /// The driver has listed its GPUs again.
     pub(in crate::sampler) fn relisted(&mut self, listing: Listing) -> Relisted {
         self.recount.asked = None;
+        self.rest();
         match listing {
             Listing::Gpus(listed) => {
                 self.recount.nodes = self.gpu_nodes();
