@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use nix::time::{ClockId, clock_gettime};
 
 /// Monotonic time.
@@ -26,6 +26,11 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// A date as the ledger keeps those of its entries: in whole microseconds, cut off.
+pub fn recorded(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.trunc_subsecs(6)
+}
+
 /// A session's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionClock {
@@ -34,9 +39,10 @@ pub struct SessionClock {
 }
 
 impl SessionClock {
-    /// Starts now: call it just before the job is started.
+    /// Starts now: call it just before the job is started. The date is one of whole microseconds ([`recorded`]), so that the first
+    /// interval of each device begins just when the record says that the job did.
     pub fn start() -> Self {
-        Self { started: now(), origin: monotonic() }
+        Self { started: recorded(now()), origin: monotonic() }
     }
 
     /// When it was started.
@@ -64,6 +70,14 @@ impl SessionClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_starts_at_a_date_that_the_ledger_keeps() {
+        let clock = SessionClock::start();
+        assert_eq!(DateTime::from_timestamp_micros(clock.started().timestamp_micros()), Some(clock.started()));
+        let late = DateTime::from_timestamp(1, 999_999_999).unwrap();
+        assert_eq!(DateTime::from_timestamp_micros(late.timestamp_micros()), Some(recorded(late)));
+    }
 
     #[test]
     fn intervals_of_a_session_join_without_a_seam() {

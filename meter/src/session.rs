@@ -19,7 +19,7 @@ use flopsmeter_core::run::{Alert, Exit, Finding, RunSummary};
 use flopsmeter_core::sample::Device;
 use flopsmeter_core::tally::Tally;
 
-use crate::clock::SessionClock;
+use crate::clock::{SessionClock, recorded};
 use crate::daemon::{RunStatus, StatusReporter};
 use crate::hook::server::{HookEvent, HookWhat};
 use crate::sampler::SamplerEvent;
@@ -194,7 +194,9 @@ impl<'listener> Session<'listener> {
         (summary, finished)
     }
 
+    /// The tally is told the date that is on record: what is shown now is what the ledger gives later.
     fn enter(&mut self, at: DateTime<Utc>, body: &Body) {
+        let at = recorded(at);
         self.recorder.record(at, body);
         self.tally.add(at, body);
     }
@@ -213,7 +215,7 @@ impl<'listener> Session<'listener> {
         // The recorder has put these into the chain itself, where that is still possible.
         for finding in self.recorder.commit(self.clock.now()) {
             self.listener.finding(&finding);
-            self.tally.add(self.clock.now(), &Body::Finding(finding));
+            self.tally.add(recorded(self.clock.now()), &Body::Finding(finding));
         }
     }
 

@@ -57,6 +57,20 @@ fn a_gpu_that_is_lost_half_way_is_charged_and_named_in_the_report() {
     assert!(document.contains("fell off the bus"));
 }
 
+/// The ledger keeps dates in microseconds: a summary by finer ones would differ from every later reading of it.
+#[test]
+fn what_is_told_at_the_end_is_what_the_record_says_later() {
+    let place = Place::new();
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "utilization": [[0, 50]] }] }));
+    let outcome = finish(with_library(&place, library, "--quiet --summary s.json", "sleep 2"));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    let told: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let read = place.only_run();
+    for part in ["started", "ended", "ceiling", "energy_joules", "gaps", "findings"] {
+        assert_eq!(told[part], read[part], "{part}");
+    }
+}
+
 #[test]
 fn a_driver_that_hangs_does_not_hold_the_jobs_end_up() {
     let place = Place::new();
