@@ -10,7 +10,16 @@ pub mod package_energy;
 pub mod process_tree;
 pub mod trace;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use fs_err::File;
+
+/// Files of the kernel's are read whole in one call, as a rule, and have no length that could be asked for first.
+const USUAL_BYTES: usize = 4096;
+
+/// No file of the kernel's that we read is longer: the list of a thousand processors has a quarter of it.
+const MAXIMUM_BYTES: u64 = 8 << 20;
 
 /// Where the kernel shows itself. Tests point it at a folder of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +46,9 @@ impl Kernel {
 
     /// The text of a file of it, if it can be read.
     pub fn text(&self, relative: &str) -> Option<String> {
-        fs_err::read_to_string(self.path(relative)).ok()
+        let mut text = String::with_capacity(USUAL_BYTES);
+        File::open(self.path(relative)).ok()?.take(MAXIMUM_BYTES).read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
     /// Names in a folder of it, in alphabetical order; none if it cannot be read.

@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod device;
 pub mod hook;
 #[cfg(feature = "machine")]
+pub mod own_memory;
+#[cfg(feature = "machine")]
 mod own_process;
 #[cfg(feature = "machine")]
 pub mod parent;

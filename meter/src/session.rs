@@ -32,6 +32,9 @@ pub use siblings::Siblings;
 /// Records are on the disk after this time at the latest.
 const COMMIT_PERIOD: Duration = Duration::from_millis(800);
 
+/// Between two looks whether what was counted meanwhile crosses a line.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
 /// Events taken in one go, so that committing and progress are never put off for long.
 const EVENTS_AT_ONCE: usize = 4096;
 
@@ -92,6 +95,7 @@ pub struct Session<'listener> {
     found: BTreeSet<Finding>,
     told: Verdict,
     fed: bool,
+    looked: Option<Duration>,
     committed: Duration,
     progress_period: Option<Duration>,
     progress_told: Duration,
@@ -122,6 +126,7 @@ impl<'listener> Session<'listener> {
             found: BTreeSet::new(),
             told: Verdict::Below,
             fed: true,
+            looked: None,
             committed: Duration::ZERO,
             progress_period: start.progress_period,
             progress_told: Duration::ZERO,
@@ -148,8 +153,11 @@ impl<'listener> Session<'listener> {
         self.take_hook_events();
         self.take_device_events();
         self.take_others();
-        self.watch_the_line();
         let elapsed = self.clock.elapsed();
+        if self.looked.is_none_or(|looked| elapsed.saturating_sub(looked) >= LOOKS_APART) {
+            self.looked = Some(elapsed);
+            self.watch_the_line();
+        }
         if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
             self.commit();
         }
@@ -305,7 +313,8 @@ impl<'listener> Session<'listener> {
 
     /// Says once, loudly, when the verdict rises to `near` or `exceeds`.
     fn watch_the_line(&mut self) {
-        if !core::mem::take(&mut self.fed) {
+        // Above `exceeds` there is nothing to rise to.
+        if !core::mem::take(&mut self.fed) || self.told == Verdict::Exceeds {
             return;
         }
         let summary = self.tally.summary();

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use flopsmeter_meter::daemon::socket::{Listening, SocketProblem, default_place};
 use flopsmeter_meter::daemon::{self, DaemonOptions};
+use flopsmeter_meter::own_memory;
 
 use crate::args::DaemonArguments;
 use crate::exit::ExitStatus;
 use crate::{output, settings};
 
 pub(crate) fn execute(arguments: &DaemonArguments) -> anyhow::Result<ExitStatus> {
+    own_memory::share_one_heap();
     let listening = listen(arguments)?;
     let place = listening.path().display().to_string();
     let options = DaemonOptions {

@@ -2,12 +2,14 @@
 
 use flopsmeter_meter::device::nvml::reader;
 use flopsmeter_meter::device::trace::{self, Head, Origin, SCHEMA};
+use flopsmeter_meter::own_memory;
 
 use crate::args::NvmlReaderArguments;
 use crate::exit::ExitStatus;
 use crate::settings;
 
 pub(crate) fn execute(arguments: &NvmlReaderArguments) -> anyhow::Result<ExitStatus> {
+    own_memory::share_one_heap();
     if let Some(path) = &arguments.replay {
         trace::serve(path)?;
         return Ok(ExitStatus::Done);

@@ -11,6 +11,7 @@ use flopsmeter_meter::clock::SessionClock;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::hook::SOCKET_VARIABLE;
 use flopsmeter_meter::hook::server::{HookEvent, HookServer};
+use flopsmeter_meter::own_memory;
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
 use flopsmeter_meter::wrap::child::replace_with;
@@ -23,13 +24,15 @@ use crate::metering::{self, Job, Prepared};
 use crate::narrator::Narrator;
 use crate::{output, rehearsal, settings};
 
-/// How often the session looks for events; the end of the job is seen at once.
-pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(200);
+/// How often the session looks for events; the end of the job is seen at once. Each look wakes a processor: no oftener than it takes
+/// to have everything on the disk once a second.
+pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(500);
 
 /// Events of the sampler that may wait.
 pub(crate) const SAMPLER_QUEUE: usize = 256;
 
 pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
+    own_memory::share_one_heap();
     // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
     let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
     let signals = match Signals::take() {
@@ -167,6 +170,7 @@ fn meter(
         start.findings.push(Finding { code: "sampler-missing".to_owned(), text });
     }
     let mut session = Session::begin(start, prepared.recorder, clock, hook_events, Some(devices), &mut narrator);
+    own_memory::give_back();
     let ended = loop {
         if let Some(ended) = child.wait_timeout(PUMP_PERIOD) {
             break ended;

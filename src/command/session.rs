@@ -6,6 +6,7 @@ use std::time::Duration;
 use flopsmeter_meter::clock::SessionClock;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::hook::server::HookServer;
+use flopsmeter_meter::own_memory;
 use flopsmeter_meter::parent::{Parent, detach};
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
@@ -18,6 +19,7 @@ use crate::narrator::Narrator;
 use crate::{output, settings};
 
 pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus> {
+    own_memory::share_one_heap();
     let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
     let parent = Parent::watch(arguments.parent)?;
     detach()?;
@@ -37,6 +39,7 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     let mut narrator = Narrator::new(false);
     let mut session =
         Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
+    own_memory::give_back();
     while !parent.has_ended_within(PUMP_PERIOD) {
         session.pump();
     }

@@ -66,7 +66,7 @@ impl RunStatus {
     }
 }
 
-/// Tells the daemon how a run stands, once a second, if there is a daemon; never waits for it.
+/// Tells the daemon how a run stands, every few seconds, if there is a daemon; never waits for it.
 #[derive(Debug)]
 pub struct StatusReporter {
     paths: Vec<PathBuf>,
@@ -74,8 +74,8 @@ pub struct StatusReporter {
     next: Duration,
 }
 
-/// Between two lines.
-const PERIOD: Duration = Duration::from_secs(1);
+/// Between two lines: a page is read every fifteen seconds, as a rule.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// Between two looks whether there is a daemon.
 const LOOKS_APART: Duration = Duration::from_secs(10);
