@@ -46,7 +46,8 @@ class Scene:
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLOPSMETER_", "CUDA_", "NVIDIA_"))}
         # Others look for the library by its name; ours asks no driver on a machine without its device nodes, unless told to.
-        ours = {"FLOPSMETER_NVML_LIBRARY": str(self.folder / "libnvidia-ml.so.1")}
+        library = str(self.folder / "libnvidia-ml.so.1")
+        ours = {"FLOPSMETER_NVML_LIBRARY": library, "FLOPSMETER_DAEMON": str(self.folder / "d.sock")}
         return kept | ours | {"PATH": path, "LD_LIBRARY_PATH": str(self.folder), "HOME": str(self.folder)}
 
     def start(self, *command: str | Path) -> Program:
@@ -78,9 +79,13 @@ class Program:
         said = self._process.stdout.readline()
         assert said.strip() == line, f"{self._process.args!r} said {said!r}"
 
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        print(line, file=self._process.stdin, flush=True)
+
     def read(self) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print("now", file=self._process.stdin, flush=True)
+        self.tell("now")
+        assert self._process.stdout is not None
         reading: dict[str, Any] = json.loads(self._process.stdout.readline())
         return reading
 

@@ -1,0 +1,239 @@
+"""`/metrics` of a real daemon with two real runs, read by Prometheus's own parser of the format, against what `runs show` says; and
+the rules and the board under examples/prometheus against the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import job
+import pytest
+import yaml
+from conftest import REPOSITORY
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from scene import Program, Scene
+
+PATIENCE_SECONDS = 60
+# The most runs that a page shows, and more than that.
+MOST_RUNS, MORE_RUNS = 128, 150
+RUN, VERDICT = {"run", "modification"}, {"verdict"}
+MODIFICATION = {"modification"}
+# Name: type, unit, labels. A family that is not here is none that was meant.
+FAMILIES: dict[str, tuple[str, str, set[str]]] = {
+    "flopsmeter_run_training_operations": ("counter", "operations", RUN),
+    "flopsmeter_run_executed_operations": ("counter", "operations", RUN),
+    "flopsmeter_run_ceiling_operations": ("gauge", "operations", RUN),
+    "flopsmeter_run_line_spent_ratio": ("gauge", "ratio", RUN),
+    "flopsmeter_run_energy_joules": ("counter", "joules", RUN),
+    "flopsmeter_run_gap_seconds": ("counter", "seconds", RUN),
+    "flopsmeter_run_held_devices": ("gauge", "", RUN),
+    "flopsmeter_run_gaps": ("gauge", "", RUN),
+    "flopsmeter_run_running": ("gauge", "", RUN),
+    "flopsmeter_run_verdict": ("gauge", "", RUN | VERDICT),
+    "flopsmeter_modification_training_operations": ("gauge", "operations", MODIFICATION),
+    "flopsmeter_modification_line_operations": ("gauge", "operations", MODIFICATION),
+    "flopsmeter_modification_line_spent_ratio": ("gauge", "ratio", MODIFICATION),
+    "flopsmeter_modification_verdict": ("gauge", "", MODIFICATION | VERDICT),
+    "flopsmeter_daemon_readings": ("counter", "", set()),
+    "flopsmeter_daemon_samples": ("counter", "", set()),
+    "flopsmeter_daemon_failed_samples": ("counter", "", set()),
+    "flopsmeter_daemon_reading_seconds": ("histogram", "seconds", set()),
+    "flopsmeter_daemon_dropped_clients": ("counter", "", {"reason"}),
+    "flopsmeter_daemon_driver_restarts": ("counter", "", set()),
+    "flopsmeter_daemon_runs_left_out": ("counter", "", set()),
+    "flopsmeter_daemon_clients": ("gauge", "", set()),
+    "flopsmeter_daemon_watching_clients": ("gauge", "", set()),
+    "flopsmeter_daemon_up_seconds": ("gauge", "seconds", set()),
+    "flopsmeter_daemon_resident_memory_bytes": ("gauge", "bytes", {"process"}),
+    "flopsmeter_build_info": ("gauge", "", {"version"}),
+}
+VERDICTS = ["below", "near", "exceeds", "undetermined"]
+
+
+class Page:
+    """One scrape."""
+
+    def __init__(self, address: str) -> None:
+        with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
+            assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            text = answer.read().decode()
+        # Strict: a unit that is not the name's end, a sample without a family or a missing end of the page raises.
+        self.families: list[Metric] = list(text_string_to_metric_families(text))
+        self.samples = [sample for family in self.families for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float | None:
+        found = [sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()]
+        assert len(found) <= 1, f"{name} {labels}: {found}"
+        return found[0] if found else None
+
+
+class Daemon:
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        found = re.search(r"http://\S+/metrics", said)
+        assert found, said
+        self.address, self.socket = found[0], folder / "d.sock"
+
+    def page_when(self, holds: Callable[[Page], bool]) -> Page:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds(page := Page(self.address)):
+            assert time.monotonic() < deadline, page.samples
+            time.sleep(0.2)
+        return page
+
+
+@contextmanager
+def daemon(scene: Scene, flopsmeter: Path) -> Iterator[Daemon]:
+    command = [flopsmeter, "daemon", "--socket", scene.folder / "d.sock", "--metrics", "127.0.0.1:0"]
+    process = subprocess.Popen(command, cwd=scene.folder, env=scene.environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        yield Daemon(process, scene.folder)
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
+@pytest.fixture
+def scene(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flopsmeter: Path) -> Scene:
+    devices = [{"uuid": f"GPU-{index}", "utilization": [[0, 50]], "power_milliwatts": [[0, 300_000]]} for index in range(2)]
+    scene = Scene(tmp_path_factory.mktemp("page"), stand_in, {"devices": devices})
+    scene.begin()
+    job.write(scene.folder, flopsmeter)
+    return scene
+
+
+def start(scene: Scene, flopsmeter: Path, gpu: str, modification: str) -> Program:
+    options = ["--quiet", "--ledger", "ledger.sqlite", "--base", "base.toml", "--modification", modification, "--gpus", gpu]
+    return scene.start(flopsmeter, "run", *options, "--", sys.executable, job.HOOKED, "facts.json")
+
+
+def runs(scene: Scene, flopsmeter: Path) -> list[dict[str, Any]]:
+    def told(*words: str) -> Any:
+        command = [flopsmeter, "runs", *words, "--ledger", "ledger.sqlite", "--json"]
+        return json.loads(subprocess.run(command, cwd=scene.folder, check=True, stdout=subprocess.PIPE).stdout)
+
+    return [told("show", run["run"]) for run in told("list")]
+
+
+def test_the_page_says_what_the_ledger_says(scene: Scene, flopsmeter: Path) -> None:
+    with daemon(scene, flopsmeter) as watched:
+        programs = [start(scene, flopsmeter, f"GPU-{index}", f"mod-{index}") for index in range(2)]
+        for index, program in enumerate(programs):
+            program.wait_for("ready")
+            program.tell(f"feed training 1 1 8 {index + 1}")
+        both = watched.page_when(
+            lambda page: all(page.value("flopsmeter_run_training_operations_total", modification=f"mod-{i}") for i in range(2))
+        )
+        assert [both.value("flopsmeter_run_running", modification=f"mod-{index}") for index in range(2)] == [1, 1]
+        assert both.value("flopsmeter_daemon_watching_clients") == 2
+        check_families(both)
+        check_examples(both)
+        for program in programs:
+            program.tell("goodbye")
+            assert program.finish() == 0
+        after = watched.page_when(
+            lambda page: all(page.value("flopsmeter_run_running", modification=f"mod-{i}") == 0 for i in range(2))
+        )
+    on_record = runs(scene, flopsmeter)
+    assert sorted(run["modification"] for run in on_record) == ["mod-0", "mod-1"]
+    for run in on_record:
+        check_run(after, run)
+
+
+def check_families(page: Page) -> None:
+    assert {family.name for family in page.families} == FAMILIES.keys()
+    for family in page.families:
+        kind, unit, labels = FAMILIES[family.name]
+        assert (family.type, family.unit) == (kind, unit), family.name
+        assert len(family.documentation) > len("What is running"), family.name
+        assert family.samples, family.name
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == labels, sample
+
+
+def check_run(page: Page, run: dict[str, Any]) -> None:
+    of_run = {"run": run["run"], "modification": run["modification"]}
+    assessment = run["assessment"]
+    expected = {
+        "training_operations_total": float(run["flops"]["training"]),
+        "executed_operations_total": float(run["flops"]["executed"]),
+        "ceiling_operations": float(run["ceiling"]["flop"]),
+        "energy_joules_total": run["energy_joules"],
+        "gap_seconds_total": sum(gap["duration_seconds"] for gap in run["gaps"]),
+        "gaps": len(run["gaps"]),
+        "held_devices": len(run["ceiling"]["devices"]),
+        "line_spent_ratio": float(assessment["share_of_line_percent"]) / 100,
+        "running": 0,
+    }
+    told = {name: page.value(f"flopsmeter_run_{name}", **of_run) for name in expected}
+    assert told == pytest.approx(expected, rel=1e-12)
+    assert expected["training_operations_total"] > 0 and expected["energy_joules_total"] > 0
+    # A modification of one run says the same of it.
+    of_modification = {"modification": run["modification"]}
+    sums = {
+        "training_operations": expected["training_operations_total"],
+        "line_operations": float(assessment["line"]["flop"]),
+        "line_spent_ratio": expected["line_spent_ratio"],
+    }
+    assert {name: page.value(f"flopsmeter_modification_{name}", **of_modification) for name in sums} == pytest.approx(sums)
+    for verdict in VERDICTS:
+        holds = float(verdict == assessment["verdict"])
+        assert page.value("flopsmeter_run_verdict", **of_run, verdict=verdict) == holds
+        assert page.value("flopsmeter_modification_verdict", **of_modification, verdict=verdict) == holds
+
+
+def check_examples(page: Page) -> None:
+    """Every series that a rule or a board asks for is on the page, with the labels by which it is asked for."""
+    labels: dict[str, set[str]] = {}
+    for sample in page.samples:
+        labels.setdefault(sample.name, set()).update(sample.labels)
+    asked = {"job", "instance"}
+    expressions = list(examples())
+    assert len(expressions) > 10
+    for expression in expressions:
+        names = re.findall(r"\bflopsmeter_\w+", expression)
+        assert names or expression.startswith("up{"), expression
+        for name in names:
+            assert name in labels, f"{name} of `{expression}` is not on the page"
+            selected = re.findall(r"(\w+)\s*=~?\s*\"", expression)
+            grouped = [label for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(", ")]
+            assert {*selected, *grouped} <= labels[name] | asked, expression
+
+
+def examples() -> Iterator[str]:
+    folder = REPOSITORY / "examples/prometheus"
+    for group in yaml.safe_load((folder / "flopsmeter.rules.yml").read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["expr"]
+    for panel in json.loads((folder / "grafana.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield target["expr"]
+
+
+def test_labels_are_bounded_whatever_clients_say(scene: Scene, flopsmeter: Path) -> None:
+    with daemon(scene, flopsmeter) as watched:
+        sockets = []
+        for number in range(MORE_RUNS):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(watched.socket))
+            status = {"run": f"run-{number}", "held_devices": 1, "gaps": 0, "gap_seconds": 0, "verdict": "below"}
+            client.sendall(json.dumps({"status": status}).encode() + b"\n")
+            sockets.append(client)
+        page = watched.page_when(
+            lambda page: page.value("flopsmeter_daemon_runs_left_out_total") == MORE_RUNS - MOST_RUNS
+        )
+        shown = {sample.labels["run"] for sample in page.samples if "run" in sample.labels}
+        assert len(shown) == MOST_RUNS
+        for client in sockets:
+            client.close()
