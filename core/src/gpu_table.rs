@@ -118,8 +118,9 @@ impl GpuTable {
     }
 
     /// SHA-256 of the table that is built in, in lower-case hexadecimal.
-    pub fn embedded_digest() -> String {
-        Digest(Sha256::digest(EMBEDDED.as_bytes()).into()).to_string()
+    pub fn embedded_digest() -> &'static str {
+        static DIGEST: OnceLock<String> = OnceLock::new();
+        DIGEST.get_or_init(|| Digest(Sha256::digest(EMBEDDED.as_bytes()).into()).to_string())
     }
 
     /// Reads a table with the columns of the embedded one.

@@ -67,11 +67,11 @@ impl Judge {
             return Verdict::Undetermined;
         }
         spent.complete = true;
-        self.assess_spent(spent, Vec::new()).verdict
+        self.verdict(spent)
     }
 
     fn question(&self, spent: Spent, heads: Vec<InputDigest>) -> Question<'_> {
-        let gpu_table = InputDigest { name: "gpus.csv".to_owned(), digest: GpuTable::embedded_digest() };
+        let gpu_table = InputDigest { name: "gpus.csv".to_owned(), digest: GpuTable::embedded_digest().to_owned() };
         let inputs = Inputs { gpu_table: Some(gpu_table), runs: heads, ..Inputs::default() };
         Question { inputs, ..self.bare_question(spent) }
     }
