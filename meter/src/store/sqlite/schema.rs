@@ -12,6 +12,10 @@ pub(super) const SCHEMA: i64 = 1;
 /// `PRAGMA application_id`, "FLOP": tells our files from other programs' databases.
 const APPLICATION: i64 = 0x464C_4F50;
 
+/// Pages that a writer keeps in memory, in KiB: it adds at the ends of two trees, for as long as its job runs. SQLite's own limit is
+/// twice as much, and is filled.
+const CACHE_KIBIBYTES: i64 = 1024;
+
 /// Rows can be large, so this is an ordinary rowid table (WITHOUT ROWID would keep bodies in the key's tree). The triggers stop
 /// slips, not attackers; those are what the chain is for.
 const TABLES: &str = "
@@ -36,6 +40,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     if identify(connection).map_err(problem)? == File::Empty {
         create(connection).map_err(problem)?;
     }
+    connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES).map_err(problem)?;
     check(connection, path)
 }
 
