@@ -30,7 +30,7 @@ use claims::{Claims, Further};
 use driver::{Driver, Relisted};
 use outbox::Outbox;
 use processors::Processors;
-use traces::TraceReader;
+use traces::{Looked, TraceReader};
 
 /// What the sampler says.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,8 @@ struct Round {
     driver: Driver,
     claims: Claims,
     traces: TraceReader,
+    /// What they showed before the devices could be told.
+    held: Looked,
     /// There may be GPUs, and nobody is asked about them.
     unread: bool,
     outbox: Outbox,
@@ -173,6 +175,7 @@ impl Round {
             processors: Processors::new(options),
             claims: Claims::new(options.kernel.clone()),
             traces: TraceReader::new(options),
+            held: Looked::default(),
             outbox: Outbox::new(events),
         }
     }
@@ -211,10 +214,8 @@ impl Round {
     /// Between two readings: which processes there are, and what they show.
     fn look_early(&mut self) {
         self.processors.read(None);
-        if self.outbox.is_open() {
-            let traced = self.look();
-            self.ask_for_processes(traced);
-        }
+        let traced = self.look();
+        self.ask_for_processes(traced);
     }
 
     fn read(&mut self) {
@@ -223,6 +224,7 @@ impl Round {
         self.outbox.announce(Vec::new(), self.driver.take_notes());
         self.processors.read(None);
         if !self.outbox.is_open() {
+            self.look();
             return;
         }
         if self.driver.is_recount_due(self.clock.elapsed()) {
@@ -247,12 +249,24 @@ impl Round {
         let findings = claim.findings.iter().cloned().chain(self.traces.amd_sign()).collect();
         self.outbox.announce(devices, findings);
         self.claims.begin(present, claim);
+        let held = std::mem::take(&mut self.held);
+        self.tell(held);
     }
 
-    /// Looks at what the job's processes show. `true` if something is new of NVIDIA's GPUs.
+    /// Looks at what the job's processes show. `true` if something is new of NVIDIA's GPUs. Nothing is told before the devices
+    /// are, but a process may be gone by then.
     fn look(&mut self) -> bool {
-        let gpus = self.claims.are_open() || self.driver.is_asleep() || self.unread;
+        let is_open = self.outbox.is_open();
+        let gpus = !is_open || self.claims.are_open() || self.driver.is_asleep() || self.unread;
         let looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
+        if is_open {
+            return self.tell(looked);
+        }
+        self.held.add(looked);
+        false
+    }
+
+    fn tell(&mut self, looked: Looked) -> bool {
         if !looked.unreadable.is_empty() || !looked.findings.is_empty() {
             self.outbox.announce(looked.unreadable, looked.findings);
         }

@@ -168,19 +168,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::facts::TrainingFacts;
 
     /// A rank of a mesh with two stages that holds all of a small model less so many parameters.
     fn stage(lacking: u64) -> (CountedModel, Vec<Finding>) {
-        let mut facts: ModelFacts = serde_json::from_value(json!({
-            "model": 0, "class_name": "LlamaForCausalLM", "name_or_path": null,
-            "config": {
-                "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
-                "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": false,
-            },
-            "parameters_total": 0, "parameters_trainable": 0, "training": { "trained": [], "adapters": [], "copied": [] }, "libraries": {},
-            "parallel": { "pipeline": 2 },
-        }))
-        .unwrap();
+        let config = json!({
+            "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": false,
+        });
+        let mut facts = ModelFacts {
+            model: 0,
+            class_name: "LlamaForCausalLM".to_owned(),
+            name_or_path: None,
+            config,
+            parameters_total: 0,
+            parameters_trainable: 0,
+            training: TrainingFacts::default(),
+            libraries: [].into(),
+            inventory: None,
+            parallel: Some(Parallel { pipeline: 2, ..Parallel::default() }),
+        };
         let shape = Shape::of_model(&facts).unwrap();
         facts.parameters_total = Network::from_facts(&shape, &facts.training).0.parameters_total() - lacking;
         CountedModel::new(&facts)

@@ -9,7 +9,7 @@ use crate::flops::{Batch, Network};
 use crate::ledger::Body;
 use crate::ledger::body::{DevicesSeen, Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
 use crate::run::{Exit, RunState, RunSummary};
-use crate::sample::Device;
+use crate::sample::{Device, DeviceFacts, GpuFacts};
 use crate::shape::Shape;
 use crate::unit::Flops;
 
@@ -197,7 +197,8 @@ fn the_order_in_which_nodes_begin_and_end_does_not_matter() {
 /// A node that nobody metered may have computed anything: what was read of the others bounds nothing.
 #[test]
 fn a_rank_that_has_not_spoken_leaves_the_ceiling_incomplete() {
-    let gpu: Device = serde_json::from_value(json!({ "id": "GPU-aa", "name": "NVIDIA H200", "kind": "gpu" })).unwrap();
+    let facts = DeviceFacts::Gpu(GpuFacts::default());
+    let gpu = Device { id: "GPU-aa".to_owned(), name: "NVIDIA H200".to_owned(), facts };
     let of = |world_size, closed: bool| {
         let mut bodies = node(0, 0, world_size, 5);
         bodies.insert(1, Body::DevicesSeen(DevicesSeen { devices: vec![gpu.clone()] }));

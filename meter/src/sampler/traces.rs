@@ -55,6 +55,14 @@ pub(super) struct Looked {
     pub(super) traced: bool,
 }
 
+impl Looked {
+    pub(super) fn add(&mut self, later: Self) {
+        self.unreadable.extend(later.unreadable);
+        self.findings.extend(later.findings);
+        self.traced |= later.traced;
+    }
+}
+
 impl TraceReader {
     pub(super) fn new(options: &SamplerOptions) -> Self {
         let environment = options.environment.clone();
