@@ -64,7 +64,7 @@ impl Scene {
     }
 
     fn end(&mut self) -> Vec<String> {
-        ids(self.claims.end(&self.traces, self.now).0)
+        ids(self.claims.end(None, &self.traces, self.now).0)
     }
 }
 
