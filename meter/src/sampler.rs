@@ -318,7 +318,7 @@ impl Round {
         match heard {
             Heard::Answer(Answer::Processes(lists)) => self.hear_processes(lists, now),
             Heard::Answer(Answer::Listed(listing)) => {
-                let relisted = self.driver.relisted(listing);
+                let relisted = self.driver.relisted(listing, self.driver.own_loaded(), now);
                 self.relist(relisted);
             }
             Heard::Answer(_) => {}

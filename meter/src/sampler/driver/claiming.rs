@@ -7,7 +7,7 @@ use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts};
 
 use super::process::ENDED;
-use super::recount::Relisted;
+use super::recount::{Loaded, Relisted};
 use super::{Driver, State};
 use crate::claim::further::unclaimed;
 use crate::claim::{Claim, GpuRequest, OpenableNodes, claim};
@@ -39,10 +39,12 @@ impl Driver {
             (State::Joining { .. }, _) => self.stay(now),
             (&State::Returning { reason }, listing @ Listing::Gpus(_)) => {
                 self.watch_again(reason, now);
-                return Some(self.relisted(listing));
+                return Some(self.relisted(listing, Loaded::Now, now));
             }
             (&State::Returning { reason }, Listing::Unavailable { .. }) => self.lose(reason, now),
-            (State::Idle | State::Reading, listing) if !self.is_daemon() => return Some(self.relisted(listing)),
+            (State::Idle | State::Reading, listing) if !self.is_daemon() => {
+                return Some(self.relisted(listing, Loaded::Before, now));
+            }
             _ => {}
         }
         None

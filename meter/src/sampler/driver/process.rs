@@ -79,10 +79,13 @@ impl Driver {
 
     /// Where the daemon lists processes as well, our own process has nothing more to do and ends.
     pub(super) fn rest(&mut self) {
-        let daemon = self.process.as_ref().and_then(Source::daemon);
-        if daemon.is_some_and(DaemonConnection::lists_processes) {
+        if self.daemon_lists_processes() {
             self.own = None;
         }
+    }
+
+    pub(super) fn daemon_lists_processes(&self) -> bool {
+        self.process.as_ref().and_then(Source::daemon).is_some_and(DaemonConnection::lists_processes)
     }
 
     /// Our own process does; it is started again if it has ended.

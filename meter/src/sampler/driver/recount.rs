@@ -18,6 +18,9 @@ const BETWEEN_LISTINGS: Duration = Duration::from_secs(30);
 /// Where it takes a process that has to load the driver's library first.
 const BETWEEN_STARTS: Duration = Duration::from_mins(5);
 
+/// A library that was loaded before a GPU came need not know of it.
+const RELOADED: &str = "the NVIDIA driver's library is loaded again, because a GPU has come that it does not list";
+
 /// What is known of the GPUs' number.
 #[derive(Debug, Default)]
 pub(super) struct Recount {
@@ -30,6 +33,21 @@ pub(super) struct Recount {
 
 /// The GPUs that there are now, and which of them the job's choice would name now; or why that cannot be said.
 pub(in crate::sampler) type Relisted = Result<(Vec<ListedGpu>, Claim), String>;
+
+/// When the library that lists the GPUs was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sampler) enum Loaded {
+    /// For this list.
+    Now,
+    /// For an earlier one.
+    Before,
+}
+
+/// Whether a device node is of no GPU that is listed.
+fn is_strange(node: &str, listed: &[ListedGpu]) -> bool {
+    let Some(minor) = node.strip_prefix("nvidia").and_then(|number| number.parse::<u32>().ok()) else { return false };
+    listed.iter().all(|gpu| gpu.minor_number.is_some_and(|known| known != minor))
+}
 
 impl Driver {
     /// Whether it is time for [`Driver::recount`].
@@ -89,13 +107,27 @@ impl Driver {
         self.recount.asked.is_some_and(|turn| turn == self.turn())
     }
 
-    /// The driver has listed its GPUs again.
-    pub(in crate::sampler) fn relisted(&mut self, listing: Listing) -> Relisted {
+    /// When the library of our own process was loaded that lists GPUs beside a daemon.
+    pub(in crate::sampler) fn own_loaded(&self) -> Loaded {
+        if self.daemon_lists_processes() { Loaded::Now } else { Loaded::Before }
+    }
+
+    /// The driver has listed its GPUs again, through a library that was `loaded` just now or long ago. A new device node that
+    /// belongs to none of them has the library loaded again; what a new one does not list either may not be opened here.
+    pub(in crate::sampler) fn relisted(&mut self, listing: Listing, loaded: Loaded, now: Duration) -> Relisted {
         self.recount.asked = None;
         self.rest();
         match listing {
             Listing::Gpus(listed) => {
-                self.recount.nodes = self.gpu_nodes();
+                let nodes = self.gpu_nodes();
+                if loaded == Loaded::Before
+                    && nodes.difference(&self.recount.nodes).any(|node| is_strange(node, &listed))
+                {
+                    self.process = None;
+                    self.lose(RELOADED, now);
+                } else {
+                    self.recount.nodes = nodes;
+                }
                 let present = self.narrow(listed);
                 let choice = claim(&self.gpus, &self.environment, &present);
                 Ok((present, choice))
@@ -146,7 +178,8 @@ mod tests {
         let gpu =
             |minor: u32| ListedGpu { uuid: format!("GPU-{minor}"), minor_number: Some(minor), ..ListedGpu::default() };
         let mut listed = || {
-            let (present, choice) = driver.relisted(Listing::Gpus(vec![gpu(0), gpu(1)])).unwrap();
+            let listing = Listing::Gpus(vec![gpu(0), gpu(1)]);
+            let (present, choice) = driver.relisted(listing, Loaded::Before, Duration::ZERO).unwrap();
             assert_eq!(choice.devices.len(), present.len());
             present.into_iter().map(|gpu| gpu.uuid).collect::<Vec<_>>()
         };
@@ -155,5 +188,30 @@ mod tests {
         assert_eq!(listed(), ["GPU-1"]);
         fs_err::remove_dir_all(folder.path().join("proc/7")).unwrap();
         assert_eq!(listed(), ["GPU-1"], "it has ended: what it could open is known");
+    }
+
+    #[test]
+    fn a_new_node_that_the_driver_does_not_list_has_its_library_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = |name: &str| {
+            fs_err::create_dir_all(folder.path().join("dev")).unwrap();
+            fs_err::write(folder.path().join("dev").join(name), "").unwrap();
+        };
+        node("nvidia0");
+        let mut options = SamplerOptions::new(SessionClock::start(), JobProcess::default());
+        options.kernel = Kernel::under(folder.path());
+        let mut driver = Driver::start(&options, channel().0);
+        let listing = || Listing::Gpus(vec![ListedGpu { minor_number: Some(0), ..ListedGpu::default() }]);
+        let mut listed = |loaded| {
+            driver.state = State::Idle;
+            assert_eq!(driver.relisted(listing(), loaded, Duration::ZERO).unwrap().0.len(), 1);
+            (matches!(driver.state, State::Lost { .. }), driver.unlisted().is_some())
+        };
+        assert_eq!(listed(Loaded::Before), (false, false));
+        node("nvidia1");
+        assert_eq!(listed(Loaded::Before), (true, true), "were the job to end now, its ceiling would be missing");
+        // The new library does not list it either: like one that was there from the start on and may not be opened.
+        assert_eq!(listed(Loaded::Now), (false, false));
+        assert_eq!(listed(Loaded::Before), (false, false));
     }
 }
