@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Processor time and resident memory of `flopsmeter daemon` with its process that asks the driver, a client that watches
-included or not, beside `codecarbon monitor` and a loop over `pynvml`: all on one stand-in for eight GPUs, once a second.
+"""Processor time and resident memory of `flopsmeter run`, of `flopsmeter daemon`, and of both together, each with all its processes,
+beside a loop over `pynvml` and `codecarbon monitor`: all on one stand-in for eight GPUs, once a second.
 
 usage: measure_daemon.py FLOPSMETER STAND_IN.so [SECONDS] [--python PYTHON]
 
-PYTHON (default: this one) is one in which codecarbon and pynvml can be imported; a peer that cannot is left out. Resident memory
-is the sum over a program's processes at its end, what they share counted in each; the proportional set size stands beside it.
+PYTHON (default: this one) is one in which codecarbon and pynvml can be imported; a peer that cannot is left out. Processor time is
+the kernel's own account, so that other programs on the machine change nothing of it; what the stand-in itself spends is in it, as
+it is in the peers'. Resident memory is the sum over a program's processes at the end, what they share counted in each; beside it
+stands the sum of their proportional set sizes, in which a shared page is divided among those who share it. The job is not counted.
 """
 
 from __future__ import annotations
@@ -18,14 +20,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/fake-nvml/checks"))
+import job  # noqa: E402
+
 GPUS = 8
-SETTLE_SECONDS = 5
+SETTLE_SECONDS = 8
+# As often as a hook tells what was fed.
+FEED_SECONDS = 0.2
+TARGET_PERCENT, TARGET_MIB = 0.05, 10
 
 PYNVML_LOOP = """
 import time, pynvml
@@ -42,20 +51,28 @@ while True:
 
 
 @dataclass
-class Spent:
-    """What a program's processes have spent so far, and what they hold."""
+class Cost:
+    """What a program's processes spend and hold."""
 
-    seconds: float
+    name: str
+    percent: float
     resident_mib: float
     proportional_mib: float
     processes: int
 
 
 def family(root: int) -> Iterator[int]:
+    """A process and what it has started, without the job of a wrapper."""
     yield root
     for task in Path(f"/proc/{root}/task").glob("*"):
         for child in (task / "children").read_text().split():
-            yield from family(int(child))
+            if is_ours(int(child)):
+                yield from family(int(child))
+
+
+def is_ours(child: int) -> bool:
+    command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    return command[0] != b"python3" or job.HOOKED.name.encode() not in b" ".join(command)
 
 
 def kibibytes(text: str, name: str) -> int:
@@ -68,20 +85,26 @@ def processor_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def spent(root: int) -> Spent:
-    pids = list(family(root))
+def measure(name: str, roots: list[int], seconds: float) -> Cost:
+    time.sleep(SETTLE_SECONDS)
+    before = {pid: processor_seconds(pid) for root in roots for pid in family(root)}
+    began = time.perf_counter()
+    time.sleep(seconds)
+    pids = [pid for root in roots for pid in family(root)]
+    spent = sum(processor_seconds(pid) - before.get(pid, 0) for pid in pids)
+    percent = 100 * spent / (time.perf_counter() - began)
     resident = sum(kibibytes(Path(f"/proc/{pid}/status").read_text(), "VmRSS:") for pid in pids)
-    shared = sum(kibibytes(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:") for pid in pids)
-    return Spent(sum(map(processor_seconds, pids)), resident / 1024, shared / 1024, len(pids))
+    proportional = sum(kibibytes(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss:") for pid in pids)
+    return Cost(name, percent, resident / 1024, proportional / 1024, len(pids))
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[int]:
+def running(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        yield process.pid
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -89,22 +112,6 @@ def running(command: list[str], environment: dict[str, str], folder: Path) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def measure(root: int, seconds: float) -> tuple[float, Spent]:
-    time.sleep(SETTLE_SECONDS)
-    before, began = spent(root), time.perf_counter()
-    time.sleep(seconds)
-    after, took = spent(root), time.perf_counter() - began
-    return 100 * (after.seconds - before.seconds) / took, after
-
-
-def tell(name: str, share: float, held: Spent) -> None:
-    print(
-        f"{name:34} {share:7.3f} % of a core  {held.resident_mib:6.1f} MiB resident ({held.proportional_mib:.1f} proportional)"
-        f"  {held.processes} processes",
-        flush=True,
-    )
 
 
 def scene(folder: Path, stand_in: Path) -> dict[str, str]:
@@ -133,44 +140,72 @@ def wait_for(what: Callable[[], bool]) -> None:
     sys.exit("the daemon did not start")
 
 
-def ours(program: str, environment: dict[str, str], folder: Path, seconds: float) -> None:
-    with running([program, "daemon", "--socket", environment["FLOPSMETER_DAEMON"]], environment, folder) as daemon:
-        wait_for(Path(environment["FLOPSMETER_DAEMON"]).exists)
-        tell("flopsmeter daemon, nobody watches", *measure(daemon, seconds))
-        job = [program, "run", "--quiet", "--", "sleep", str(2 * seconds + 60)]
-        with running(job, environment, folder) as wrapper:
-            time.sleep(SETTLE_SECONDS)
-            tell("flopsmeter daemon, a run watches", *measure(daemon, seconds))
-            tell("  that run's wrapper", *measure_alone(wrapper, seconds))
+@contextmanager
+def feeding(wrapper: subprocess.Popen[bytes]) -> Iterator[None]:
+    """The job of this wrapper is told to feed, as often as a hook tells of it."""
+    stop = threading.Event()
+
+    def feed() -> None:
+        assert wrapper.stdin is not None
+        while not stop.wait(FEED_SECONDS):
+            wrapper.stdin.write(b"feed training 1 1 8 100\n")
+            wrapper.stdin.flush()
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
-def measure_alone(root: int, seconds: float) -> tuple[float, Spent]:
-    """One process without its children: the job is not the meter's."""
-    before, began = processor_seconds(root), time.perf_counter()
-    time.sleep(seconds)
-    status, rollup = Path(f"/proc/{root}/status").read_text(), Path(f"/proc/{root}/smaps_rollup").read_text()
-    share = 100 * (processor_seconds(root) - before) / (time.perf_counter() - began)
-    return share, Spent(0, kibibytes(status, "VmRSS:") / 1024, kibibytes(rollup, "Pss:") / 1024, 1)
+def ours(program: str, environment: dict[str, str], folder: Path, seconds: float) -> Iterator[Cost]:
+    job.write(folder, Path(program))
+    modification = ["--base", "base.toml", "--modification", "m"]
+    run = [program, "run", "--quiet", *modification, "--", "python3", str(job.HOOKED), "facts.json"]
+    with running(run, environment, folder) as wrapper, feeding(wrapper):
+        yield measure("flopsmeter run, by itself", [wrapper.pid], seconds)
+    with ExitStack() as stack:
+        socket = environment["FLOPSMETER_DAEMON"]
+        daemon = stack.enter_context(running([program, "daemon", "--socket", socket], environment, folder))
+        wait_for(Path(socket).exists)
+        yield measure("flopsmeter daemon, no run", [daemon.pid], seconds)
+        wrapper = stack.enter_context(running(run, environment, folder))
+        stack.enter_context(feeding(wrapper))
+        yield measure("flopsmeter daemon and a run", [daemon.pid, wrapper.pid], seconds)
 
 
-def peers(python: str, environment: dict[str, str], folder: Path, seconds: float) -> None:
+def peers(python: str, environment: dict[str, str], folder: Path, seconds: float) -> Iterator[Cost]:
     loop = folder / "loop.py"
     loop.write_text(PYNVML_LOOP)
     monitor = "from codecarbon.cli.main import codecarbon; codecarbon()"
     arguments = ["monitor", "--measure-power-secs", "1", "--no-api", "--offline", "--country-iso-code", "FRA"]
     for module, name, command in [
-        ("pynvml", "pynvml loop", [python, str(loop)]),
+        ("pynvml", "pynvml loop, four calls", [python, str(loop)]),
         ("codecarbon", "codecarbon monitor", [python, "-c", monitor, *arguments]),
     ]:
         if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode != 0:
-            print(f"{name:34} is not here")
+            print(f"{name} is left out: {python} cannot import {module}", flush=True)
             continue
-        with running(command, environment, folder) as root:
-            time.sleep(SETTLE_SECONDS)
+        with running(command, environment, folder) as peer:
             try:
-                tell(name, *measure(root, seconds))
-            except FileNotFoundError:
-                print(f"{name:34} ended by itself")
+                yield measure(name, [peer.pid], seconds)
+            except (FileNotFoundError, OSError) as problem:
+                print(f"{name} is left out: it ended by itself ({problem})", flush=True)
+
+
+def table(costs: list[Cost]) -> None:
+    """Ratios are to the first row."""
+    first = costs[0]
+    print(f"{'':28} {'% of a core':>11} {'ratio':>6}   {'MiB resident':>12} {'ratio':>6}   {'proportional':>12}   processes")
+    for cost in costs:
+        ratios = cost.percent / first.percent, cost.resident_mib / first.resident_mib
+        print(
+            f"{cost.name:28} {cost.percent:11.3f} {ratios[0]:5.1f}x   {cost.resident_mib:12.1f} {ratios[1]:5.1f}x"
+            f"   {cost.proportional_mib:12.1f}   {cost.processes:9}"
+        )
+    print(f"target of each of ours: below {TARGET_PERCENT} % of a core and {TARGET_MIB} MiB, the stand-in's own work not counted")
 
 
 def main() -> None:
@@ -184,8 +219,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fm", dir="/tmp") as name:
         folder = Path(name)
         environment = scene(folder, arguments.stand_in)
-        ours(program, environment, folder, arguments.seconds)
-        peers(arguments.python, environment, folder, arguments.seconds)
+        costs = list(ours(program, environment, folder, arguments.seconds))
+        costs += peers(str(Path(arguments.python).absolute()), environment, folder, arguments.seconds)
+    table(costs)
 
 
 if __name__ == "__main__":
