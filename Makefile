@@ -1,5 +1,5 @@
 # Each recipe is one line of sense; what it takes to do it is in tools/.
-.PHONY: demo test bench peers gpu wheel fmt
+.PHONY: demo test bench campaign peers gpu wheel fmt
 
 demo: ## A real LoRA fine-tune, metered and judged, on this machine
 	tools/demo.sh
@@ -9,6 +9,9 @@ test: ## Everything that has to hold
 
 bench: ## The speed targets of the design, measured here
 	tools/bench.sh
+
+campaign: ## A day of metering in half an hour: nothing may grow but the records
+	tools/campaign.sh
 
 peers: ## METHOD.md's table of errors, ours and others', on the recorded cases
 	tools/peers.sh
