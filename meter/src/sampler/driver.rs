@@ -22,7 +22,7 @@ use crate::device::nvml::ListedGpu;
 use crate::device::nvml::process::ReaderCommand;
 use crate::device::process_tree::JobProcess;
 use recount::Recount;
-pub(super) use recount::{Loaded, Relisted};
+pub(super) use recount::Relisted;
 
 /// Between the end of a process and the start of the next one: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
