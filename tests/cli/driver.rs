@@ -176,6 +176,17 @@ fn the_first_gpu_of_a_machine_may_come_while_the_job_runs() {
     assert!(played.finding("gpu-claimed-later").contains("GPU-aa"));
 }
 
+/// Off the bus when the GPUs are listed for the first time, and back later: it may have been the job's all the time.
+#[test]
+fn a_gpu_that_is_lost_when_they_are_listed_makes_the_ceiling_missing_and_hides_no_other() {
+    let lost = busy("GPU-aa", &json!({ "lost": [0, 1200] }));
+    let played = Played::new(&json!([lost, busy("GPU-bb", &json!({}))]), "sleep 2.5; exit 5");
+    assert_eq!(played.outcome.code(), Some(5), "{:?}", played.outcome);
+    assert!(flop(&played.device("GPU-bb").unwrap()["flop"]) >= 2 * H200_PEAK, "{:#}", played.summary);
+    assert_eq!(played.summary["ceiling"]["flop"], Value::Null, "{:#}", played.summary);
+    assert!(played.device("gpu:0").is_some(), "{:#}", played.summary);
+}
+
 /// It cannot even be identified: what it did is not bounded, and nothing may be called complete.
 #[test]
 fn a_gpu_that_appears_and_cannot_be_told_makes_the_ceiling_missing() {

@@ -352,7 +352,7 @@ fn judge(place: &Place, outcome: &Outcome, machine: &Machine, scenario: &Value) 
     let ceiling = &summary["ceiling"];
     let flop = |value: &Value| value.as_str().map(|digits| digits.parse::<u128>().unwrap());
     let truth: u128 = machine.gpus.iter().map(|gpu| gpu.truth(started)).sum();
-    assert!(flop(&ceiling["flop"]).is_none_or(|told| told >= truth), "{truth} in all\n{ceiling:#}\n{scenario}");
+    assert!(flop(&ceiling["flop"]).is_none_or(|told| told >= truth), "{truth} in all\n{summary:#}\n{scenario}");
 
     let mut bounded = 0;
     for (index, gpu) in machine.gpus.iter().enumerate() {

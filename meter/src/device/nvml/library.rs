@@ -51,7 +51,8 @@ impl Census {
         Self { nvml, counted: None, known: BTreeSet::new() }
     }
 
-    /// The GPUs. One that does not answer is left out if it is known; one that nobody knows makes the list no list.
+    /// The GPUs. One that does not answer stands in the first list by its place alone, so that nothing bounds it. Later it is left
+    /// out if it is known, and one that nobody knows makes the list no list.
     pub(super) fn list(&mut self) -> Listing {
         let count = match self.nvml.device_count() {
             Ok(count) => count,
@@ -63,6 +64,7 @@ impl Census {
         for index in 0..count {
             match describe(self.nvml, index, driver_version.clone()) {
                 Ok(gpu) => gpus.extend(gpu),
+                Err(_) if self.known.is_empty() => gpus.push(nameless(index)),
                 Err(reason) => silent.push(reason),
             }
         }
@@ -81,6 +83,11 @@ impl Census {
         let counted = self.nvml.device_count().ok()?;
         (Some(counted) != self.counted).then(|| self.list())
     }
+}
+
+/// A GPU that the driver counts and of which nothing can be learnt.
+fn nameless(index: u32) -> ListedGpu {
+    ListedGpu { index, uuid: format!("gpu:{index}"), name: "unknown GPU".to_owned(), ..ListedGpu::default() }
 }
 
 /// `None` for a GPU that this user or cgroup may not open: it is counted by the driver, and no job of ours can use it.
