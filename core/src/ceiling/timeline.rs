@@ -31,7 +31,8 @@ pub(super) struct Timeline {
 #[derive(Clone, Debug)]
 struct Stretch {
     end: Nanoseconds,
-    counters: Counters,
+    /// Apart: the tree's nodes are half empty, and a job on a starved machine has thousands of stretches.
+    counters: Box<Counters>,
 }
 
 /// The counters that run on while they are not read.
@@ -169,13 +170,14 @@ impl Timeline {
         if before.is_none() && !after && self.read.len() >= MAX_STRETCHES {
             return false;
         }
-        let mut merged = Stretch { end: ended, counters: *counters };
+        let mut merged = Stretch { end: ended, counters: Box::new(*counters) };
         if let Some(stretch) = self.read.remove(&ended) {
-            merged = Stretch { end: stretch.end, counters: merged.counters.then(stretch.counters) };
+            merged.end = stretch.end;
+            *merged.counters = merged.counters.then(*stretch.counters);
         }
         let start = before.unwrap_or(started);
         if let Some(stretch) = self.read.remove(&start) {
-            merged.counters = stretch.counters.then(merged.counters);
+            *merged.counters = stretch.counters.then(*merged.counters);
         }
         self.read.insert(start, merged);
         true
@@ -211,7 +213,7 @@ impl Timeline {
 
     /// The counters of each stretch without a hole, in order: what they did in a hole nobody knows.
     pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.read.values().map(|stretch| &stretch.counters)
+        self.read.values().map(|stretch| &*stretch.counters)
     }
 
     /// The time that the device was held, from and until.
@@ -306,6 +308,13 @@ mod tests {
             (0..count).filter(|&index| timeline.cover(index * 10, index * 10 + 5, &Counters::default())).count();
         assert_eq!(accepted, MAX_STRETCHES);
         assert_eq!(timeline.uncovered_nanoseconds(), timeline.held_nanoseconds() - 5 * MAX_STRETCHES as u128);
+    }
+
+    /// What the tree keeps in place is small; all of it together is some megabytes for a device at the very most.
+    #[test]
+    fn a_stretch_takes_little_room() {
+        assert!(size_of::<Stretch>() <= 32, "{}", size_of::<Stretch>());
+        assert!(MAX_STRETCHES * size_of::<Counters>() <= 4 << 20, "{}", size_of::<Counters>());
     }
 
     #[test]
