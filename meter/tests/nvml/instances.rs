@@ -34,6 +34,10 @@ fn write_kernel(root: &Path, nodes: &[&str]) {
     for (place, node) in nodes.iter().enumerate() {
         fs_err::os::unix::fs::symlink(node, process.join(format!("fd/{place}"))).unwrap();
     }
+    // Outside of a container: the driver's lists, in which the job is not, show that it is not there.
+    let namespaces = root.join("proc/self/ns");
+    fs_err::create_dir_all(&namespaces).unwrap();
+    fs_err::os::unix::fs::symlink("pid:[4026531836]", namespaces.join("pid")).unwrap();
     let caps = root.join("proc/driver/nvidia-caps");
     fs_err::create_dir_all(&caps).unwrap();
     let minors = "config 1\ngpu1/gi1/access 21\ngpu1/gi1/ci0/access 22\ngpu1/gi2/access 31\ngpu1/gi2/ci0/access 32\n";
