@@ -18,8 +18,8 @@ pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
-    AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, ReportArguments, ReportCommand, RunsCommand,
-    VerifyArguments, YesOrNo,
+    AnswerArguments, AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, QuestionsArguments,
+    ReportArguments, ReportCommand, RunDeclaration, RunsCommand, VerifyArguments,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.
@@ -95,6 +95,12 @@ pub(crate) struct RulesArguments {
     /// The day [default: today]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<NaiveDate>,
+
+    /// The organisation's own stricter lines (TOML), shown beside the law's verdict
+    ///
+    /// The environment variable FLOPSMETER_HOUSE_RULES names the file as well; an empty value counts as none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) house_rules: Option<PathBuf>,
 }
 
 /// A file: another kind of ledger must not become a folder of that name.

@@ -1,8 +1,10 @@
 //! Assessments of what the ledger holds.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use chrono::NaiveDate;
-use flopsmeter_core::assess::{Answers, Assessment, InputDigest};
+use flopsmeter_core::assess::{Answers, Assessment, ExcludedRun, InputDigest};
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
@@ -11,8 +13,7 @@ use flopsmeter_meter::records::{self, Assignments, RunRecord};
 use flopsmeter_meter::store::Ledger;
 
 use crate::args::RulesArguments;
-use crate::base;
-use crate::settings;
+use crate::{base, input, settings};
 
 /// Name that stands for the rule set in force.
 pub(crate) const IN_FORCE: &str = "eu-gpai";
@@ -20,7 +21,9 @@ pub(crate) const IN_FORCE: &str = "eu-gpai";
 /// A modification with its runs and where the law puts it.
 pub(crate) struct Judgement {
     pub(crate) base: Option<Base<'static>>,
+    /// Its runs but those that somebody left out; the assessment names these.
     pub(crate) runs: Vec<RunRecord>,
+    pub(crate) rules: &'static RuleSet,
     pub(crate) assessment: Assessment,
 }
 
@@ -31,8 +34,26 @@ pub(crate) fn judge(
     rules: &str,
     as_of: NaiveDate,
 ) -> anyhow::Result<Judge> {
-    let rules = if rules == IN_FORCE { RuleSet::in_force(as_of)? } else { RuleSet::embedded(rules)? };
-    Ok(Judge { base, rules, as_of, answers })
+    Ok(Judge { base, rules: rule_set(rules, as_of, settings::house_rules(None))?, as_of, answers })
+}
+
+const HOUSE_RULES_FORM: &str =
+    "name a TOML file with name, declared_by, date, says and `[[line]]` rows, or leave out the house rules";
+
+/// The law of a day, with the house rules of a file beside it.
+pub(crate) fn rule_set(id: &str, as_of: NaiveDate, house: Option<PathBuf>) -> anyhow::Result<&'static RuleSet> {
+    let law = law(id, as_of)?;
+    let Some(path) = house else { return Ok(law) };
+    let text = input::text(&path, "file of house rules", HOUSE_RULES_FORM)?;
+    let with =
+        law.with_house(&text).with_context(|| format!("the house rules {} cannot be applied", path.display()))?;
+    // A command reads one or two sets, and needs them until it ends.
+    Ok(Box::leak(Box::new(with)))
+}
+
+/// The law of a day, without anybody's house rules.
+pub(crate) fn law(id: &str, as_of: NaiveDate) -> anyhow::Result<&'static RuleSet> {
+    Ok(if id == IN_FORCE { RuleSet::in_force(as_of)? } else { RuleSet::embedded(id)? })
 }
 
 /// One run by itself.
@@ -53,9 +74,26 @@ pub(crate) fn of_modification(
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
     let reference = base_of(modification, &runs);
     let base = reference.map(base::recorded).transpose()?;
-    let judge = judge(base.clone(), modification.answers.clone(), &rules.rules, settings::as_of(rules.as_of))?;
-    let assessment = judge.assess(runs.iter().map(|record| &record.summary), heads(&runs));
-    Ok(Judgement { base, runs, assessment })
+    let as_of = settings::as_of(rules.as_of);
+    let rules = rule_set(&rules.rules, as_of, settings::house_rules(rules.house_rules.clone()))?;
+    let judge = Judge { base: base.clone(), rules, as_of, answers: modification.answers.clone() };
+    let heads = heads(&runs);
+    let (left_out, runs): (Vec<RunRecord>, Vec<RunRecord>) =
+        runs.into_iter().partition(|record| modification.exclusion_of(&record.summary.run).is_some());
+    let excluded = left_out.iter().filter_map(|record| excluded(modification, record)).collect();
+    let assessment = judge.assess_without(runs.iter().map(|record| &record.summary), excluded, heads);
+    Ok(Judgement { base, runs, assessment, rules })
+}
+
+fn excluded(modification: &Modification, record: &RunRecord) -> Option<ExcludedRun> {
+    let declared = modification.exclusion_of(&record.summary.run)?;
+    Some(ExcludedRun {
+        run: declared.run.clone(),
+        reason: declared.reason.clone(),
+        by: declared.by.clone(),
+        date: declared.date,
+        training_compute: record.summary.flops.map(|flops| flops.training),
+    })
 }
 
 /// The base a modification was bound to; where it was made without one, the one its runs resolved.

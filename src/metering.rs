@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use flopsmeter_core::assess::Answers;
+use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
+use flopsmeter_core::registry::Base;
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
 use flopsmeter_meter::daemon::StatusReporter;
@@ -54,6 +56,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         (None, Some(bound)) => base::recorded(bound).map_err(|problem| findings.push(unreadable_base(&problem))).ok(),
         (None, None) => None,
     };
+    let judge = judge(base_model, membership.answers, &mut findings)?;
     let start = SessionStart {
         run: RunOpened {
             run: job.run,
@@ -76,7 +79,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         elsewhere: elsewhere::of_command(&job_command),
         findings,
         siblings: membership.siblings,
-        judge: judgement::judge(base_model, membership.answers, judgement::IN_FORCE, settings::as_of(None))?,
+        judge,
         progress_period: job.progress_period,
         status: StatusReporter::new(settings::daemon_sockets()),
     };
@@ -93,6 +96,17 @@ pub(crate) fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<Res
             findings.push(Finding { code: "base-unknown".to_owned(), text });
         })
         .ok()
+}
+
+/// The judge of today. House rules that cannot be applied are no reason to leave the job without the law's verdict.
+fn judge(base: Option<Base<'static>>, answers: Answers, findings: &mut Vec<Finding>) -> anyhow::Result<Judge> {
+    let as_of = settings::as_of(None);
+    judgement::judge(base.clone(), answers.clone(), judgement::IN_FORCE, as_of).or_else(|problem| {
+        let rules = judgement::law(judgement::IN_FORCE, as_of)?;
+        let text = format!("{problem:#}; the law's own lines are applied, and no stricter ones");
+        findings.push(Finding { code: "house-rules-unreadable".to_owned(), text });
+        Ok(Judge { base, rules, as_of, answers })
+    })
 }
 
 fn unreadable_base(problem: &anyhow::Error) -> Finding {

@@ -28,6 +28,14 @@ fn with_environment<T>(choose: impl FnOnce(path::Environment<'_>) -> T) -> T {
     choose(path::Environment { ledger: ledger.as_deref(), state_home: state_home.as_deref(), home: home.as_deref() })
 }
 
+/// Names the organisation's house rules.
+const HOUSE_RULES_VARIABLE: &str = "FLOPSMETER_HOUSE_RULES";
+
+/// The file of house rules: the argument, else what `FLOPSMETER_HOUSE_RULES` names.
+pub(crate) fn house_rules(argument: Option<PathBuf>) -> Option<PathBuf> {
+    argument.or_else(|| env::var_os(HOUSE_RULES_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from))
+}
+
 /// The day as of which rules are chosen.
 pub(crate) fn as_of(argument: Option<NaiveDate>) -> NaiveDate {
     argument.unwrap_or_else(|| now().date_naive())

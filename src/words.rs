@@ -1,8 +1,10 @@
 //! Results in words, for people at a terminal: the same wording at the end of a job, in `runs show` and in `assess`.
 
 mod energy;
+pub(crate) mod law;
 
-use flopsmeter_core::assess::{AnswerKey, Assessment, Band, LineKind, Missing, Status, Verdict};
+use flopsmeter_core::assess::{Assessment, Band, LineKind, Missing, Status, Verdict};
+use flopsmeter_core::rules::Bearing;
 use flopsmeter_core::run::{Ceiling, DeviceCeiling, Exit, RunState, RunSummary};
 use flopsmeter_core::unit::Flops;
 
@@ -33,16 +35,23 @@ pub(crate) fn verdict(assessment: &Assessment) -> String {
 
 /// Missing facts that bear on the compute line.
 fn for_verdict(assessment: &Assessment) -> impl Iterator<Item = &Missing> {
-    assessment.missing.iter().filter(|missing| !decides_status(missing))
+    assessment.missing.iter().filter(|missing| !decides_status(assessment, missing))
 }
 
 /// Legal questions without an answer.
 fn for_status(assessment: &Assessment) -> impl Iterator<Item = &Missing> {
-    assessment.missing.iter().filter(|missing| decides_status(missing))
+    assessment.missing.iter().filter(|missing| decides_status(assessment, missing))
 }
 
-fn decides_status(missing: &Missing) -> bool {
-    AnswerKey::named(&missing.fact).is_some_and(AnswerKey::decides_status)
+/// Whether a missing fact is an open question whose answer leaves the compute line where it is: it bears on who is provider or on
+/// what they owe, and the verdict either does not hang on it or is there without it.
+fn decides_status(assessment: &Assessment, missing: &Missing) -> bool {
+    let question = assessment.questions.iter().find(|question| question.key.name() == missing.fact);
+    question.is_some_and(|question| {
+        let bears_on = |what| question.bears_on.contains(&what);
+        let settled = assessment.verdict != Verdict::Undetermined || !bears_on(Bearing::Verdict);
+        settled && (bears_on(Bearing::Status) || bears_on(Bearing::Duties))
+    })
 }
 
 fn near_reason(assessment: &Assessment) -> &'static str {
@@ -82,6 +91,7 @@ pub(crate) fn assessment(assessment: &Assessment) -> String {
         text.push_str(&format!("ratio      {ratio} of the base model's compute\n"));
     }
     text.push_str(&format!("rules      {} as of {}\n", assessment.rules, assessment.as_of));
+    text.push_str(&law::house(assessment));
     for missing in for_verdict(assessment) {
         text.push_str(&format!("missing    {}: {}\n", missing.fact, missing.next_step));
     }

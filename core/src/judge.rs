@@ -2,7 +2,10 @@
 
 use chrono::NaiveDate;
 
-use crate::assess::{Answers, Assessment, InputDigest, Inputs, Question, Spent, Verdict, assess, verdict_on_compute};
+use crate::assess::{
+    Answers, Assessment, Basis, ExcludedRun, InputDigest, Inputs, Question, Spent, Verdict, assess,
+    house_verdict_on_compute, verdict_on_compute,
+};
 use crate::facts::Progress;
 use crate::forecast::{projected_total, projected_verdict};
 use crate::gpu_table::GpuTable;
@@ -30,6 +33,23 @@ impl Judge {
         self.assess_spent(Spent::of_runs(self.rules, runs), heads)
     }
 
+    /// The same with runs that a named person left out: they stand in no sum, and the assessment says who left them out and why.
+    pub fn assess_without<'r>(
+        &self,
+        runs: impl IntoIterator<Item = &'r RunSummary>,
+        excluded: Vec<ExcludedRun>,
+        heads: Vec<InputDigest>,
+    ) -> Assessment {
+        let mut runs = runs.into_iter().peekable();
+        let spent = if runs.peek().is_none() && !excluded.is_empty() {
+            // Everything was left out: of what counts, nothing was spent.
+            Spent { complete: true, ..Spent::counted(Flops::ZERO, Basis::Operations) }
+        } else {
+            Spent::of_runs(self.rules, runs)
+        };
+        self.assess_spent(Spent { excluded, ..spent }, heads)
+    }
+
     /// The same for a sum that is already formed, as a plan has it.
     pub fn assess_spent(&self, spent: Spent, heads: Vec<InputDigest>) -> Assessment {
         assess(&self.question(spent, heads))
@@ -38,6 +58,11 @@ impl Judge {
     /// The compute line alone, for a sum that is already formed.
     pub fn verdict(&self, spent: Spent) -> Verdict {
         verdict_on_compute(&self.bare_question(spent))
+    }
+
+    /// The same by the house rule, if there is one; it never takes the place of the law's.
+    pub fn house_verdict(&self, spent: Spent) -> Option<Verdict> {
+        house_verdict_on_compute(&self.bare_question(spent))
     }
 
     /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::assess::Answers;
-use crate::ledger::body::Body;
+use crate::ledger::body::{Body, RunExcluded};
 use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
 /// Which base model something was bound to, as it was at that time.
@@ -82,6 +82,9 @@ pub struct Modification {
     pub runs: Vec<String>,
     /// What people declared about it.
     pub answers: Answers,
+    /// Runs of it that somebody left out of its sums.
+    #[serde(default)]
+    pub excluded: Vec<RunExcluded>,
 }
 
 impl Modification {
@@ -92,7 +95,7 @@ impl Modification {
             match (body, &mut modification) {
                 (Body::ModificationCreated(created), empty @ None) => {
                     let (slug, base) = (created.slug.clone(), created.base.clone());
-                    *empty = Some(Self { slug, created: at, base, runs: Vec::new(), answers: Answers::default() });
+                    *empty = Some(Self { slug, created: at, base, ..Self::default() });
                 }
                 (Body::BaseBound(bound), Some(known)) if known.base.is_none() => known.base = Some(bound.base.clone()),
                 (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
@@ -101,10 +104,71 @@ impl Modification {
                 (Body::Answered(answered), Some(known)) => {
                     known.answers.declare(answered.question, answered.answer.clone());
                 }
-                (Body::RunUnassigned(unassigned), Some(known)) => known.runs.retain(|run| *run != unassigned.run),
+                (Body::RunUnassigned(unassigned), Some(known)) => known.leave(&unassigned.run),
+                (Body::RunExcluded(excluded), Some(known)) => known.exclude(excluded.clone()),
+                (Body::RunIncluded(included), Some(known)) => known.excluded.retain(|out| out.run != included.run),
                 _ => {}
             }
         }
         modification
+    }
+
+    /// The declaration that leaves this run out, if there is one.
+    pub fn exclusion_of(&self, run: &str) -> Option<&RunExcluded> {
+        self.excluded.iter().find(|out| out.run == run)
+    }
+
+    /// A run that belongs to another modification is left out of nothing here.
+    fn leave(&mut self, run: &str) {
+        self.runs.retain(|own| own != run);
+        self.excluded.retain(|out| out.run != run);
+    }
+
+    /// A later declaration takes the place of an earlier one; of a run that is not counted here there is nothing to leave out.
+    fn exclude(&mut self, excluded: RunExcluded) {
+        self.excluded.retain(|out| out.run != excluded.run);
+        if self.runs.contains(&excluded.run) {
+            self.excluded.push(excluded);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::body::{ModificationCreated, RunAssigned, RunIncluded, RunUnassigned};
+
+    fn excluded(run: &str, reason: &str) -> Body {
+        let (run, reason, by) = (run.to_owned(), reason.to_owned(), "Ada".to_owned());
+        Body::RunExcluded(RunExcluded { run, reason, by, date: chrono::NaiveDate::MIN })
+    }
+
+    fn reasons_after(bodies: Vec<Body>) -> Vec<String> {
+        let created = Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: None });
+        let assigned = Body::RunAssigned(RunAssigned { run: "a".to_owned() });
+        let all: Vec<Body> = [created, assigned].into_iter().chain(bodies).collect();
+        let read = Modification::from_bodies(all.iter().map(|body| (DateTime::UNIX_EPOCH, body))).unwrap();
+        read.excluded.into_iter().map(|out| out.reason).collect()
+    }
+
+    #[test]
+    fn the_last_declaration_about_a_run_holds() {
+        let included = Body::RunIncluded(RunIncluded {
+            run: "a".to_owned(),
+            reason: "used".to_owned(),
+            by: "Ada".to_owned(),
+            date: chrono::NaiveDate::MIN,
+        });
+        assert_eq!(reasons_after(vec![excluded("a", "first"), excluded("a", "second")]), ["second"]);
+        assert_eq!(reasons_after(vec![excluded("a", "first"), included.clone()]), [""; 0]);
+        assert_eq!(reasons_after(vec![excluded("a", "first"), included, excluded("a", "again")]), ["again"]);
+    }
+
+    #[test]
+    fn only_runs_that_count_here_are_left_out() {
+        let unassigned = Body::RunUnassigned(RunUnassigned { run: "a".to_owned() });
+        let assigned = Body::RunAssigned(RunAssigned { run: "a".to_owned() });
+        assert_eq!(reasons_after(vec![excluded("b", "another's")]), [""; 0]);
+        assert_eq!(reasons_after(vec![excluded("a", "first"), unassigned, assigned]), [""; 0]);
     }
 }

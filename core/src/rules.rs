@@ -2,9 +2,13 @@
 //! the place it comes from; this module reads them and refuses what is not cited or not exact.
 
 mod check;
+mod check_answers;
+mod compare;
 mod document;
 mod fraction;
+mod house;
 mod problem;
+mod question;
 mod row;
 
 use std::sync::OnceLock;
@@ -12,16 +16,21 @@ use std::sync::OnceLock;
 use chrono::NaiveDate;
 use sha2::{Digest as _, Sha256};
 
-use crate::assess::Citation;
+use crate::assess::{AnswerKey, Citation};
 use crate::ledger::Digest;
 use crate::unit::Flops;
 use document::Document;
 
+pub use compare::RowChange;
 pub use fraction::{Fraction, FractionProblem};
+pub use house::HouseRules;
 pub use problem::RulesProblem;
+pub use question::{
+    AnswerProblem, Bearing, ContradictionRow, DerivationRow, Expectation, QuestionKind, QuestionRow, ReliefRow,
+};
 pub use row::{
-    Cite, Confidence, Counted, Counts, DateRow, Expectation, FigureKey, FigureRow, Instrument, LineKey, LineRow,
-    MarginRow, Margins, Measure, ObligationRow, PhaseRow, PolicyRow, SpentKind, StatusRow, Subject, When,
+    Cite, Confidence, Counted, Counts, DateRow, FigureKey, FigureRow, Instrument, LineKey, LineRow, MarginRow, Margins,
+    Measure, ObligationRow, PhaseRow, PolicyRow, SpentKind, StatusRow, Subject, When,
 };
 
 /// One embedded file and its parsed form, made at first use.
@@ -59,10 +68,13 @@ static EMBEDDED: [Embedded; 3] = [
 /// assert_eq!(rules.id(), "eu-gpai-2026-07-27");
 /// assert_eq!(rules.figure(FigureKey::GpaiCriterion).value.to_string(), format!("1{}", "0".repeat(23)));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleSet {
     document: Document,
     digest: Digest,
+    /// The file's rows as they stand, to compare sets.
+    source: toml::Table,
+    house: Option<Box<HouseRules>>,
 }
 
 impl RuleSet {
@@ -99,9 +111,11 @@ impl RuleSet {
 
     /// Reads and checks a rule set.
     pub fn parse(text: &str) -> Result<Self, RulesProblem> {
-        let document = Document::read(text)?;
+        let source: toml::Table =
+            text.parse().map_err(|cause: toml::de::Error| RulesProblem::Syntax { cause: cause.to_string() })?;
+        let document = Document::read(source.clone())?;
         check::check(&document)?;
-        Ok(Self { document, digest: Digest(Sha256::digest(text.as_bytes()).into()) })
+        Ok(Self { document, digest: Digest(Sha256::digest(text.as_bytes()).into()), source, house: None })
     }
 
     /// Its id, for example `eu-gpai-2026-07-27`.
@@ -200,6 +214,36 @@ impl RuleSet {
     /// Dates.
     pub fn dates(&self) -> &[DateRow] {
         &self.document.dates
+    }
+
+    /// The date of this key.
+    pub fn date(&self, key: &str) -> Option<NaiveDate> {
+        self.document.dates.iter().find(|row| row.key == key).map(|row| row.date)
+    }
+
+    /// The questions that people have to answer, in order.
+    pub fn questions(&self) -> &[QuestionRow] {
+        &self.document.questions
+    }
+
+    /// The row of a question; every set has one for each.
+    pub fn question(&self, key: AnswerKey) -> Option<&QuestionRow> {
+        self.document.questions.iter().find(|row| row.key == key)
+    }
+
+    /// What follows from other answers, each resting on rows before it at most.
+    pub fn derivations(&self) -> &[DerivationRow] {
+        &self.document.derivations
+    }
+
+    /// Answers that cannot all be true.
+    pub fn contradictions(&self) -> &[ContradictionRow] {
+        &self.document.contradictions
+    }
+
+    /// What makes duties lighter or later.
+    pub fn reliefs(&self) -> &[ReliefRow] {
+        &self.document.reliefs
     }
 
     /// The decision table for who is provider, in order.

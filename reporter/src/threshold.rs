@@ -9,8 +9,10 @@ mod findings;
 mod gauge;
 mod law;
 mod reconciliation;
+mod status;
 mod totals;
 mod verdict;
+mod watch;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::assess::{Assessment, Origin};
@@ -80,7 +82,10 @@ pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, Re
     let mut sections = vec![verdict::section(&composer)?];
     sections.push(law::line(&composer)?);
     sections.extend(law::readings(&composer)?);
-    sections.push(law::status(&composer)?);
+    sections.push(status::section(&composer)?);
+    sections.extend(watch::section(&composer)?);
+    sections.extend(watch::house(&composer)?);
+    sections.extend(watch::excluded(&composer)?);
     sections.extend(findings::missing(&composer)?);
     sections.push(arithmetic::section(&composer)?);
     sections.push(ceiling::section(&composer)?);

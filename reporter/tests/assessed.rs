@@ -18,32 +18,20 @@ use crate::sample;
 const BASES: [Option<&str>; 4] =
     [Some("meta-llama/Llama-3.1-8B"), Some("HuggingFaceTB/SmolLM2-135M"), Some("nobody/has-this-model"), None];
 
-const ANSWERS: [AnswerKey; 9] = [
-    AnswerKey::BaseIsGpai,
-    AnswerKey::BaseUnknowable,
-    AnswerKey::BaseHasSystemicRisk,
-    AnswerKey::ActsForOriginalProvider,
-    AnswerKey::NonProfessionalOrResearch,
-    AnswerKey::PlacedOnUnionMarket,
-    AnswerKey::ChangedSignificantly,
-    AnswerKey::EstablishedInUnion,
-    AnswerKey::OpenSourceConditionsMet,
-];
-
 fn day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, 21).unwrap()
 }
 
 fn answers(set: &[(AnswerKey, bool)]) -> Answers {
     set.iter().fold(Answers::default(), |answers, (key, value)| {
-        answers.with(*key, Answer { value: *value, by: "A. Person".to_owned(), date: day() })
+        answers.with(*key, Answer { value: (*value).into(), by: "A. Person".to_owned(), date: day() })
     })
 }
 
 /// Nothing answered, each question answered either way, and a few together.
 fn answer_sets() -> Vec<Answers> {
     let mut sets = vec![Answers::default()];
-    for key in ANSWERS {
+    for key in AnswerKey::ALL {
         sets.extend([answers(&[(key, true)]), answers(&[(key, false)])]);
     }
     sets.push(answers(&[(AnswerKey::BaseUnknowable, true), (AnswerKey::BaseHasSystemicRisk, true)]));

@@ -4,7 +4,12 @@ mod assessment;
 mod runs;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use flopsmeter_core::assess::{Assessment, Basis, Missing, Origin, Status, Verdict};
+use flopsmeter_core::assess::{
+    Answer, AnswerKey, AnswerValue, Answers, Assessment, Basis, ExcludedRun, Inputs, Missing, Origin, Question, Spent,
+    Status, Verdict, assess,
+};
+use flopsmeter_core::registry::{Base, Registry};
+use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{Alert, Ceiling, DeviceCeiling, Finding, Gap, RunState, RunSummary, RunTokens};
 use flopsmeter_core::unit::{Flops, Tokens};
 use flopsmeter_reporter::{BaseDescription, ThresholdInput};
@@ -91,7 +96,49 @@ pub(crate) fn exceeds() -> ThresholdInput {
     for obligation in &mut assessment.obligations {
         obligation.conditional = obligation.code == "authorised-representative";
     }
+    follow(&mut assessment);
     input(runs, assessment)
+}
+
+/// What the law engine makes of such a case beside the verdict: reasons, questions, duties, the watch, a house rule, a run left out.
+fn follow(assessment: &mut Assessment) {
+    const HOUSE: &str = "name = \"beispiel-30-percent\"\ndeclared_by = \"M. Muster, compliance\"\ndate = 2026-01-12\n\
+        says = \"review at 30 % of the base model's compute\"\n[[line]]\nkey = \"third-of-base\"\nmultiplier = \"3/10\"\n";
+    let rules = RuleSet::embedded("eu-gpai-2026-07-27").unwrap().with_house(HOUSE).unwrap();
+    let base = Base::resolve(Registry::embedded().unwrap(), "meta-llama/Llama-3.1-8B");
+    let mut answers = Answers::default();
+    for (key, value) in [
+        (AnswerKey::ActsForOriginalProvider, false.into()),
+        (AnswerKey::NonProfessionalOrResearch, false.into()),
+        (AnswerKey::InternalUseOnly, true.into()),
+        (AnswerKey::InternalUseEssentialToThirdParties, true.into()),
+        (AnswerKey::PlacedOnMarketDate, AnswerValue::Day(chrono::NaiveDate::from_ymd_opt(2025, 6, 30).unwrap())),
+        (AnswerKey::Sme, true.into()),
+    ] {
+        answers.declare(key, Answer { value, by: "M. Muster, compliance".to_owned(), date: assessment.as_of });
+    }
+    let excluded = ExcludedRun {
+        run: SECOND.to_owned(),
+        reason: "diverged after 40 steps; the learning rate was found with it".to_owned(),
+        by: "A. Ingenieur, training".to_owned(),
+        date: assessment.as_of,
+        training_compute: Some(Flops(1_204_330_000_000_000_000_000)),
+    };
+    let training = assessment.training_compute.unwrap();
+    let spent = Spent { excluded: vec![excluded], ..Spent::counted(training, Basis::Operations) };
+    let inputs = Inputs::default();
+    let question =
+        Question { spent, base: Some(&base), rules: &rules, as_of: assessment.as_of, answers: &answers, inputs };
+    let real = assess(&question);
+    assert_eq!(real.status, assessment.status);
+    assessment.reasons = real.reasons;
+    assessment.questions = real.questions;
+    assessment.obligations = real.obligations;
+    assessment.systemic_risk_watch = real.systemic_risk_watch;
+    assessment.house = real.house;
+    assessment.excluded_runs = real.excluded_runs;
+    assessment.findings = real.findings;
+    assessment.inputs.house_rules = real.inputs.house_rules;
 }
 
 /// Nothing known: no base, no hook, no device, no end.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use flopsmeter_core::assess::AnswerKey;
+use chrono::NaiveDate;
+use clap::{Args, Subcommand};
 
 use super::{LedgerArguments, RulesArguments, slug};
 
@@ -14,6 +14,10 @@ pub(crate) struct AssessArguments {
 
     #[command(flatten)]
     pub(crate) rules: RulesArguments,
+
+    /// Show what this rule set would change
+    #[arg(long, value_name = "ID")]
+    pub(crate) diff: Option<String>,
 
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
@@ -69,6 +73,87 @@ pub(crate) enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Leave a run out of its modification's sums, as one from which people only learned; it stays listed, with who says so and why
+    Exclude {
+        /// Its id or the beginning of it
+        run: String,
+        #[command(flatten)]
+        declaration: RunDeclaration,
+        #[command(flatten)]
+        ledger: LedgerArguments,
+    },
+    /// Count a run again that was left out
+    Include {
+        /// Its id or the beginning of it
+        run: String,
+        #[command(flatten)]
+        declaration: RunDeclaration,
+        #[command(flatten)]
+        ledger: LedgerArguments,
+    },
+}
+
+/// What somebody declares about a run.
+#[derive(Debug, Args)]
+pub(crate) struct RunDeclaration {
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub(crate) reason: String,
+
+    /// Who declares it: name and role
+    #[arg(long, value_name = "NAME", value_parser = person)]
+    pub(crate) by: String,
+
+    /// When it was declared [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<NaiveDate>,
+}
+
+/// Answers, on the command line or in a file.
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArguments {
+    /// The modification
+    pub(crate) modification: String,
+
+    /// Answers, for example `base-is-gpai=yes placed-on-market-date=2026-03-01`
+    #[arg(value_name = "KEY=VALUE", required_unless_present = "file")]
+    pub(crate) answers: Vec<String>,
+
+    /// A TOML file with the answers under `[answers]`, and `by` and `date` above or beside each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Who declares them: name and role
+    #[arg(long, value_name = "NAME", value_parser = person, required_unless_present = "file")]
+    pub(crate) by: Option<String>,
+
+    /// When they were declared [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<NaiveDate>,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+}
+
+/// Which questions are shown.
+#[derive(Debug, Args)]
+pub(crate) struct QuestionsArguments {
+    /// The modification
+    pub(crate) modification: String,
+
+    /// All of the rule set's, also the answered ones and those whose answers change nothing here
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) rules: RulesArguments,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,22 +196,10 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
-    /// Record somebody's answer to a legal question; a later answer replaces it, and both stay on record
-    Answer {
-        /// The modification
-        modification: String,
-        /// The question, for example `base-is-gpai`
-        #[arg(value_parser = question)]
-        question: AnswerKey,
-        /// `yes` or `no`
-        #[arg(value_enum)]
-        answer: YesOrNo,
-        /// Who declares it: name and role
-        #[arg(long, value_name = "NAME", value_parser = person)]
-        by: String,
-        #[command(flatten)]
-        ledger: LedgerArguments,
-    },
+    /// Record somebody's answers to legal questions; a later answer replaces an earlier one, and both stay on record
+    Answer(AnswerArguments),
+    /// Show the legal questions that are open, each with its text and where it stands
+    Questions(QuestionsArguments),
     /// Take a run out
     Unassign {
         /// The modification
@@ -136,12 +209,6 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum YesOrNo {
-    Yes,
-    No,
 }
 
 #[derive(Debug, Subcommand)]
@@ -185,9 +252,15 @@ pub(crate) struct VerifyArguments {
     pub(crate) json: bool,
 }
 
-fn question(text: &str) -> Result<AnswerKey, String> {
-    let known = || AnswerKey::ALL.map(AnswerKey::name).join(", ");
-    AnswerKey::named(text).ok_or_else(|| format!("there is no such question; the questions are {}", known()))
+/// Nobody can judge later what was left out for no reason.
+fn reason(text: &str) -> Result<String, String> {
+    let reason = text.trim();
+    if reason.is_empty() {
+        return Err(
+            "a declaration needs a reason: write what people learned, and why nothing of it is in the model".to_owned()
+        );
+    }
+    Ok(reason.to_owned())
 }
 
 /// An answer that nobody stands for is none.

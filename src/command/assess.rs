@@ -1,8 +1,10 @@
 //! `flopsmeter assess`: where the law puts a modification.
 
+use flopsmeter_core::assess::diff;
+use flopsmeter_core::lineage::Modification;
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::AssessArguments;
+use crate::args::{AssessArguments, RulesArguments};
 use crate::command::modifications::existing;
 use crate::exit::ExitStatus;
 use crate::{judgement, output, settings, words};
@@ -10,11 +12,36 @@ use crate::{judgement, output, settings, words};
 pub(crate) fn execute(arguments: AssessArguments) -> anyhow::Result<ExitStatus> {
     let ledger = Ledger::open_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
     let modification = existing(&ledger, &arguments.modification)?;
+    if let Some(other) = arguments.diff {
+        return compare(&ledger, &modification, &arguments.rules, other, arguments.json);
+    }
     let judgement = judgement::of_modification(&ledger, &modification, &arguments.rules)?;
     if arguments.json {
         output::json(&judgement.assessment)?;
     } else {
-        output::data(&words::assessment(&judgement.assessment))?;
+        output::data(&words::law::in_full(&judgement.assessment))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// The same facts under two rule sets, as of the same day.
+fn compare(
+    ledger: &Ledger,
+    modification: &Modification,
+    rules: &RulesArguments,
+    other: String,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
+    let under = |id: String| {
+        let rules = RulesArguments { rules: id, as_of: rules.as_of, house_rules: rules.house_rules.clone() };
+        judgement::of_modification(ledger, modification, &rules)
+    };
+    let (from, to) = (under(rules.rules.clone())?, under(other)?);
+    let diff = diff((from.assessment, from.rules), (to.assessment, to.rules));
+    if json {
+        output::json(&diff)?;
+    } else {
+        output::data(&words::law::diff(&diff))?;
     }
     Ok(ExitStatus::Done)
 }

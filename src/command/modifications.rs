@@ -1,14 +1,16 @@
 //! `flopsmeter modifications`: which runs make which model.
 
+mod answer;
+mod questions;
+
 use anyhow::{Context as _, bail};
-use flopsmeter_core::assess::{Answer, AnswerKey};
-use flopsmeter_core::ledger::body::{Answered, ModificationCreated, RunAssigned, RunUnassigned};
+use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunUnassigned};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::Modification;
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::{LedgerArguments, ModificationsCommand, YesOrNo};
+use crate::args::{LedgerArguments, ModificationsCommand};
 use crate::base;
 use crate::exit::ExitStatus;
 use crate::output::{self, TextTable};
@@ -20,10 +22,8 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
         ModificationsCommand::Show { modification, ledger, json } => show(&modification, ledger, json),
         ModificationsCommand::Create { modification, base, ledger } => create(&modification, &base, ledger),
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
-        ModificationsCommand::Answer { modification, question, answer, by, ledger } => {
-            let answer = Answer { value: answer == YesOrNo::Yes, by, date: settings::now().date_naive() };
-            declare(&modification, question, answer, ledger)
-        }
+        ModificationsCommand::Answer(arguments) => answer::execute(arguments),
+        ModificationsCommand::Questions(arguments) => questions::execute(arguments),
         ModificationsCommand::Unassign { modification, run, ledger } => unassign(&modification, &run, ledger),
     }
 }
@@ -61,11 +61,19 @@ fn show(slug: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitS
     }
     let mut text = format!("modification  {slug}\nbase model    {}\n", base_name(&modification));
     for run in &modification.runs {
-        text.push_str(&format!("run           {run}\n"));
+        let left_out = modification
+            .exclusion_of(run)
+            .map_or_else(String::new, |out| format!(", left out by {} on {}: {}", out.by, out.date, out.reason));
+        text.push_str(&format!("run           {run}{left_out}\n"));
     }
     for (question, answer) in modification.answers.iter() {
-        let value = if answer.value { "yes" } else { "no" };
-        text.push_str(&format!("answer        {}: {value}, {}, {}\n", question.name(), answer.by, answer.date));
+        text.push_str(&format!(
+            "answer        {}: {}, {}, {}\n",
+            question.name(),
+            answer.value,
+            answer.by,
+            answer.date
+        ));
     }
     output::data(&text)?;
     Ok(ExitStatus::Done)
@@ -128,21 +136,8 @@ fn unassign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<Ex
     Ok(ExitStatus::Done)
 }
 
-fn declare(slug: &str, question: AnswerKey, answer: Answer, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
-    let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
-    existing(&ledger, slug)?;
-    let words = format!(
-        "{slug}: {} is answered {} by {}\n",
-        question.name(),
-        if answer.value { "yes" } else { "no" },
-        answer.by
-    );
-    append(&mut ledger, slug, &Body::Answered(Answered { question, answer }))?;
-    output::data(&words)?;
-    Ok(ExitStatus::Done)
-}
-
-fn append(ledger: &mut Ledger, slug: &str, body: &Body) -> anyhow::Result<()> {
+/// Adds an entry to the modification's own chain.
+pub(super) fn append(ledger: &mut Ledger, slug: &str, body: &Body) -> anyhow::Result<()> {
     ledger.append(&modification_stream(slug), settings::now(), body.kind(), &body.to_text()?)?;
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! `flopsmeter runs`: what was recorded, run by run.
 
-use flopsmeter_core::ledger::RUN_PREFIX;
+use anyhow::bail;
+use chrono::NaiveDate;
+use flopsmeter_core::ledger::body::{RunExcluded, RunIncluded};
+use flopsmeter_core::ledger::{Body, RUN_PREFIX};
+use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{RunState, RunSummary};
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::{LedgerArguments, RunsCommand};
-use crate::exit::ExitStatus;
+use crate::args::{LedgerArguments, RunDeclaration, RunsCommand};
+use crate::command::modifications::{append, existing};
+use crate::exit::{ExitStatus, UsageProblem};
 use crate::judgement;
 use crate::output::{self, TextTable};
 use crate::settings;
@@ -17,6 +22,8 @@ pub(crate) fn execute(command: RunsCommand) -> anyhow::Result<ExitStatus> {
     match command {
         RunsCommand::List { ledger, json } => list(ledger, json),
         RunsCommand::Show { run, ledger, json } => show(&run, ledger, json),
+        RunsCommand::Exclude { run, declaration, ledger } => exclude(&run, declaration, ledger),
+        RunsCommand::Include { run, declaration, ledger } => include(&run, declaration, ledger),
     }
 }
 
@@ -45,6 +52,68 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
     }
     output::data(&table.render())?;
     Ok(ExitStatus::Done)
+}
+
+/// Leaves a run out of the sums of the modification it counts to.
+fn exclude(run: &str, declaration: RunDeclaration, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
+    let RunDeclaration { reason, by, date } = declaration;
+    let date = declared_on(date)?;
+    let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
+    let (run, modification) = counted(&ledger, run)?;
+    if let Some(out) = modification.exclusion_of(&run) {
+        bail!(
+            "run {run} is left out already, by {} on {}: `flopsmeter runs include` counts it again",
+            out.by,
+            out.date
+        );
+    }
+    let words = format!("run {run} stands in no sum of {}, as {by} declares\n", modification.slug);
+    let body = Body::RunExcluded(RunExcluded { run, reason, by, date });
+    append(&mut ledger, &modification.slug, &body)?;
+    output::data(&words)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Counts it again.
+fn include(run: &str, declaration: RunDeclaration, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
+    let RunDeclaration { reason, by, date } = declaration;
+    let date = declared_on(date)?;
+    let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
+    let (run, modification) = counted(&ledger, run)?;
+    if modification.exclusion_of(&run).is_none() {
+        bail!(
+            "run {run} is counted already: `flopsmeter modifications show {}` lists what is left out",
+            modification.slug
+        );
+    }
+    let words = format!("run {run} is counted to {} again, as {by} declares\n", modification.slug);
+    append(&mut ledger, &modification.slug, &Body::RunIncluded(RunIncluded { run, reason, by, date }))?;
+    output::data(&words)?;
+    Ok(ExitStatus::Done)
+}
+
+/// The run's full id and the modification it counts to.
+fn counted(ledger: &Ledger, run: &str) -> anyhow::Result<(String, Modification)> {
+    let run = ledger.resolve_run(run)?;
+    let assignments = Assignments::read(ledger)?;
+    let Some(slug) = assignments.modification_of(&run) else {
+        bail!(
+            "run {run} counts to no modification, so there is no sum to leave it out of: `flopsmeter modifications assign` adds it to one"
+        );
+    };
+    Ok((run, existing(ledger, slug)?))
+}
+
+/// Nobody has declared anything on a day to come.
+fn declared_on(date: Option<NaiveDate>) -> anyhow::Result<NaiveDate> {
+    let today = settings::now().date_naive();
+    match date {
+        Some(date) if date > today => {
+            Err(UsageProblem(format!("`--date` {date} is still to come: it is the day on which somebody said so"))
+                .into())
+        }
+        date => Ok(date.unwrap_or(today)),
+    }
 }
 
 fn show(run: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {

@@ -360,7 +360,10 @@ fn what_the_ledger_does_not_have_is_named_with_the_way_to_what_it_has() {
         2,
         &[
             ("report threshold demo --format docx", "`docx` is no report format; choose from pdf, html, md, json"),
-            ("modifications answer demo base-is-gpai maybe --by Ada", "invalid value 'maybe' for '<ANSWER>'"),
+            (
+                "modifications answer demo base-is-gpai maybe --by Ada",
+                "`base-is-gpai` is answered with yes or no, not with `maybe`",
+            ),
             (
                 "modifications answer demo base-is-gpai yes --by=",
                 "invalid value '' for '--by <NAME>': an answer needs somebody who stands for it: write their name and role",
@@ -371,8 +374,11 @@ fn what_the_ledger_does_not_have_is_named_with_the_way_to_what_it_has() {
             ),
         ],
     );
-    let unknown = place.flopsmeter("modifications answer demo nope yes --by Ada");
-    assert!(unknown.refusal(2).contains("the questions are base-is-gpai, "), "{unknown:?}");
+    let unknown = place.flopsmeter("modifications answer demo nope=yes --by Ada");
+    assert!(
+        unknown.refusal(2).contains("there is no question `nope`; the questions are base-is-gpai, "),
+        "{unknown:?}"
+    );
     let counted_already = place.only_run()["run"].as_str().unwrap().to_owned();
     let twice = place.flopsmeter(&format!("modifications assign demo {counted_already}"));
     assert!(twice.refusal(1).contains("counts to `demo` already"), "{twice:?}");

@@ -16,6 +16,7 @@ mod gpus;
 mod job;
 mod job_first;
 mod killed;
+mod law;
 mod manners;
 mod place;
 mod planning;

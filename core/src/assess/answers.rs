@@ -1,71 +1,72 @@
 //! What people declare: legal facts that no counter knows.
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-/// A question that somebody has to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum AnswerKey {
-    /// Is the base a general-purpose AI model?
-    BaseIsGpai,
-    /// Was its provider asked for the base's compute, did not tell, and can it not be estimated?
-    BaseUnknowable,
-    /// Has the base systemic risk (presumed, designated or notified)?
-    BaseHasSystemicRisk,
-    /// Does whoever modifies act for the base's original provider, or is it that provider?
-    ActsForOriginalProvider,
-    /// Is it non-professional or scientific research work?
-    NonProfessionalOrResearch,
-    /// Is the result placed on the Union market under the modifier's own name in a commercial activity?
-    PlacedOnUnionMarket,
-    /// Did generality, capabilities or systemic risk change significantly?
-    ChangedSignificantly,
-    /// Is whoever modifies established in the Union?
-    EstablishedInUnion,
-    /// Are the conditions of the open-source exemption met?
-    OpenSourceConditionsMet,
+use super::AnswerKey;
+
+/// What an answer says. In JSON a truth value or a text: a text that is a day is read as one.
+///
+/// ```
+/// use flopsmeter_core::assess::AnswerValue;
+/// let read = |json| serde_json::from_str::<AnswerValue>(json).unwrap();
+/// assert_eq!(read("true"), AnswerValue::YesNo(true));
+/// assert_eq!(read("\"2025-06-01\"").day(), "2025-06-01".parse().ok());
+/// assert_eq!(read("\"modifier\"").choice(), Some("modifier"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AnswerValue {
+    /// Yes or no.
+    YesNo(bool),
+    /// A day.
+    Day(NaiveDate),
+    /// One of the choices that the rule set names.
+    Choice(String),
 }
 
-impl AnswerKey {
-    /// All questions.
-    pub const ALL: [Self; 9] = [
-        Self::BaseIsGpai,
-        Self::BaseUnknowable,
-        Self::BaseHasSystemicRisk,
-        Self::ActsForOriginalProvider,
-        Self::NonProfessionalOrResearch,
-        Self::PlacedOnUnionMarket,
-        Self::ChangedSignificantly,
-        Self::EstablishedInUnion,
-        Self::OpenSourceConditionsMet,
-    ];
-
-    /// Whether the answer bears on who counts as provider, and not on the compute line.
-    pub const fn decides_status(self) -> bool {
-        !matches!(self, Self::BaseIsGpai | Self::BaseUnknowable | Self::BaseHasSystemicRisk)
-    }
-
-    /// The question of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.name() == name)
-    }
-
-    /// The name used in files, JSON and on the command line.
-    pub const fn name(self) -> &'static str {
+impl AnswerValue {
+    /// Yes or no, if it is that.
+    pub const fn yes_no(&self) -> Option<bool> {
         match self {
-            Self::BaseIsGpai => "base-is-gpai",
-            Self::BaseUnknowable => "base-unknowable",
-            Self::BaseHasSystemicRisk => "base-has-systemic-risk",
-            Self::ActsForOriginalProvider => "acts-for-original-provider",
-            Self::NonProfessionalOrResearch => "non-professional-or-research",
-            Self::PlacedOnUnionMarket => "placed-on-union-market",
-            Self::ChangedSignificantly => "changed-significantly",
-            Self::EstablishedInUnion => "established-in-union",
-            Self::OpenSourceConditionsMet => "open-source-conditions-met",
+            Self::YesNo(value) => Some(*value),
+            Self::Day(_) | Self::Choice(_) => None,
+        }
+    }
+
+    /// The day, if it is one.
+    pub const fn day(&self) -> Option<NaiveDate> {
+        match self {
+            Self::Day(day) => Some(*day),
+            Self::YesNo(_) | Self::Choice(_) => None,
+        }
+    }
+
+    /// The choice, if it is one.
+    pub fn choice(&self) -> Option<&str> {
+        match self {
+            Self::Choice(choice) => Some(choice),
+            Self::YesNo(_) | Self::Day(_) => None,
+        }
+    }
+}
+
+impl From<bool> for AnswerValue {
+    fn from(value: bool) -> Self {
+        Self::YesNo(value)
+    }
+}
+
+impl fmt::Display for AnswerValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::YesNo(true) => formatter.write_str("yes"),
+            Self::YesNo(false) => formatter.write_str("no"),
+            Self::Day(day) => day.fmt(formatter),
+            Self::Choice(choice) => formatter.write_str(choice),
         }
     }
 }
@@ -74,8 +75,8 @@ impl AnswerKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Yes or no.
-    pub value: bool,
+    /// What it says.
+    pub value: AnswerValue,
     /// Who declares it.
     pub by: String,
     /// When.
@@ -87,7 +88,7 @@ pub struct Answer {
 /// ```
 /// use flopsmeter_core::assess::{Answer, AnswerKey, Answers};
 /// let date = chrono::NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
-/// let answers = Answers::default().with(AnswerKey::BaseIsGpai, Answer { value: true, by: "Ada".into(), date });
+/// let answers = Answers::default().with(AnswerKey::BaseIsGpai, Answer { value: true.into(), by: "Ada".into(), date });
 /// assert_eq!(answers.value(AnswerKey::BaseIsGpai), Some(true));
 /// assert_eq!(answers.value(AnswerKey::BaseUnknowable), None);
 /// ```
@@ -115,11 +116,39 @@ impl Answers {
 
     /// Yes, no or open.
     pub fn value(&self, key: AnswerKey) -> Option<bool> {
-        self.get(key).map(|answer| answer.value)
+        self.get(key).and_then(|answer| answer.value.yes_no())
+    }
+
+    /// The declared day of a question that asks for one.
+    pub fn day(&self, key: AnswerKey) -> Option<NaiveDate> {
+        self.get(key).and_then(|answer| answer.value.day())
     }
 
     /// All answers, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (AnswerKey, &Answer)> {
         self.0.iter().map(|(key, answer)| (*key, answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_that_know_yes_and_no_alone_are_still_read() {
+        let old = r#"{"value":true,"by":"Ada","date":"2026-11-21"}"#;
+        let answer: Answer = serde_json::from_str(old).unwrap();
+        assert_eq!(answer.value, AnswerValue::YesNo(true));
+        assert_eq!(serde_json::to_string(&answer).unwrap(), old, "and are written as they were");
+    }
+
+    #[test]
+    fn every_kind_of_answer_survives_its_text() {
+        for value in
+            [AnswerValue::YesNo(false), AnswerValue::Day(NaiveDate::MIN), AnswerValue::Choice("modifier".to_owned())]
+        {
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<AnswerValue>(&text).unwrap(), value, "{text}");
+        }
     }
 }

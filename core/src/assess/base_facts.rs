@@ -30,16 +30,16 @@ impl<'b> BaseFacts<'b> {
             (AnswerKey::BaseIsGpai, &mut facts.is_gpai, "general-purpose"),
             (AnswerKey::BaseHasSystemicRisk, &mut facts.has_systemic_risk, "a model with systemic risk"),
         ] {
-            let Some(answer) = answers.get(key) else { continue };
-            if known.is_some_and(|known| known != answer.value) {
-                let (is, was) = if answer.value { ("is", "is not") } else { ("is not", "is") };
+            let Some((answer, value)) = answers.get(key).zip(answers.value(key)) else { continue };
+            if known.is_some_and(|known| known != value) {
+                let (is, was) = if value { ("is", "is not") } else { ("is not", "is") };
                 let text = format!(
                     "{} declared on {} that {name} {is} {what}; its source says that it {was}. The declaration is followed: have it reviewed, or withdraw it.",
                     answer.by, answer.date
                 );
                 facts.findings.push(Finding { code: format!("{}-contradicted", key.name()), text });
             }
-            *known = Some(answer.value);
+            *known = Some(value);
         }
         // Over the figure the risk is presumed; only a declaration says otherwise.
         let presumption = rules.flop_figure(FigureKey::SystemicRiskPresumption);
@@ -47,6 +47,13 @@ impl<'b> BaseFacts<'b> {
             facts.has_systemic_risk = Some(true);
         }
         facts
+    }
+
+    /// Whether it is a general-purpose AI model: as declared, else as its compute or its risk indicates.
+    pub(super) fn is_general(&self, rules: &RuleSet) -> Option<bool> {
+        let criterion = rules.flop_figure(FigureKey::GpaiCriterion);
+        let indicated = self.has_systemic_risk == Some(true) || self.flop.is_some_and(|flop| flop > criterion);
+        self.is_gpai.or_else(|| indicated.then_some(true))
     }
 
     fn of_source(base: &'b Base<'_>) -> Self {

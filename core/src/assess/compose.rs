@@ -1,15 +1,16 @@
 //! From a question to an assessment.
 
 use super::base_facts::BaseFacts;
+use super::known::{Known, Truth};
 use super::lines::Lines;
 use super::reasoning::Conclusion;
-use super::status::{Matter, Truth};
-use super::verdict::{Facts, Judgement};
+use super::status::Matter;
+use super::verdict::Facts;
+use super::watch::Watched;
 use super::yardstick::Amounts;
-use super::{Assessment, InputDigest, Inputs, Question, Verdict};
+use super::{AnswerKey, Assessment, InputDigest, Inputs, Question, Verdict, contradictions, house};
 use crate::registry::{Base, FlopBound};
-use crate::rules::{FigureKey, Fraction, RuleSet};
-use crate::unit::Flops;
+use crate::rules::Fraction;
 
 /// Where the law puts a modification. Pure: the same question gives the same bytes.
 ///
@@ -38,17 +39,24 @@ pub fn assess(question: &Question<'_>) -> Assessment {
     let facts = Facts { rules, lines: &lines, base: base.as_ref(), spent: &question.spent };
     let judgement = facts.judge();
     let headline = lines.headline(judgement.verdict);
-    let crosses_presumption = crosses_presumption(rules, base.as_ref(), &judgement);
-    let matter = Matter {
+    let watched = Watched { question, base: base.as_ref(), judgement: &judgement, headline };
+    let risk = systemic_risk(base.as_ref(), watched.crosses());
+    let known = Known {
         rules,
-        as_of: question.as_of,
         answers: question.answers,
+        base_is_gpai: base.as_ref().and_then(|base| base.is_general(rules)),
+        base_has_systemic_risk: base.as_ref().and_then(|base| base.has_systemic_risk),
+        systemic_risk: risk,
+    };
+    let matter = Matter {
+        known,
         verdict: judgement.verdict,
         line: headline.map(|line| line.line.kind),
-        systemic_risk: systemic_risk(base.as_ref(), crosses_presumption),
         base_risk_is_unanswered: base.as_ref().is_none_or(|base| base.has_systemic_risk.is_none()),
     };
     let ruling = matter.rule();
+    let watch = watched.watch(ruling.status, risk);
+    let contradictions = contradictions(rules, question.base, question.answers);
     let conclusion = Conclusion {
         question,
         base: base.as_ref(),
@@ -56,8 +64,12 @@ pub fn assess(question: &Question<'_>) -> Assessment {
         judgement: &judgement,
         headline,
         ruling: &ruling,
-        crosses_presumption,
+        watch: &watch,
+        contradictions: &contradictions,
     };
+    let missing = conclusion.missing();
+    let for_verdict: Vec<AnswerKey> = missing.iter().filter_map(|missing| AnswerKey::named(&missing.fact)).collect();
+
     let amounts = judgement.amounts;
     let counted = amounts.filter(|_| judgement.complete || judgement.verdict == Verdict::Exceeds);
     Assessment {
@@ -72,10 +84,15 @@ pub fn assess(question: &Question<'_>) -> Assessment {
         share_of_line_percent: headline.zip(counted).and_then(|(line, amounts)| line.share_percent(amounts)),
         band: headline.zip(counted).map(|(line, amounts)| line.band(amounts)),
         basis: judgement.basis,
-        missing: conclusion.missing(),
         findings: conclusion.findings(),
-        obligations: matter.duties(&ruling),
+        reasons: matter.reasons(&ruling),
+        questions: matter.open(&ruling, &for_verdict),
+        missing,
+        obligations: matter.duties(&ruling, question.as_of),
+        house: house::reading(question),
+        excluded_runs: question.spent.excluded.clone(),
         steps: conclusion.steps(),
+        systemic_risk_watch: Some(watch),
         line: headline.map(|line| line.line.clone()),
         readings: judgement.readings.clone(),
         rules: rules.id().to_owned(),
@@ -92,17 +109,14 @@ pub fn verdict_on_compute(question: &Question<'_>) -> Verdict {
     Facts { rules, lines: &lines, base: base.as_ref(), spent: &question.spent }.judge().verdict
 }
 
+/// The same by the house rule of the rule set, if it has one.
+pub fn house_verdict_on_compute(question: &Question<'_>) -> Option<Verdict> {
+    house::verdict(question)
+}
+
 /// Where no single line holds, the ratio to the base's own compute is still told.
 fn ratio_to_base(base: Option<&BaseFacts<'_>>, amounts: Amounts) -> Option<String> {
     Fraction::decimal(amounts.training, 1, base?.flop?.0, 6)
-}
-
-/// The watch on the presumption of systemic risk: base and cumulative compute together, strictly over it.
-fn crosses_presumption(rules: &RuleSet, base: Option<&BaseFacts<'_>>, judgement: &Judgement) -> bool {
-    let presumption = rules.flop_figure(FigureKey::SystemicRiskPresumption);
-    let own = base.and_then(|base| base.flop).unwrap_or(Flops::ZERO);
-    let spent = judgement.amounts.map_or(Flops::ZERO, |amounts| amounts.cumulative);
-    own <= presumption && own + spent > presumption
 }
 
 /// The result inherits the base's risk. Where nobody says whether the base has any, a figure that is no lower bound says no.
@@ -125,5 +139,7 @@ fn inputs(question: &Question<'_>) -> Inputs {
         Some(Base::Declared(declared)) => Some(digest(&declared.name, declared.digest())),
         Some(Base::Unresolved { .. }) | None => question.inputs.base_model.clone(),
     };
-    Inputs { rules: Some(digest(question.rules.id(), question.rules.digest())), base_model, ..question.inputs.clone() }
+    let house_rules = question.rules.house().map(|house| digest(&house.name, house.digest));
+    let rules = Some(digest(question.rules.id(), question.rules.digest()));
+    Inputs { rules, house_rules, base_model, ..question.inputs.clone() }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::{ExcludedRun, House, Obligation, OpenQuestion, Reason, SystemicRiskWatch};
 use crate::run::Finding;
 use crate::unit::Flops;
 
@@ -34,8 +35,23 @@ pub struct Assessment {
     pub missing: Vec<Missing>,
     /// What a reader has to know besides.
     pub findings: Vec<Finding>,
+    /// Rows of the rule set that the status rests on, with what answered their questions.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// Open questions whose answers could still change the result.
+    #[serde(default)]
+    pub questions: Vec<OpenQuestion>,
     /// Duties that follow, with their articles.
     pub obligations: Vec<Obligation>,
+    /// Everything behind the result against the presumption of systemic risk.
+    #[serde(default)]
+    pub systemic_risk_watch: Option<SystemicRiskWatch>,
+    /// The organisation's own stricter reading, where it has one; `verdict` is the law's alone.
+    #[serde(default)]
+    pub house: Option<House>,
+    /// Runs that a named person declared to be left out of the sums.
+    #[serde(default)]
+    pub excluded_runs: Vec<ExcludedRun>,
     /// Other readings of the same facts that were computed, where the law allows several.
     pub readings: Vec<Reading>,
     /// How the result was reached, in order; wording is the reporter's.
@@ -191,17 +207,6 @@ pub struct Missing {
     pub next_step: String,
 }
 
-/// A duty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Obligation {
-    /// Stable short name, for example `training-content-summary`.
-    pub code: String,
-    /// Article.
-    pub citation: Citation,
-    /// Whether it follows already, or only if open questions are answered one way.
-    pub conditional: bool,
-}
-
 /// Another reading of the same facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
@@ -233,6 +238,9 @@ pub struct Step {
 pub struct Inputs {
     /// The rule set file.
     pub rules: Option<InputDigest>,
+    /// The house rules, where the organisation has any.
+    #[serde(default)]
+    pub house_rules: Option<InputDigest>,
     /// The base-model row or declared file.
     pub base_model: Option<InputDigest>,
     /// The GPU table.

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Answers, Basis, Inputs};
+use super::{Answers, Basis, ExcludedRun, Inputs};
 use crate::registry::Base;
 use crate::rules::{Counts, RuleSet};
 use crate::run::{PhaseSummary, RunSummary};
@@ -52,6 +52,23 @@ pub struct Spent {
     pub basis: Basis,
     /// The same work counted in other ways.
     pub other_counts: Vec<OtherCount>,
+    /// Compute behind weights that were merged in or used as initialisation, beside the base's; `None` where nothing was.
+    pub merged: Option<Flops>,
+    /// When the work was done, where that is known; it need not be all of it.
+    pub by_day: Vec<DayWork>,
+    /// Runs that stand in no sum, because a named person declared so.
+    pub excluded: Vec<ExcludedRun>,
+}
+
+/// Work that ended on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayWork {
+    /// The day.
+    pub day: NaiveDate,
+    /// Its part of the training sum.
+    pub training: Flops,
+    /// Its part of the cumulative sum.
+    pub cumulative: Flops,
 }
 
 /// The same work counted in another way, for example by parameters and tokens alone.
@@ -75,6 +92,9 @@ impl Default for Spent {
             ceiling_complete: false,
             basis: Basis::None,
             other_counts: Vec::new(),
+            merged: None,
+            by_day: Vec::new(),
+            excluded: Vec::new(),
         }
     }
 }
@@ -101,7 +121,9 @@ impl Spent {
         }
         let sum = runs.fold(nothing, |sum, run| sum.plus(rules, run));
         let basis = if sum.training.is_some() { Basis::Operations } else { Basis::None };
-        Self { basis, ..sum }
+        let mut by_day = sum.by_day.clone();
+        by_day.sort_by_key(|work| (work.day, work.cumulative, work.training));
+        Self { basis, by_day, ..sum }
     }
 
     fn plus(mut self, rules: &RuleSet, run: &RunSummary) -> Self {
@@ -113,6 +135,8 @@ impl Spent {
             self.training = Some(self.training.unwrap_or_default() + own.training);
             self.cumulative = Some(self.cumulative.unwrap_or_default() + own.cumulative);
             self.debatable = Some(self.debatable.unwrap_or_default() + own.debatable);
+            let day = run.ended.unwrap_or(run.started).date_naive();
+            self.by_day.push(DayWork { day, training: own.training, cumulative: own.cumulative });
         }
         self
     }

@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::status::Ruling;
 use super::verdict::Judgement;
 use super::yardstick::{Amounts, Yardstick};
-use super::{Basis, Citation, Question, Step, Verdict};
+use super::{Basis, Citation, Contradiction, Question, Step, SystemicRiskWatch, Verdict};
 use crate::registry::FlopBound;
 use crate::rules::{FigureKey, RuleSet};
 use crate::unit::Flops;
@@ -21,8 +21,8 @@ pub(super) struct Conclusion<'a, 'r> {
     pub(super) judgement: &'a Judgement,
     pub(super) headline: Option<&'a Yardstick<'r>>,
     pub(super) ruling: &'a Ruling<'r>,
-    /// Base and modification together are over the presumption of systemic risk, and the base alone is not.
-    pub(super) crosses_presumption: bool,
+    pub(super) watch: &'a SystemicRiskWatch,
+    pub(super) contradictions: &'a [Contradiction],
 }
 
 /// A value's serde name, for the values of a step.

@@ -2,7 +2,7 @@
 
 use super::lines::Case;
 use super::reasoning::Conclusion;
-use super::{AnswerKey, Finding, LineKind, Missing, Status, Verdict};
+use super::{AnswerKey, Finding, LineKind, Missing, NotificationClock, Status, Verdict, WatchState};
 
 /// The row of the decision table that closes the way out by internal use; the finding bears its name.
 const INTERNAL_USE: &str = "internal-use-with-systemic-risk";
@@ -44,12 +44,35 @@ impl Conclusion<'_, '_> {
                 "The result is declared not to be placed on the Union market. Purely internal use does not take a model with systemic risk out, and this one has or may have systemic risk: have it reviewed.".to_owned(),
             );
         }
-        if self.crosses_presumption {
+        if self.watch.state == WatchState::OverBySum {
             find(
                 "systemic-risk-watch",
-                "Base and modification together are over the compute at which systemic risk is presumed, and the base alone is not: have it reviewed, the time to notify is short.".to_owned(),
+                format!(
+                    "Base and modification together are over the compute at which systemic risk is presumed, and the base alone is not: have it reviewed, {}.",
+                    time_to_notify(self.watch.clock.as_ref())
+                ),
             );
         }
+        if let Some(clock) = self.watch.clock.as_ref().filter(|_| self.watch.state == WatchState::BaseHasIt) {
+            find(
+                "systemic-risk-notification",
+                format!(
+                    "A model with systemic risk was modified over its line: have the notification made, {}.",
+                    time_to_notify(Some(clock))
+                ),
+            );
+        }
+        for contradiction in self.contradictions {
+            find(
+                "answers-contradict",
+                format!(
+                    "The answers to {} cannot all be true: {} Have one of them corrected.",
+                    contradiction.keys.join(" and "),
+                    contradiction.says
+                ),
+            );
+        }
+        self.find_excluded(&mut find);
         findings
     }
 
@@ -116,6 +139,23 @@ impl Conclusion<'_, '_> {
         }
     }
 
+    fn find_excluded(&self, find: &mut impl FnMut(&str, String)) {
+        let places = self.question.rules.phase("aborted").map(|row| self.question.rules.citation(&row.cite));
+        let place =
+            places.map_or_else(String::new, |citation| format!(" ({}, {})", citation.instrument, citation.place));
+        for excluded in &self.question.spent.excluded {
+            let flop =
+                excluded.training_compute.map_or_else(|| "not counted".to_owned(), |flop| format!("{flop} FLOP"));
+            find(
+                "run-excluded",
+                format!(
+                    "Run {} ({flop}) stands in no sum: {} declared on {} that it helped only through what people learned from it{place}, because: {}",
+                    excluded.run, excluded.by, excluded.date, excluded.reason
+                ),
+            );
+        }
+    }
+
     fn find_about_spent(&self, find: &mut impl FnMut(&str, String)) {
         let spent = &self.question.spent;
         if spent.training.is_some() && !spent.complete {
@@ -148,7 +188,24 @@ impl Conclusion<'_, '_> {
 
 /// How a legal question is answered on record.
 fn answer(question: &str) -> String {
-    format!("`flopsmeter modifications answer MODIFICATION {question} yes|no --by NAME`")
+    format!("`flopsmeter modifications answer MODIFICATION {question}=yes|no --by NAME`")
+}
+
+/// How long there is to notify, in words.
+fn time_to_notify(clock: Option<&NotificationClock>) -> String {
+    match clock.map(|clock| (clock.condition_met, clock.notify_by, clock.days, clock.overdue)) {
+        Some((Some(met), Some(last), days, true)) => {
+            format!("{days} days from {met} ended on {last}, and that day is past")
+        }
+        Some((Some(met), Some(last), days, false)) => {
+            format!("the {days} days to notify, from {met} on, end on {last}")
+        }
+        Some((_, _, days, _)) => format!(
+            "there are {days} days to notify, and nobody says from which day on: {}",
+            answer("systemic-risk-condition-date").replace("yes|no", "DATE")
+        ),
+        None => "the time to notify is short".to_owned(),
+    }
 }
 
 /// How to supply a fact; `has_figure` tells whether some figure of the base is known, if only a lower bound.

@@ -1,40 +1,17 @@
-//! Who is provider: the rule set's decision table over verdict and answers, and the duties that follow.
+//! Who is provider: the rule set's decision table over verdict and answers.
 
-use chrono::NaiveDate;
-
-use super::{AnswerKey, Answers, LineKind, Obligation, Status, Verdict};
-use crate::rules::{Expectation, ObligationRow, RuleSet, StatusRow, Subject, When};
+use super::known::{Known, Truth};
+use super::{AnswerKey, LineKind, Reason, Status, Verdict};
+use crate::rules::{StatusRow, When};
 
 /// What the table is asked.
 #[derive(Clone, Copy)]
 pub(super) struct Matter<'a> {
-    pub(super) rules: &'a RuleSet,
-    pub(super) as_of: NaiveDate,
-    pub(super) answers: &'a Answers,
+    pub(super) known: Known<'a>,
     pub(super) verdict: Verdict,
     pub(super) line: Option<LineKind>,
-    /// Whether the result has systemic risk; open where only a sum says so, or nothing is known of the base.
-    pub(super) systemic_risk: Truth,
-    /// Whether somebody can still say that the base has it.
+    /// Whether somebody can still say that the base has systemic risk.
     pub(super) base_risk_is_unanswered: bool,
-}
-
-/// Yes, no, or open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Truth {
-    No,
-    Open,
-    Yes,
-}
-
-impl Truth {
-    const fn negated(self) -> Self {
-        match self {
-            Self::No => Self::Yes,
-            Self::Open => Self::Open,
-            Self::Yes => Self::No,
-        }
-    }
 }
 
 /// What the table says.
@@ -58,7 +35,7 @@ impl<'a> Matter<'a> {
     /// The first row that applies decides; a row before it that may apply leaves the matter open where it says otherwise.
     pub(super) fn rule(&self) -> Ruling<'a> {
         let mut rows: Vec<&StatusRow> = Vec::new();
-        for row in self.rules.status_rows() {
+        for row in self.known.rules.status_rows() {
             let truth = self.holds(&row.when);
             if truth != Truth::No {
                 rows.push(row);
@@ -76,66 +53,69 @@ impl<'a> Matter<'a> {
         Ruling { status: Status::Open, rows, open }
     }
 
-    /// Duties of a provider, or of who may turn out to be one.
-    pub(super) fn duties(&self, ruling: &Ruling<'_>) -> Vec<Obligation> {
-        let provider = match ruling.status {
-            Status::Provider => Truth::Yes,
-            Status::NotProvider => Truth::No,
-            Status::Open => Truth::Open,
-        };
-        let duties = self.rules.obligations().iter().filter_map(|row| self.duty(row, provider));
-        duties.collect()
-    }
-
-    fn duty(&self, row: &ObligationRow, provider: Truth) -> Option<Obligation> {
-        let subject = match row.applies_to {
-            Subject::Provider => provider,
-            Subject::SystemicRisk => provider.min(self.systemic_risk),
-        };
-        let in_force =
-            row.from.is_none_or(|from| from <= self.as_of) && row.until.is_none_or(|until| self.as_of <= until);
-        let stays = row.unless.as_ref().map_or(Truth::Yes, |unless| self.holds(unless).negated());
-        let truth = subject.min(self.holds(&row.when)).min(stays).min(if in_force { Truth::Yes } else { Truth::No });
-        (truth != Truth::No).then(|| Obligation {
+    /// The rows behind the status, and what derived the answers that they rest on, each with its place.
+    pub(super) fn reasons(&self, ruling: &Ruling<'_>) -> Vec<Reason> {
+        let decided = ruling.rows.last().map(|row| row.code.as_str());
+        let mut considered: Vec<&StatusRow> = Vec::new();
+        for row in self.known.rules.status_rows() {
+            considered.push(row);
+            if Some(row.code.as_str()) == decided {
+                break;
+            }
+        }
+        let mut reasons: Vec<Reason> = Vec::new();
+        for derived in considered.iter().flat_map(|row| row.when.answers.keys()).flat_map(|key| self.derived(*key)) {
+            if !reasons.contains(&derived) {
+                reasons.push(derived);
+            }
+        }
+        reasons.extend(ruling.rows.iter().map(|row| Reason {
             code: row.code.clone(),
-            citation: self.rules.citation(&row.cite),
-            conditional: truth == Truth::Open,
-        })
+            outcome: Some(row.outcome),
+            certain: self.holds(&row.when) == Truth::Yes,
+            says: row.says.clone(),
+            citation: self.known.rules.citation(&row.cite),
+        }));
+        reasons
     }
 
-    fn holds(&self, when: &When) -> Truth {
+    /// The rows that answered a question which nobody answered by itself.
+    fn derived(&self, key: AnswerKey) -> Vec<Reason> {
+        if self.known.answers.get(key).is_some() {
+            return Vec::new();
+        }
+        let rows = self.known.derivations_of(key).filter(|row| self.known.holds(&row.when) == Truth::Yes);
+        rows.map(|row| Reason {
+            code: row.code.clone(),
+            outcome: None,
+            certain: true,
+            says: row.says.clone(),
+            citation: self.known.rules.citation(&row.cite),
+        })
+        .collect()
+    }
+
+    pub(super) fn holds(&self, when: &When) -> Truth {
         let verdict = when.verdict.is_empty() || when.verdict.contains(&self.verdict);
         let line = when.line.is_empty() || self.line.is_some_and(|kind| when.line.contains(&kind));
-        if !verdict || !line {
-            return Truth::No;
-        }
-        let risk = match when.systemic_risk {
-            None => Truth::Yes,
-            Some(true) => self.systemic_risk,
-            Some(false) => self.systemic_risk.negated(),
-        };
-        when.answers.iter().map(|(key, expected)| self.answer(*key, *expected)).fold(risk, Truth::min)
+        if verdict && line { self.known.holds(when) } else { Truth::No }
     }
 
-    fn answer(&self, key: AnswerKey, expected: Expectation) -> Truth {
-        let certain = |holds: bool| if holds { Truth::Yes } else { Truth::No };
-        match (expected, self.answers.value(key)) {
-            (Expectation::Yes | Expectation::No, None) => Truth::Open,
-            (Expectation::Yes | Expectation::DeclaredYes, value) => certain(value == Some(true)),
-            (Expectation::No | Expectation::DeclaredNo, value) => certain(value == Some(false)),
-        }
+    /// What of a condition is still open.
+    pub(super) fn open_in(&self, when: &When) -> Vec<AnswerKey> {
+        let open = |key: &AnswerKey| {
+            when.answers.get(key).is_some_and(|expected| self.known.meets(*key, expected) == Truth::Open)
+        };
+        let risk =
+            (when.systemic_risk.is_some() && self.base_risk_is_unanswered).then_some(AnswerKey::BaseHasSystemicRisk);
+        risk.into_iter().chain(when.answers.keys().copied().filter(open)).collect()
     }
 
     fn open_questions(&self, rows: &[&StatusRow]) -> Vec<AnswerKey> {
         let mut open = Vec::new();
-        for row in rows {
-            if row.when.systemic_risk.is_some() && self.base_risk_is_unanswered {
-                open.push(AnswerKey::BaseHasSystemicRisk);
-            }
-            for (key, expected) in &row.when.answers {
-                if self.answer(*key, *expected) == Truth::Open && !open.contains(key) {
-                    open.push(*key);
-                }
+        for key in rows.iter().flat_map(|row| self.open_in(&row.when)) {
+            if !open.contains(&key) {
+                open.push(key);
             }
         }
         open

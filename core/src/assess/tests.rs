@@ -12,11 +12,13 @@ use crate::registry::{Base, DeclaredBase, Registry};
 use crate::rules::RuleSet;
 use crate::unit::Flops;
 
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 6] = [
     ("edges", include_str!("../../../tests/law/edges.toml")),
     ("bases", include_str!("../../../tests/law/bases.toml")),
     ("counting", include_str!("../../../tests/law/counting.toml")),
     ("status", include_str!("../../../tests/law/status.toml")),
+    ("product", include_str!("../../../tests/law/product.toml")),
+    ("answers", include_str!("../../../tests/law/answers.toml")),
 ];
 
 #[derive(Deserialize)]
@@ -34,7 +36,9 @@ struct Case {
     base: Option<CaseBase>,
     spent: CaseSpent,
     #[serde(default)]
-    answers: BTreeMap<AnswerKey, bool>,
+    answers: BTreeMap<AnswerKey, AnswerValue>,
+    /// A house rule's file.
+    house: Option<String>,
     expect: Expect,
 }
 
@@ -63,6 +67,9 @@ struct CaseSpent {
     ceiling: Option<Flops>,
     ceiling_complete: bool,
     other: BTreeMap<String, Flops>,
+    merged: Option<Flops>,
+    /// Days with what was spent on them, cumulatively.
+    by_day: BTreeMap<NaiveDate, Flops>,
 }
 
 impl Default for CaseSpent {
@@ -77,6 +84,8 @@ impl Default for CaseSpent {
             ceiling: None,
             ceiling_complete: false,
             other: BTreeMap::new(),
+            merged: None,
+            by_day: BTreeMap::new(),
         }
     }
 }
@@ -104,6 +113,23 @@ struct Expect {
     owed: Vec<String>,
     conditional: Vec<String>,
     no_obligations: Vec<String>,
+    /// Rows that the status rests on.
+    reasons: Vec<String>,
+    /// Questions that are open.
+    questions: Vec<String>,
+    no_questions: Vec<String>,
+    /// Duties whose first day is put off, with that day.
+    deferred: BTreeMap<String, NaiveDate>,
+    /// Duties with the relief they have.
+    reliefs: BTreeMap<String, String>,
+    no_reliefs: Vec<String>,
+    watch: Option<WatchState>,
+    watch_total: Option<Flops>,
+    notify_by: Option<NaiveDate>,
+    overdue: Option<bool>,
+    no_clock: bool,
+    house_verdict: Option<Verdict>,
+    house_line: Option<Flops>,
 }
 
 fn day() -> NaiveDate {
@@ -147,12 +173,19 @@ fn spent(case: &CaseSpent, rules: &RuleSet) -> Spent {
         ceiling_complete: case.ceiling_complete,
         basis: if case.training.is_some() { Basis::Operations } else { Basis::None },
         other_counts: case.other.iter().map(other).collect(),
+        merged: case.merged,
+        by_day: case
+            .by_day
+            .iter()
+            .map(|(day, flop)| DayWork { day: *day, training: *flop, cumulative: *flop })
+            .collect(),
+        excluded: Vec::new(),
     }
 }
 
-fn answers(case: &BTreeMap<AnswerKey, bool>) -> Answers {
-    let answer = |value| Answer { value, by: "Ada".to_owned(), date: day() };
-    case.iter().fold(Answers::default(), |answers, (key, value)| answers.with(*key, answer(*value)))
+fn answers(case: &BTreeMap<AnswerKey, AnswerValue>) -> Answers {
+    let answer = |value: &AnswerValue| Answer { value: value.clone(), by: "Ada".to_owned(), date: day() };
+    case.iter().fold(Answers::default(), |answers, (key, value)| answers.with(*key, answer(value)))
 }
 
 fn run(case: &Case) -> Assessment {
@@ -161,7 +194,9 @@ fn run(case: &Case) -> Assessment {
 
 fn ask<T>(case: &Case, of: impl Fn(&Question<'_>) -> T) -> T {
     let base = case.base.as_ref().map(base);
-    let rules = RuleSet::embedded(case.rules.as_deref().unwrap_or("eu-gpai-2026-07-27")).unwrap();
+    let law = RuleSet::embedded(case.rules.as_deref().unwrap_or("eu-gpai-2026-07-27")).unwrap();
+    let with_house = case.house.as_ref().map(|file| law.with_house(file).unwrap_or_else(|problem| panic!("{problem}")));
+    let rules = with_house.as_ref().unwrap_or(law);
     of(&Question {
         spent: spent(&case.spent, rules),
         base: base.as_ref(),
@@ -181,6 +216,9 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
         }
     };
     let line = got.line.as_ref();
+    let watch = got.systemic_risk_watch.as_ref();
+    let clock = watch.and_then(|watch| watch.clock.as_ref());
+    let house = got.house.as_ref();
     let word = |value: &dyn std::fmt::Debug| format!("{value:?}");
     same("verdict", expect.verdict.map(|v| word(&v)), Some(word(&got.verdict)));
     same("status", expect.status.map(|v| word(&v)), Some(word(&got.status)));
@@ -199,6 +237,13 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     same("base", expect.base_flop.map(|v| v.to_string()), line.map(|line| line.base_flop.to_string()));
     same("ratio", expect.ratio.clone(), got.ratio.clone());
     same("share", expect.share.clone(), got.share_of_line_percent.clone());
+    same("watch", expect.watch.map(|v| word(&v)), watch.map(|watch| word(&watch.state)));
+    same("watch total", expect.watch_total.map(|v| v.to_string()), watch.map(|watch| watch.total.to_string()));
+    same("notify by", expect.notify_by.map(|v| v.to_string()), clock.and_then(|c| c.notify_by).map(|v| v.to_string()));
+    same("overdue", expect.overdue.map(|v| v.to_string()), clock.map(|clock| clock.overdue.to_string()));
+    same("house", expect.house_verdict.map(|v| word(&v)), house.map(|house| word(&house.verdict)));
+    let house_line = house.and_then(|house| house.line.as_ref());
+    same("house line", expect.house_line.map(|v| v.to_string()), house_line.map(|line| line.flop.to_string()));
     let codes = |list: Vec<&String>| list.into_iter().cloned().collect::<Vec<_>>();
     let missing = codes(got.missing.iter().map(|missing| &missing.fact).collect());
     let findings = codes(got.findings.iter().map(|finding| &finding.code).collect());
@@ -206,12 +251,15 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     let duties = |conditional| {
         codes(got.obligations.iter().filter(|duty| duty.conditional == conditional).map(|duty| &duty.code).collect())
     };
+    let questions: Vec<String> = got.questions.iter().map(|question| question.key.name().to_owned()).collect();
     for (what, wanted, is) in [
         ("missing", &expect.missing, missing),
         ("findings", &expect.findings, findings.clone()),
         ("readings", &expect.readings, readings),
         ("owed", &expect.owed, duties(false)),
         ("conditional", &expect.conditional, duties(true)),
+        ("reasons", &expect.reasons, got.reasons.iter().map(|reason| reason.code.clone()).collect()),
+        ("questions", &expect.questions, questions.clone()),
     ] {
         if let Some(absent) = wanted.iter().find(|code| !is.contains(code)) {
             wrong.push(format!("{what}: `{absent}` is not among {is:?}"));
@@ -222,6 +270,32 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     wrong.extend(
         expect.no_obligations.iter().filter(|code| all_duties.contains(code)).map(|code| format!("owes {code}")),
     );
+    wrong.extend(expect.no_questions.iter().filter(|key| questions.contains(key)).map(|key| format!("asks {key}")));
+    let duty = |code: &String| got.obligations.iter().find(|duty| duty.code == *code);
+    let is_deferred =
+        |code: &String, to: &NaiveDate| duty(code).is_some_and(|duty| duty.deferred && duty.applies_from == Some(*to));
+    wrong.extend(
+        expect
+            .deferred
+            .iter()
+            .filter(|(code, to)| !is_deferred(code, to))
+            .map(|(code, _)| format!("{code} is not deferred")),
+    );
+    let has = |code: &String, relief: &String| {
+        duty(code).is_some_and(|duty| duty.reliefs.iter().any(|one| one.code == *relief))
+    };
+    wrong.extend(
+        expect
+            .reliefs
+            .iter()
+            .filter(|(code, relief)| !has(code, relief))
+            .map(|(code, relief)| format!("{code} lacks {relief}")),
+    );
+    let any = |relief: &&String| got.obligations.iter().flat_map(|duty| &duty.reliefs).any(|one| one.code == **relief);
+    wrong.extend(expect.no_reliefs.iter().filter(any).map(|relief| format!("relief {relief} is given")));
+    if expect.no_clock && clock.is_some() {
+        wrong.push(format!("a clock runs: {clock:?}"));
+    }
     if expect.no_line && got.line.is_some() {
         wrong.push(format!("a line was chosen: {line:?}"));
     }
@@ -259,7 +333,7 @@ fn every_missing_fact_says_what_to_do() {
                 assert!(!missing.next_step.contains("--phase"), "{}: {}", missing.fact, missing.next_step);
                 if AnswerKey::named(&missing.fact).is_some() {
                     let command =
-                        format!("flopsmeter modifications answer MODIFICATION {} yes|no --by NAME", missing.fact);
+                        format!("flopsmeter modifications answer MODIFICATION {}=yes|no --by NAME", missing.fact);
                     assert!(missing.next_step.contains(&command), "{}: {}", missing.fact, missing.next_step);
                 }
             }

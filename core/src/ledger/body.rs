@@ -3,7 +3,7 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,10 @@ pub enum Body {
     RunUnassigned(RunUnassigned),
     /// Somebody answered a legal question about the modification.
     Answered(Answered),
+    /// Somebody declared that a run is left out of the modification's sums.
+    RunExcluded(RunExcluded),
+    /// Somebody declared that it is counted after all.
+    RunIncluded(RunIncluded),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -190,6 +194,32 @@ pub struct Answered {
     pub answer: Answer,
 }
 
+/// See [`Body::RunExcluded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunExcluded {
+    /// Id of the run.
+    pub run: String,
+    /// Why it helped only through what people learned from it, in the words of who declares it.
+    pub reason: String,
+    /// Who declares it.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
+/// See [`Body::RunIncluded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIncluded {
+    /// Id of the run.
+    pub run: String,
+    /// Why.
+    pub reason: String,
+    /// Who declares it.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -246,6 +276,8 @@ kinds! {
     "run-assigned" => RunAssigned,
     "run-unassigned" => RunUnassigned,
     "answered" => Answered,
+    "run-excluded" => RunExcluded,
+    "run-included" => RunIncluded,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

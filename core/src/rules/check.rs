@@ -23,6 +23,8 @@ pub(super) fn check(document: &Document) -> Result<(), RulesProblem> {
         }
         seen.push(&phase.name);
     }
+    check_figures(document)?;
+    super::check_answers::check(document)?;
     match document.status.last() {
         Some(last) if last.when == When::default() => Ok(()),
         _ => Err(RulesProblem::row("status", "the last row must apply always (`when = {}`)")),
@@ -37,9 +39,25 @@ fn citations(document: &Document) -> Vec<(String, &Cite)> {
     all.extend(document.counting.iter().map(|row| (format!("counting.{}", row.key), &row.cite)));
     all.extend(document.policies.iter().map(|row| (format!("policy.{}", row.key), &row.cite)));
     all.extend(document.dates.iter().map(|row| (format!("date.{}", row.key), &row.cite)));
+    all.extend(document.questions.iter().map(|row| (format!("question.{}", row.key.name()), &row.cite)));
+    all.extend(document.derivations.iter().map(|row| (format!("derivation.{}", row.code), &row.cite)));
+    all.extend(document.contradictions.iter().map(|row| (format!("contradiction.{}", row.code), &row.cite)));
+    all.extend(document.reliefs.iter().map(|row| (format!("relief.{}", row.code), &row.cite)));
     all.extend(document.status.iter().map(|row| (format!("status.{}", row.code), &row.cite)));
     all.extend(document.obligations.iter().map(|row| (format!("obligation.{}", row.code), &row.cite)));
     all
+}
+
+/// A figure of nothing, or so large that thirds and sums of it overflow, is a slip.
+fn check_figures(document: &Document) -> Result<(), RulesProblem> {
+    for key in FigureKey::ALL {
+        let value = document.figure(key).value;
+        if value == 0 || value > u128::MAX / 1_000_000 {
+            let cause = format!("`value` is {value}, which is absurd for a {}", document.figure(key).unit);
+            return Err(RulesProblem::row(format!("figure.{}", key.name()), cause));
+        }
+    }
+    Ok(())
 }
 
 fn check_cite(document: &Document, row: &str, cite: &Cite) -> Result<(), RulesProblem> {

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 
 use super::problem::RulesProblem;
+use super::question::{ContradictionRow, DerivationRow, QuestionRow, ReliefRow};
 use super::row::{
     Counted, DateRow, FigureKey, FigureRow, Instrument, LineKey, LineRow, MarginRow, ObligationRow, PhaseRow,
     PolicyRow, StatusRow,
@@ -24,8 +25,12 @@ pub(super) struct Document {
     pub(super) counting: Vec<Counted>,
     pub(super) policies: Vec<PolicyRow>,
     pub(super) dates: Vec<DateRow>,
+    pub(super) questions: Vec<QuestionRow>,
+    pub(super) derivations: Vec<DerivationRow>,
+    pub(super) contradictions: Vec<ContradictionRow>,
     pub(super) status: Vec<StatusRow>,
     pub(super) obligations: Vec<ObligationRow>,
+    pub(super) reliefs: Vec<ReliefRow>,
 }
 
 /// The figures every set has.
@@ -49,9 +54,7 @@ pub(super) struct Lines {
 
 impl Document {
     /// Reads a file; the first problem is returned.
-    pub(super) fn read(text: &str) -> Result<Self, RulesProblem> {
-        let mut file: toml::Table =
-            text.parse().map_err(|cause: toml::de::Error| RulesProblem::Syntax { cause: cause.to_string() })?;
+    pub(super) fn read(mut file: toml::Table) -> Result<Self, RulesProblem> {
         let figures: Vec<FigureRow> = rows(&mut file, "figure")?;
         let mut margins: Vec<MarginRow> = rows(&mut file, "margin")?;
         let lines: Vec<LineRow> = rows(&mut file, "line")?;
@@ -64,8 +67,12 @@ impl Document {
             counting: rows(&mut file, "counting")?,
             policies: rows(&mut file, "policy")?,
             dates: rows(&mut file, "date")?,
+            questions: rows(&mut file, "question")?,
+            derivations: rows(&mut file, "derivation")?,
+            contradictions: rows(&mut file, "contradiction")?,
             status: rows(&mut file, "status")?,
             obligations: rows(&mut file, "obligation")?,
+            reliefs: rows(&mut file, "relief")?,
             id: header(&mut file, "id")?,
             title: header(&mut file, "title")?,
             from: day(&header(&mut file, "from")?, "from")?,
@@ -92,6 +99,17 @@ impl Document {
             FigureKey::GpaiCriterionParameters => &self.figures.gpai_criterion_parameters,
             FigureKey::SystemicRiskPresumption => &self.figures.systemic_risk_presumption,
             FigureKey::NotificationPeriod => &self.figures.notification_period,
+        }
+    }
+
+    /// The same row, to make it stricter.
+    pub(super) const fn line_mut(&mut self, key: LineKey) -> &mut LineRow {
+        match key {
+            LineKey::ThirdOfBase => &mut self.lines.third_of_base,
+            LineKey::ThirdOfSystemicRiskBase => &mut self.lines.third_of_systemic_risk_base,
+            LineKey::ThirdOfGpaiCriterion => &mut self.lines.third_of_gpai_criterion,
+            LineKey::ThirdOfSystemicRiskPresumption => &mut self.lines.third_of_systemic_risk_presumption,
+            LineKey::ResultAboveGpaiCriterion => &mut self.lines.result_above_gpai_criterion,
         }
     }
 
@@ -151,7 +169,7 @@ fn only<Row>(section: &str, rows: &mut Vec<Row>) -> Result<Row, RulesProblem> {
 }
 
 /// Takes a section's rows; an absent section is an error of its own, because a law without it is another law.
-fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str) -> Result<Vec<Row>, RulesProblem> {
+pub(super) fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str) -> Result<Vec<Row>, RulesProblem> {
     let Some(toml::Value::Array(values)) = file.remove(section) else {
         return Err(RulesProblem::row(
             section,
@@ -168,7 +186,8 @@ fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str) -> Result<
         .collect()
 }
 
-fn row_name(section: &str, index: usize, row: &toml::Value) -> String {
+/// How an error and a comparison name a row.
+pub(super) fn row_name(section: &str, index: usize, row: &toml::Value) -> String {
     let key = ["key", "code", "name"].iter().find_map(|field| row.get(field).and_then(toml::Value::as_str));
     key.map_or_else(|| format!("{section}[{index}]"), |key| format!("{section}.{key}"))
 }

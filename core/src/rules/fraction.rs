@@ -83,6 +83,11 @@ impl Fraction {
         Some(format!("{}.{:0width$}", scaled / scale, scaled % scale))
     }
 
+    /// Whether this is the larger of two fractions.
+    pub fn is_more_than(self, other: Self) -> bool {
+        product(self.numerator.into(), other.denominator) > product(other.numerator.into(), self.denominator)
+    }
+
     /// Whether two fractions have the same value.
     pub fn equals(self, other: Self) -> bool {
         product(self.numerator.into(), other.denominator) == product(other.numerator.into(), self.denominator)

@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::fraction::Fraction;
+use super::question::Expectation;
 use crate::assess::{AnswerKey, LineKind, Status, Verdict};
 use crate::unit::parse_whole;
 
@@ -334,20 +335,6 @@ pub struct When {
     /// Answers.
     #[serde(default)]
     pub answers: BTreeMap<AnswerKey, Expectation>,
-}
-
-/// What an answer has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Expectation {
-    /// Yes; an answer that is not there may be either.
-    Yes,
-    /// No; an answer that is not there may be either.
-    No,
-    /// Somebody declared yes.
-    DeclaredYes,
-    /// Somebody declared no.
-    DeclaredNo,
 }
 
 /// A duty.

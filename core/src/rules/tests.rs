@@ -94,6 +94,33 @@ fn a_problem_names_row_and_key() {
         ("id = ", "identity = ", "header", "id"),
         ("from = \"2026-07-27\"", "from = \"27 July\"", "header", "from"),
         ("[[date]]", "[[dates]]", "header", "dates"),
+        ("value = \"100000000000000000000000\"", "value = \"-5\"", "figure.gpai-criterion", "value"),
+        ("value = \"100000000000000000000000\"", "value = \"0\"", "figure.gpai-criterion", "absurd"),
+        ("value = \"100000000000000000000000\"", "value = \"1e38\"", "figure.gpai-criterion", "`value`"),
+        (
+            "value = \"14\"",
+            "value = \"340282366920938463463374607431768211455\"",
+            "figure.notification-period",
+            "`value`",
+        ),
+        ("key = \"own-name\"", "key = \"own-names\"", "question.own-names", "own-names"),
+        ("key = \"own-name\"", "key = \"sme\"", "question.own-name", "missing"),
+        ("bears-on = [\"verdict\"]", "bears-on = []", "question.base-unknowable", "`bears-on`"),
+        ("kind = \"choice\"", "kind = \"yes-no\"", "question.weights-controlled-by", "`choices`"),
+        ("own-name = \"no\"", "own-name = \"never\"", "derivation.not-own-name", "never"),
+        ("own-name = \"no\"", "own-name = \"is mine\"", "derivation.not-own-name", "`own-name`"),
+        ("own-name = \"no\"", "own-names = \"no\"", "derivation.not-own-name", "own-names"),
+        ("own-name = \"no\"", "placed-on-union-market = \"no\"", "derivation.not-own-name", "`when` rests on"),
+        ("\"declared original-provider\"", "\"declared nobody\"", "status.hosted-fine-tuning", "no choice `nobody`"),
+        ("\"before obligations-apply\"", "\"before christmas\"", "relief.legacy-model", "christmas"),
+        ("defers-to = \"legacy-models\"", "defers-to = \"later\"", "relief.legacy-model", "`defers-to`"),
+        (
+            "obligations = [\"training-content-summary\"]",
+            "obligations = [\"summary\"]",
+            "relief.sme-domain-list",
+            "`summary`",
+        ),
+        ("made-available-in-union = \"declared-yes\" }", "}", "contradiction.internal-and-supplied", "`answers`"),
     ];
     for (from, to, row, key) in cases {
         let problem = broken(from, to);
@@ -102,12 +129,85 @@ fn a_problem_names_row_and_key() {
 }
 
 #[test]
-fn a_row_without_citation_is_refused() {
-    let start = NEWEST.find("cite = ").unwrap();
-    let end = start + NEWEST[start..].find('\n').unwrap();
-    let without = format!("{}{}", &NEWEST[..start], &NEWEST[end..]);
-    let problem = RuleSet::parse(&without).unwrap_err().to_string();
-    assert!(problem.contains("figure.gpai-criterion") && problem.contains("cite"), "{problem}");
+fn no_row_does_without_its_citation() {
+    let starts: Vec<usize> = NEWEST.match_indices("\ncite = ").map(|(start, _)| start).collect();
+    assert!(starts.len() > 100);
+    for start in starts {
+        let end = start + 1 + NEWEST[start + 1..].find('\n').unwrap();
+        let without = format!("{}{}", &NEWEST[..start], &NEWEST[end..]);
+        let problem = RuleSet::parse(&without).unwrap_err().to_string();
+        assert!(problem.contains("cite"), "{problem}");
+        // The row that lacks it is the one that is named.
+        let row = &NEWEST[NEWEST[..start].rfind("[[").unwrap()..start];
+        let named = ["key = \"", "code = \"", "name = \""].iter().find_map(|key| {
+            let (_, rest) = row.split_once(key)?;
+            rest.split_once('"').map(|(name, _)| name)
+        });
+        assert!(problem.contains(named.unwrap()), "{row}: {problem}");
+    }
+}
+
+/// law.md, section 2: what counts, what need not, and what is said of neither.
+#[test]
+fn the_phases_count_as_the_annex_says_in_every_set() {
+    let says = [
+        ("training", Counts::Training, 115),
+        ("reference-model", Counts::Debatable, 115),
+        ("rollout", Counts::Debatable, 117),
+        ("policy-scoring", Counts::Debatable, 115),
+        ("reward-model", Counts::Neither, 119),
+        ("value-model", Counts::Neither, 119),
+        ("teacher-training", Counts::Neither, 119),
+        ("teacher-online", Counts::Debatable, 117),
+        ("teacher-offline", Counts::Cumulative, 117),
+        ("synthetic-data-private", Counts::Cumulative, 117),
+        ("synthetic-data-discarded", Counts::Cumulative, 117),
+        ("synthetic-data-public", Counts::Neither, 119),
+        ("synthetic-data-experiment", Counts::Neither, 119),
+        ("evaluation", Counts::Neither, 119),
+        ("red-teaming", Counts::Neither, 119),
+        ("sweep", Counts::Neither, 119),
+        ("exploratory-research", Counts::Neither, 119),
+        ("aborted", Counts::Neither, 119),
+        ("rolled-back", Counts::Debatable, 115),
+        ("merge", Counts::Cumulative, 118),
+    ];
+    for id in RuleSet::ids() {
+        let rules = RuleSet::embedded(id).unwrap();
+        for (name, counts, paragraph) in says {
+            let row = rules.phase(name).unwrap_or_else(|| panic!("{id}: {name}"));
+            assert_eq!(row.counts, counts, "{id}: {name}");
+            let place = rules.citation(&row.cite).place;
+            // Both numberings are cited: the adopted text's, and three more as printed in July.
+            let both = [paragraph, paragraph + 3].map(|number| number.to_string());
+            assert!(both.iter().all(|number| place.contains(number)), "{id}: {name}: {place}");
+        }
+    }
+}
+
+#[test]
+fn the_dates_are_the_laws() {
+    for id in RuleSet::ids() {
+        let rules = RuleSet::embedded(id).unwrap();
+        assert_eq!(rules.date("obligations-apply"), Some(day("2025-08-02")));
+        assert_eq!(rules.date("legacy-models"), Some(day("2027-08-02")));
+        assert_eq!(rules.date("enforcement"), Some(day("2026-08-02")));
+        assert_eq!(rules.date("never"), None);
+    }
+}
+
+#[test]
+fn what_was_not_read_is_not_cited_as_read() {
+    for id in RuleSet::ids() {
+        let rules = RuleSet::embedded(id).unwrap();
+        let read = |key: &str| rules.instruments().iter().find(|instrument| instrument.key == key).unwrap().read;
+        for row in rules.questions() {
+            let instrument = &row.cite.instrument;
+            if row.cite.confidence == Confidence::PrimaryText {
+                assert_eq!(read(instrument), Confidence::PrimaryText, "{id}: {}", row.key.name());
+            }
+        }
+    }
 }
 
 #[test]

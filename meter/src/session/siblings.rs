@@ -60,6 +60,6 @@ fn read_until_stopped(
 fn read(ledger: &Path, slug: &str, run: &str) -> Result<Vec<RunSummary>, StoreProblem> {
     let ledger = Ledger::open_to_read(ledger)?;
     let modification = records::modification(&ledger, slug)?.unwrap_or_default();
-    let others = modification.runs.iter().filter(|other| *other != run);
+    let others = modification.runs.iter().filter(|other| *other != run && modification.exclusion_of(other).is_none());
     others.map(|other| Ok(records::run(&ledger, other, &Assignments::default())?.summary)).collect()
 }

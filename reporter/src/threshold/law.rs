@@ -186,38 +186,3 @@ fn reading_row(composer: &Composer<'_>, reading: &Reading) -> Result<Row, Report
         kind: RowKind::Plain,
     })
 }
-
-/// Status and duties.
-pub(super) fn status(composer: &Composer<'_>) -> Result<Section, ReportProblem> {
-    let assessment = &composer.input.assessment;
-    let values = verdict::values(composer)?;
-    let mut blocks = vec![composer.paragraph("status", verdict::status_name(assessment.status), &values)?];
-    if assessment.obligations.is_empty() {
-        blocks.push(composer.paragraph("obligations", "none", &values)?);
-        return composer.section("status", "section_status", blocks);
-    }
-    let rows = assessment
-        .obligations
-        .iter()
-        .map(|obligation| {
-            let duty = composer
-                .by_code("obligations", &obligation.code, &values)
-                .unwrap_or_else(|| Text::plain(&in_words(&obligation.code)));
-            let applies = if obligation.conditional { "applies_if" } else { "applies_now" };
-            Ok(Row {
-                cells: vec![
-                    duty.into(),
-                    composer.label(applies)?.as_str().into(),
-                    composer.citation(Some(&obligation.citation))?,
-                ],
-                kind: RowKind::Plain,
-            })
-        })
-        .collect::<Result<Vec<_>, ReportProblem>>()?;
-    let columns = [("col_duty", Align::Left), ("col_applies", Align::Left), ("col_source", Align::Left)];
-    blocks.push(composer.table("table_obligations", &columns, rows)?);
-    if assessment.obligations.iter().any(|obligation| obligation.conditional) {
-        blocks.push(composer.paragraph("obligations", "conditional", &values)?);
-    }
-    composer.section("status", "section_status", blocks)
-}

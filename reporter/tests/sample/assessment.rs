@@ -177,6 +177,11 @@ pub(super) fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
                 .to_owned(),
         }],
         findings: Vec::new(),
+        reasons: Vec::new(),
+        questions: Vec::new(),
+        systemic_risk_watch: None,
+        house: None,
+        excluded_runs: Vec::new(),
         obligations: vec![
             obligation("technical-documentation", "Article 53(1)(a) and Annex XI", true),
             obligation("downstream-documentation", "Article 53(1)(b) and Annex XII", true),
@@ -205,6 +210,7 @@ pub(super) fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
         as_of: NaiveDate::from_ymd_opt(2026, 11, 21).unwrap(),
         inputs: Inputs {
             rules: Some(digest("eu-gpai-2026-07-27.toml", 1)),
+            house_rules: None,
             base_model: Some(digest("meta-llama/Llama-3.1-8B", 2)),
             gpu_table: Some(digest("gpus.csv", 3)),
             runs: vec![digest("0193f5a2-7c1e-7d30-b8a4-2f6f0f1f3a10", 4)],
@@ -214,5 +220,14 @@ pub(super) fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
 }
 
 pub(super) fn obligation(code: &str, place: &str, conditional: bool) -> Obligation {
-    Obligation { code: code.to_owned(), citation: act(place), conditional }
+    Obligation {
+        code: code.to_owned(),
+        citation: act(place),
+        conditional,
+        says: String::new(),
+        limited_to_modification: true,
+        applies_from: None,
+        deferred: false,
+        reliefs: Vec::new(),
+    }
 }

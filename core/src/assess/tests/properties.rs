@@ -29,20 +29,20 @@ fn any_amount() -> impl Strategy<Value = u128> {
     prop_oneof![near_lines, any::<u128>(), Just(0), Just(u128::MAX)]
 }
 
-fn any_answers() -> impl Strategy<Value = BTreeMap<AnswerKey, bool>> {
-    let keys = vec![
-        AnswerKey::BaseIsGpai,
-        AnswerKey::BaseUnknowable,
-        AnswerKey::BaseHasSystemicRisk,
-        AnswerKey::ActsForOriginalProvider,
-        AnswerKey::PlacedOnUnionMarket,
-        AnswerKey::ChangedSignificantly,
+/// Any answers to any questions, also such as contradict each other.
+fn any_answers() -> impl Strategy<Value = BTreeMap<AnswerKey, AnswerValue>> {
+    let value = prop_oneof![
+        4 => any::<bool>().prop_map(AnswerValue::YesNo),
+        1 => (0..4000_u64).prop_map(|days| AnswerValue::Day(day() - chrono::Days::new(days))),
+        1 => prop::sample::select(vec!["modifier", "original-provider", "nonsense"])
+            .prop_map(|choice| AnswerValue::Choice(choice.to_owned())),
     ];
-    prop::collection::btree_map(prop::sample::select(keys), any::<bool>(), 0..4)
+    prop::collection::btree_map(prop::sample::select(AnswerKey::ALL.to_vec()), value, 0..8)
 }
 
-fn question_case(base: Option<CaseBase>, answers: BTreeMap<AnswerKey, bool>, spent: CaseSpent) -> Case {
-    Case { name: String::new(), rules: None, as_of: None, base, spent, answers, expect: Expect::default() }
+fn question_case(base: Option<CaseBase>, answers: BTreeMap<AnswerKey, AnswerValue>, spent: CaseSpent) -> Case {
+    let expect = Expect::default();
+    Case { name: String::new(), rules: None, as_of: None, base, spent, answers, house: None, expect }
 }
 
 /// Rank of the verdicts that compute alone decides.
