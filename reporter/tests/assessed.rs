@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 use flopsmeter_core::assess::{
-    Answer, AnswerKey, Answers, Assessment, Basis, Inputs, Question, Spent, Verdict, assess,
+    Answer, AnswerKey, Answers, Assessment, Basis, ExcludedRun, Inputs, Question, Spent, Verdict, assess,
 };
 use flopsmeter_core::registry::{Base, Registry};
 use flopsmeter_core::rules::RuleSet;
@@ -56,6 +56,14 @@ fn spent() -> Vec<Spent> {
         ceiling_complete: true,
         ..counted(10_u128.pow(19))
     });
+    let excluded = ExcludedRun {
+        run: "r".to_owned(),
+        reason: "diverged".to_owned(),
+        by: "A. Person".to_owned(),
+        date: day(),
+        training_compute: Some(Flops(10_u128.pow(23))),
+    };
+    all.push(Spent { excluded: vec![excluded], ..counted(10_u128.pow(22)) });
     all.push(Spent::default());
     all
 }

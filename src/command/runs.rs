@@ -39,12 +39,18 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
         output::json(&runs)?;
         return Ok(ExitStatus::Done);
     }
+    let modifications = records::modifications(&ledger)?;
+    let is_left_out = |run: &RunSummary| modifications.iter().any(|known| known.exclusion_of(&run.run).is_some());
     let mut table = TextTable::new(&["run", "started", "state", "modification", ">training FLOP", "command"]);
     for run in &runs {
         table.row(vec![
             run.run.clone(),
             run.started.format("%Y-%m-%d %H:%M:%S").to_string(),
-            if run.state == RunState::Open { "open".to_owned() } else { "closed".to_owned() },
+            format!(
+                "{}{}",
+                if run.state == RunState::Open { "open" } else { "closed" },
+                if is_left_out(run) { ", left out" } else { "" }
+            ),
             run.modification.clone().unwrap_or_else(|| "-".to_owned()),
             run.flops.map_or_else(|| "-".to_owned(), |flops| flops.training.scientific(3)),
             run.command.join(" "),

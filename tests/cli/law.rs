@@ -249,6 +249,10 @@ fn a_run_that_is_left_out_stands_in_no_sum_and_stays_listed() {
     let finding = one["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "run-excluded").unwrap();
     let text = finding["text"].as_str().unwrap();
     assert!(text.contains("Ada") && text.contains("diverged") && text.contains("paragraph 119"), "{text}");
+    let counted = one["readings"].as_array().unwrap().iter().find(|reading| reading["code"] == "excluded-runs-counted");
+    assert_eq!(counted.unwrap()["verdict"], "exceeds", "what leaving it out changes is shown");
+    let listed = place.flopsmeter("runs list");
+    assert!(listed.data().contains("closed, left out"), "{listed:?}");
     assert_eq!(one["inputs"]["runs"].as_array().unwrap().len(), 2, "its records are an input all the same");
     let shown = place.flopsmeter("modifications show demo");
     assert!(shown.data().contains(&format!("run           {first}, left out by Ada on ")), "{shown:?}");

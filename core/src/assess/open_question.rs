@@ -36,8 +36,9 @@ impl Matter<'_> {
         for row in self.known.rules.questions().iter().filter(|row| keys.contains(&row.key)) {
             add(&mut open, self.asked(row, None));
             for part in self.parts_of(row.key) {
-                let part = self.known.rules.question(part).map(|part| self.asked(part, Some(row.key)));
-                part.into_iter().for_each(|part| add(&mut open, part));
+                if let Some(part) = self.known.rules.question(part) {
+                    add(&mut open, self.asked(part, Some(row.key)));
+                }
             }
         }
         open

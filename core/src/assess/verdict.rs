@@ -68,6 +68,7 @@ impl Facts<'_, '_> {
         let mut readings = self.of_lines(amounts);
         readings.extend(raising);
         readings.extend(self.of_highest_figure(amounts, found));
+        readings.extend(self.with_excluded(amounts));
         Judgement { verdict, basis: self.spent.basis, amounts: Some(amounts), complete: true, readings, raised_by }
     }
 
@@ -137,6 +138,18 @@ impl Facts<'_, '_> {
     fn of_highest_figure(&self, amounts: Amounts, found: Verdict) -> Option<Reading> {
         let highest = self.base.and_then(|base| base.highest);
         self.other_figure(highest, amounts, "highest-base-figure").filter(|reading| reading.verdict != found)
+    }
+
+    /// What the runs would change that somebody left out; the declaration holds, so this raises nothing.
+    fn with_excluded(&self, amounts: Amounts) -> Option<Reading> {
+        let counted = self.spent.excluded.iter().filter_map(|run| run.training_compute);
+        let more = counted.fold(Flops::ZERO, |sum, own| sum + own);
+        if more == Flops::ZERO {
+            return None;
+        }
+        let amounts = Amounts { training: amounts.training + more, cumulative: amounts.cumulative + more };
+        let verdict = self.lines.verdict(amounts);
+        Some(reading("excluded-runs-counted", verdict, self.lines.headline(verdict), amounts))
     }
 
     fn other_figure(&self, figure: Option<Flops>, amounts: Amounts, code: &str) -> Option<Reading> {

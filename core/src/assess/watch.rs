@@ -135,7 +135,10 @@ impl Watched<'_, '_> {
             WatchState::BaseHasIt => self.judgement.verdict == Verdict::Exceeds || status == Status::Provider,
             WatchState::Below | WatchState::Unknown => false,
         };
-        if !met || status == Status::NotProvider {
+        // The original provider's own work is part of the same model's life, whose compute it has to watch to the end.
+        let is_original = self.question.answers.value(AnswerKey::ActsForOriginalProvider) == Some(true);
+        let by_original = is_original && state == WatchState::OverBySum;
+        if !met || status == Status::NotProvider && !by_original {
             return None;
         }
         let row = self.question.rules.figure(FigureKey::NotificationPeriod);
@@ -143,7 +146,7 @@ impl Watched<'_, '_> {
         let (condition_met, condition_met_by) = self.condition(state).unzip();
         let notify_by = condition_met.and_then(|day: NaiveDate| day.checked_add_days(Days::new(days)));
         Some(NotificationClock {
-            conditional: status != Status::Provider || risk != Truth::Yes,
+            conditional: !by_original && (status != Status::Provider || risk != Truth::Yes),
             condition_met,
             condition_met_by,
             days,
@@ -167,8 +170,8 @@ impl Watched<'_, '_> {
         let mut days: Vec<_> = self.question.spent.by_day.iter().collect();
         days.sort_by_key(|work| work.day);
         for work in days {
-            amounts.training = amounts.training + work.training;
-            amounts.cumulative = amounts.cumulative + work.cumulative;
+            amounts.training += work.training;
+            amounts.cumulative += work.cumulative;
             if crossed(amounts) {
                 return Some((work.day, "the end of the run that crossed it".to_owned()));
             }

@@ -61,7 +61,7 @@ fn duties(composer: &Composer<'_>, values: &Values) -> Result<Block, ReportProbl
     let row = |obligation: &Obligation| {
         Ok(Row {
             cells: vec![
-                duty(composer, obligation, values)?,
+                duty(composer, obligation, values),
                 applies(composer, obligation)?,
                 composer.citation(Some(&obligation.citation))?,
             ],
@@ -74,7 +74,7 @@ fn duties(composer: &Composer<'_>, values: &Values) -> Result<Block, ReportProbl
 }
 
 /// The duty, and below it what makes it lighter or later.
-fn duty(composer: &Composer<'_>, obligation: &Obligation, values: &Values) -> Result<Cell, ReportProblem> {
+fn duty(composer: &Composer<'_>, obligation: &Obligation, values: &Values) -> Cell {
     let named = composer
         .by_code("obligations", &obligation.code, values)
         .unwrap_or_else(|| Text::plain(&in_words(&obligation.code)));
@@ -83,7 +83,7 @@ fn duty(composer: &Composer<'_>, obligation: &Obligation, values: &Values) -> Re
         let said = format!("{} ({})", relief.says, place(&relief.citation));
         cell.push(Text(vec![Inline::Quiet(Words::new(&said))]));
     }
-    Ok(Cell(cell))
+    Cell(cell)
 }
 
 fn applies(composer: &Composer<'_>, obligation: &Obligation) -> Result<Cell, ReportProblem> {

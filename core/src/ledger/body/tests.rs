@@ -19,7 +19,7 @@ fn one_of_each() -> Vec<Body> {
         duration_nanoseconds: u64::MAX,
         reading: Reading::Missing { reason: "t".to_owned() },
     };
-    let answer = Answer { value: true.into(), by: "Ada".to_owned(), date: chrono::NaiveDate::MIN };
+    let answer = Answer { value: true.into(), by: "Ada".to_owned(), date: NaiveDate::MIN };
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned() };
     vec![
         Body::RunOpened(RunOpened { run: "a".to_owned(), command: vec!["true".to_owned()], ..RunOpened::default() }),
@@ -49,13 +49,13 @@ fn one_of_each() -> Vec<Body> {
             run: "a".to_owned(),
             reason: "diverged".to_owned(),
             by: "Ada".to_owned(),
-            date: chrono::NaiveDate::MIN,
+            date: NaiveDate::MIN,
         }),
         Body::RunIncluded(RunIncluded {
             run: "a".to_owned(),
             reason: "used after all".to_owned(),
             by: "Ada".to_owned(),
-            date: chrono::NaiveDate::MIN,
+            date: NaiveDate::MIN,
         }),
     ]
 }
