@@ -82,7 +82,7 @@ pub(crate) fn of_modification(
         runs.into_iter().partition(|record| modification.exclusion_of(&record.summary.run).is_some());
     let excluded = left_out.iter().filter_map(|record| excluded(modification, record)).collect();
     let assessment = judge.assess_without(runs.iter().map(|record| &record.summary), excluded, heads);
-    Ok(Judgement { base, runs, assessment, rules })
+    Ok(Judgement { base, runs, rules, assessment })
 }
 
 fn excluded(modification: &Modification, record: &RunRecord) -> Option<ExcludedRun> {
