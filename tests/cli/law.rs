@@ -273,6 +273,27 @@ fn a_run_of_no_modification_is_left_out_of_nothing() {
 }
 
 #[test]
+fn the_time_to_notify_counts_from_the_run_that_crossed() {
+    let place = Place::new();
+    write_facts(&place, Training::Full);
+    // One operation less than what leaves the base alone at the presumption of systemic risk.
+    write_base(&place, "base", 10_u128.pow(25) - 1);
+    run(&place, "--base base.toml");
+    let assessment = assessed(&place, "");
+    let watch = &assessment["systemic_risk_watch"];
+    assert_eq!((&watch["state"], &watch["clock"]["conditional"]), (&"over-by-sum".into(), &true.into()));
+    let day = |value: &Value| value.as_str().unwrap().parse::<chrono::NaiveDate>().unwrap();
+    let ended = place.only_run()["ended"].as_str().unwrap()[..10].parse::<chrono::NaiveDate>().unwrap();
+    assert_eq!(day(&watch["clock"]["condition_met"]), ended);
+    assert_eq!((day(&watch["clock"]["notify_by"]) - ended).num_days(), 14);
+    let words = place.flopsmeter("assess demo");
+    assert!(words.data().contains("notify     notify by "), "{words:?}");
+    place.flopsmeter("report threshold demo --format md").data();
+    let memo = fs_err::read_to_string(place.path("threshold.md")).unwrap();
+    assert!(memo.contains("**Together they are over it**") && memo.contains("14 days after"), "{memo}");
+}
+
+#[test]
 fn the_examples_are_what_the_command_reads() {
     let place = Place::new();
     modified(&place, 150);

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::AnswerKey;
+use crate::ledger::Digest;
 
 /// What an answer says. In JSON a truth value or a text: a text that is a day is read as one.
 ///
@@ -124,6 +126,15 @@ impl Answers {
         self.get(key).and_then(|answer| answer.value.day())
     }
 
+    /// SHA-256 of the answers as JSON, in their fixed order; `None` where nobody answered anything.
+    pub fn digest(&self) -> Option<Digest> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let text = serde_json::to_string(self).ok()?;
+        Some(Digest(Sha256::digest(text.as_bytes()).into()))
+    }
+
     /// All answers, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (AnswerKey, &Answer)> {
         self.0.iter().map(|(key, answer)| (*key, answer))
@@ -140,6 +151,16 @@ mod tests {
         let answer: Answer = serde_json::from_str(old).unwrap();
         assert_eq!(answer.value, AnswerValue::YesNo(true));
         assert_eq!(serde_json::to_string(&answer).unwrap(), old, "and are written as they were");
+    }
+
+    #[test]
+    fn the_digest_tells_answers_apart() {
+        let answer = |value: bool| Answer { value: value.into(), by: "Ada".to_owned(), date: NaiveDate::MIN };
+        let digest = |value| Answers::default().with(AnswerKey::Sme, answer(value)).digest();
+        assert_eq!(Answers::default().digest(), None);
+        assert!(digest(true).is_some());
+        assert_eq!(digest(true), digest(true));
+        assert_ne!(digest(true), digest(false));
     }
 
     #[test]

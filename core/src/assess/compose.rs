@@ -141,5 +141,6 @@ fn inputs(question: &Question<'_>) -> Inputs {
     };
     let house_rules = question.rules.house().map(|house| digest(&house.name, house.digest));
     let rules = Some(digest(question.rules.id(), question.rules.digest()));
-    Inputs { rules, house_rules, base_model, ..question.inputs.clone() }
+    let answers = question.answers.digest().map(|answers| digest("answers", answers));
+    Inputs { rules, house_rules, base_model, answers, ..question.inputs.clone() }
 }

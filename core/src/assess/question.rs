@@ -21,7 +21,7 @@ pub struct Question<'a> {
     pub as_of: NaiveDate,
     /// Declared answers.
     pub answers: &'a Answers,
-    /// Digests of what the caller read: runs, GPU table, answers. Rule set and base model are filled in.
+    /// Digests of what the caller read: runs, GPU table. Rule set, house rules, base model and answers are filled in.
     pub inputs: Inputs,
 }
 

@@ -56,6 +56,9 @@ fn check_derivations(document: &Document) -> Result<(), RulesProblem> {
     for (at, row) in document.derivations.iter().enumerate() {
         let name = format!("derivation.{}", row.code);
         check_expectations(document, &name, &row.when.answers)?;
+        if row.when.answers.is_empty() {
+            return Err(RulesProblem::row(name, "`when` names no answer that this could follow from"));
+        }
         let bare = When { answers: row.when.answers.clone(), systemic_risk: row.when.systemic_risk, ..When::default() };
         if bare != row.when {
             return Err(RulesProblem::row(name, "`when` names a verdict or a line; answers rest on answers alone"));

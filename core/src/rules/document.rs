@@ -188,7 +188,7 @@ pub(super) fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str)
 
 /// How an error and a comparison name a row.
 pub(super) fn row_name(section: &str, index: usize, row: &toml::Value) -> String {
-    let key = ["key", "code", "name"].iter().find_map(|field| row.get(field).and_then(toml::Value::as_str));
+    let key = ["code", "key", "name"].iter().find_map(|field| row.get(field).and_then(toml::Value::as_str));
     key.map_or_else(|| format!("{section}[{index}]"), |key| format!("{section}.{key}"))
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rules::LineKey;
 
 /// Bases of every kind, with figures around the lines.
 fn any_base() -> impl Strategy<Value = Option<CaseBase>> {
@@ -107,6 +108,27 @@ proptest! {
         let spent = CaseSpent { training: Some(Flops(training)), complete, ..CaseSpent::default() };
         let case = question_case(base, answers, spent);
         prop_assert_eq!(ask(&case, verdict_on_compute), run(&case).verdict);
+    }
+
+    #[test]
+    fn a_house_rule_is_never_milder_than_the_law(base in any_base(), answers in any_answers(), training in any_amount(), near in 1_u64..200, more in 0_u64..200) {
+        // Every line at a fraction up to the law's: multiplier `(near + more) / 1600`, edge `near / 1600`.
+        prop_assume!(near * 39 <= 7 * 1600 && (near + more) * 3 <= 1600);
+        let head = "name = \"h\"\ndeclared_by = \"Ada\"\ndate = 2026-11-21\nsays = \"early\"\n";
+        let line = |key: &str| format!("[[line]]\nkey = \"{key}\"\nmultiplier = \"{}/1600\"\nnear = \"{near}/1600\"\n", near + more);
+        let lines: String = LineKey::ALL.map(|key| line(key.name())).concat();
+        let spent = CaseSpent { training: Some(Flops(training)), ..CaseSpent::default() };
+        let with = Case { house: Some(format!("{head}{lines}")), ..question_case(base.clone(), answers.clone(), spent) };
+        let spent = CaseSpent { training: Some(Flops(training)), ..CaseSpent::default() };
+        let law = run(&question_case(base, answers, spent));
+        let both = run(&with);
+        prop_assert_eq!(both.verdict, law.verdict);
+        prop_assert_eq!(both.line, law.line);
+        let house = both.house.unwrap().verdict;
+        prop_assert_eq!(ask(&with, house_verdict_on_compute), Some(house));
+        if let (Some(house), Some(law)) = (rank(house), rank(law.verdict)) {
+            prop_assert!(house >= law, "house {}, law {}", house, law);
+        }
     }
 
     #[test]
