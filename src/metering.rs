@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flopsmeter_core::alert::Levels;
 use flopsmeter_core::assess::Answers;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
@@ -10,6 +11,8 @@ use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
+use flopsmeter_meter::alert::config::COMMAND_PATIENCE;
+use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
@@ -36,6 +39,33 @@ pub(crate) struct Job {
     pub(crate) pid: u32,
     /// Time between progress reports.
     pub(crate) progress_period: Option<std::time::Duration>,
+    /// When something is said of the line.
+    pub(crate) alerts: AlertSettings,
+}
+
+/// When something is said of the line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AlertSettings {
+    /// The levels.
+    pub(crate) levels: Levels,
+    /// Where alerts go besides standard error and the ledger.
+    pub(crate) sinks: Vec<Sink>,
+}
+
+/// The argument's word, else the environment's, else the file's; a word that cannot be understood has to be told before the job starts.
+pub(crate) fn alerts(arguments: &MeteringArguments) -> anyhow::Result<AlertSettings> {
+    let config = match settings::alerts_file(arguments.alerts.clone()) {
+        Some(file) => settings::alert_config(&file)?,
+        None => AlertConfig::default(),
+    };
+    let named = match arguments.alert_at.clone() {
+        Some(levels) => Some(levels),
+        None => settings::alert_levels()?.or(config.levels),
+    };
+    let command = settings::alert_command(arguments.alert_command.clone());
+    let command = command.map(|command| Sink::Command { command, patience: COMMAND_PATIENCE });
+    let sinks = config.sinks.into_iter().chain(command).collect();
+    Ok(AlertSettings { levels: named.unwrap_or_default(), sinks })
 }
 
 /// Gathers everything. What goes wrong becomes a finding.
@@ -57,6 +87,11 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         (None, None) => None,
     };
     let judge = judge(base_model, membership.answers, &mut findings)?;
+    let sender = Sender {
+        run: job.run.clone(),
+        modification: membership.joined.then(|| arguments.modification.clone()).flatten(),
+        host: settings::host(),
+    };
     let start = SessionStart {
         run: RunOpened {
             run: job.run,
@@ -80,6 +115,8 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         findings,
         siblings: membership.siblings,
         judge,
+        levels: job.alerts.levels,
+        sinks: Dispatcher::new(job.alerts.sinks, sender),
         progress_period: job.progress_period,
         status: StatusReporter::new(settings::daemon_sockets()),
     };

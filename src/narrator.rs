@@ -62,7 +62,11 @@ fn progress_line(report: &ProgressReport) -> String {
             Verdict::Exceeds => "OVER the line",
             Verdict::Undetermined => "verdict undetermined",
         };
-        format!("; projected {} at the end, {verdict}", words::flop(Some(forecast.total)))
+        let total = words::flop(Some(forecast.total));
+        let ends = forecast.ends.filter(|ends| ends.low != ends.high);
+        let ends = ends
+            .map_or_else(String::new, |ends| format!(" ({} to {})", ends.low.scientific(3), ends.high.scientific(3)));
+        format!("; projected {total}{ends} at the end, {verdict}")
     });
     format!("{step}{}, {verdict}{end}", words::flop(spent))
 }

@@ -3,18 +3,54 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use flopsmeter_core::alert::Levels;
+use flopsmeter_meter::alert::AlertConfig;
 use flopsmeter_meter::claim::GpuEnvironment;
 use flopsmeter_meter::daemon::socket;
 use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::store::path;
 
+use crate::exit::UsageProblem;
+
 /// The ledger to use: the argument, else `FLOPSMETER_LEDGER`, else the default place.
 pub(crate) fn ledger_path(argument: Option<PathBuf>) -> PathBuf {
     argument.unwrap_or_else(|| with_environment(|environment| path::ledger(environment, &env::temp_dir())))
+}
+
+/// Names the levels of alerts where no argument does.
+pub(crate) const ALERT_AT_VARIABLE: &str = "FLOPSMETER_ALERT_AT";
+
+/// The levels of alerts that the environment names, if it does.
+pub(crate) fn alert_levels() -> Result<Option<Levels>, UsageProblem> {
+    let Some(text) = env::var_os(ALERT_AT_VARIABLE).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let levels = text.to_string_lossy().parse();
+    levels.map(Some).map_err(|problem| UsageProblem(format!("{ALERT_AT_VARIABLE}: {problem}")))
+}
+
+/// Names the file that says where alerts go, where no argument does.
+const ALERTS_VARIABLE: &str = "FLOPSMETER_ALERTS";
+
+/// A command line for every alert, where no argument gives one.
+const ALERT_COMMAND_VARIABLE: &str = "FLOPSMETER_ALERT_COMMAND";
+
+/// The file that says where alerts go: the argument, else `FLOPSMETER_ALERTS`.
+pub(crate) fn alerts_file(argument: Option<PathBuf>) -> Option<PathBuf> {
+    argument.or_else(|| env::var_os(ALERTS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from))
+}
+
+/// Reads it, with what it names of the environment.
+pub(crate) fn alert_config(file: &Path) -> Result<AlertConfig, UsageProblem> {
+    let read = AlertConfig::read(file, &|name| env::var(name).ok());
+    read.map_err(|problem| UsageProblem(problem.to_string()))
+}
+
+/// The command line for every alert: the argument, else `FLOPSMETER_ALERT_COMMAND`.
+pub(crate) fn alert_command(argument: Option<String>) -> Option<String> {
+    argument.or_else(|| env::var(ALERT_COMMAND_VARIABLE).ok()).filter(|command| !command.is_empty())
 }
 
 /// Folders for records while the ledger cannot be written.

@@ -1,8 +1,12 @@
 //! What a job will have spent when its schedule ends.
 
-use crate::assess::{Question, Spent, Verdict, assess};
+mod course;
+
+use crate::assess::Spent;
 use crate::facts::Progress;
 use crate::unit::Flops;
+
+pub use course::{Course, Range};
 
 /// The total at the end of the schedule: `before`, and `spent` since [`Progress::first_step`] scaled to all of this process's
 /// steps, rounded up. `None` while no step is done, or where the schedule has no end.
@@ -30,52 +34,31 @@ fn scaled_up(amount: Flops, all: u64, done: u64) -> Flops {
     Flops(whole.saturating_mul(all).saturating_add((rest * all).div_ceil(done)))
 }
 
-/// The same for every sum at once. What was spent `before` this process began stays as it is.
-fn projected(spent: &Spent, before: &Spent, progress: Progress) -> Option<Spent> {
-    let grown = |now: Option<Flops>, then: Option<Flops>| -> Option<Option<Flops>> {
-        let Some(now) = now else { return Some(None) };
-        let then = then.unwrap_or_default().min(now);
-        projected_total(then, Flops(now.0 - then.0), progress).map(Some)
+/// `all` once a part of it, `own`, has grown as its training operations grow to `then`; each kind of work in it grows alike, rounded
+/// up. The ceiling says nothing of what is to come.
+pub(crate) fn grown(all: &Spent, own: &Spent, then: Flops) -> Spent {
+    let now = own.training.unwrap_or_default();
+    let (more, per) = ratio(Flops(then.0.saturating_sub(now.0)), now);
+    let plus = |all: Option<Flops>, own: Option<Flops>| {
+        all.map(|all| all + own.map_or(Flops::ZERO, |own| scaled_up(own, more, per)))
     };
-    Some(Spent {
-        training: grown(spent.training, before.training)?,
-        cumulative: grown(spent.cumulative, before.cumulative)?,
-        debatable: grown(spent.debatable, before.debatable)?,
+    Spent {
+        training: plus(all.training, own.training),
+        cumulative: plus(all.cumulative, own.cumulative),
+        debatable: plus(all.debatable, own.debatable),
         ceiling: None,
         ceiling_complete: false,
         other_counts: Vec::new(),
-        ..spent.clone()
-    })
+        ..all.clone()
+    }
 }
 
-/// The verdict at the end of the schedule, if the rest of the job is like its part so far. `question.spent` is everything up to now;
-/// `before` is what of it was spent before this process began (other runs of the modification, earlier segments). `None` where
-/// [`projected_total`] gives none or nothing was counted.
-///
-/// ```
-/// use flopsmeter_core::assess::{Answers, Basis, Inputs, Question, Spent, Verdict};
-/// use flopsmeter_core::facts::Progress;
-/// use flopsmeter_core::forecast::projected_verdict;
-/// use flopsmeter_core::registry::{Base, Registry};
-/// use flopsmeter_core::rules::RuleSet;
-///
-/// let as_of = chrono::NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
-/// let base = Base::resolve(Registry::embedded().unwrap(), "meta-llama/Llama-3.1-8B");
-/// let question = Question {
-///     spent: Spent::counted("1e23".parse().unwrap(), Basis::Operations),
-///     base: Some(&base),
-///     rules: RuleSet::in_force(as_of).unwrap(),
-///     as_of,
-///     answers: &Answers::default(),
-///     inputs: Inputs::default(),
-/// };
-/// let progress = Progress { step: 10, first_step: 0, max_steps: Some(30) };
-/// assert_eq!(projected_verdict(&question, &Spent::default(), progress), Some(Verdict::Exceeds));
-/// ```
-pub fn projected_verdict(question: &Question<'_>, before: &Spent, progress: Progress) -> Option<Verdict> {
-    question.spent.training?;
-    let spent = projected(&question.spent, before, progress)?;
-    Some(assess(&Question { spent, ..question.clone() }).verdict)
+/// Two numbers that fit 64 bits, in a ratio not below that of `more` to `per`; nothing grows from nothing.
+fn ratio(more: Flops, per: Flops) -> (u64, u64) {
+    let bits = u128::BITS - more.0.max(per.0).leading_zeros();
+    let shift = bits.saturating_sub(u64::BITS - 1);
+    let (up, down) = (more.0.div_ceil(1 << shift), per.0 >> shift);
+    (u64::try_from(up).unwrap_or(u64::MAX), u64::try_from(down).unwrap_or(u64::MAX).max(1))
 }
 
 #[cfg(test)]
@@ -106,7 +89,29 @@ mod tests {
         assert_eq!(projected_total(Flops(7), Flops(10), at(12, 11, Some(3))), Some(Flops(17)));
     }
 
+    #[test]
+    fn each_kind_of_work_grows_alike() {
+        let spent = |training, cumulative| Spent {
+            training: Some(Flops(training)),
+            cumulative: Some(Flops(cumulative)),
+            ..Spent::default()
+        };
+        let then = grown(&spent(1000, 2000), &spent(100, 300), Flops(150));
+        assert_eq!((then.training, then.cumulative, then.debatable), (Some(Flops(1050)), Some(Flops(2150)), None));
+        // What is beyond 64 bits keeps its ratio to some 10^-18, upwards.
+        let large = 10_u128.pow(26);
+        let then = grown(&spent(large, large), &spent(large, large), Flops(2 * large)).training.unwrap();
+        assert!(then.0 >= 2 * large && then.0 - 2 * large < large / 10_u128.pow(15), "{then}");
+        assert_eq!(grown(&spent(7, 7), &Spent::default(), Flops(9)).training, Some(Flops(7)));
+    }
+
     proptest! {
+        #[test]
+        fn growth_never_shrinks(all: u128, own: u128, then: u128) {
+            let spent = |amount| Spent { training: Some(Flops(amount)), ..Spent::default() };
+            prop_assert!(grown(&spent(all), &spent(own), Flops(then)).training >= Some(Flops(all)));
+        }
+
         #[test]
         fn a_forecast_is_never_below_what_is_spent(before: u128, spent: u128, step: u64, first: u64, end: u64) {
             let total = projected_total(Flops(before), Flops(spent), at(step, first, Some(end)));

@@ -2,12 +2,13 @@
 
 use chrono::NaiveDate;
 
+use crate::alert::Stand;
 use crate::assess::{
     Answers, Assessment, Basis, ExcludedRun, InputDigest, Inputs, Question, Spent, Verdict, assess,
     house_verdict_on_compute, verdict_on_compute,
 };
 use crate::facts::Progress;
-use crate::forecast::{projected_total, projected_verdict};
+use crate::forecast::{Range, grown, projected_total};
 use crate::gpu_table::GpuTable;
 use crate::registry::Base;
 use crate::rules::RuleSet;
@@ -65,6 +66,28 @@ impl Judge {
         house_verdict_on_compute(&self.bare_question(spent))
     }
 
+    /// Where this sum puts the modification as levels see it: what was counted as if nothing were missing, because a lower bound that
+    /// is inside the margin cannot turn out below it. `None` where nothing was counted.
+    pub fn stand(&self, mut spent: Spent) -> Option<Stand> {
+        spent.training?;
+        let is_lower_bound = !spent.complete;
+        spent.complete = true;
+        Some(Stand::new(self.rules, self.assess_spent(spent, Vec::new()), is_lower_bound))
+    }
+
+    /// Where the modification would stand with a twentieth of the line more: a level that is not reached even so was left behind.
+    pub fn eased(&self, spent: &Spent, stand: &Stand) -> Option<Stand> {
+        let slack = stand.slack();
+        let more = |sum: Option<Flops>| sum.map(|sum| sum + slack);
+        self.stand(Spent { training: more(spent.training), cumulative: more(spent.cumulative), ..spent.clone() })
+    }
+
+    /// What the modification will have spent once the run `own` has done `then` training operations.
+    pub fn grown(&self, others: &[RunSummary], own: &RunSummary, then: Flops) -> Spent {
+        let all = Spent::of_runs(self.rules, others.iter().chain([own]));
+        grown(&all, &Spent::of_runs(self.rules, [own]), then)
+    }
+
     /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
     /// runs of the modification.
     pub fn forecast(
@@ -74,25 +97,15 @@ impl Judge {
         began: Flops,
         progress: Progress,
     ) -> Option<Forecast> {
-        let own_training = own.flops?.training;
-        let since = Flops(own_training.0.saturating_sub(began.0));
+        let since = Flops(own.flops?.training.0.saturating_sub(began.0));
         let total = projected_total(began, since, progress)?;
-        let mut before = Spent::of_runs(self.rules, others);
-        before.training = Some(before.training.unwrap_or_default() + began);
-        before.cumulative = Some(before.cumulative.unwrap_or_default() + began);
-        let spent = Spent::of_runs(self.rules, others.iter().chain([own]));
-        let verdict = projected_verdict(&self.question(spent, Vec::new()), &before, progress)?;
-        Some(Forecast { total, verdict })
-    }
-
-    /// The verdict of what was counted as if nothing were missing: a lower bound that is inside the margin cannot turn out below it.
-    pub fn verdict_of_counted<'r>(&self, runs: impl IntoIterator<Item = &'r RunSummary>) -> Verdict {
-        let mut spent = Spent::of_runs(self.rules, runs);
-        if spent.training.is_none() {
-            return Verdict::Undetermined;
-        }
-        spent.complete = true;
-        self.verdict(spent)
+        let stand = self.stand(self.grown(others, own, total))?;
+        let verdict = match stand.assessment.verdict {
+            // What is missing from the count may bring it nearer.
+            Verdict::Below if stand.is_lower_bound => Verdict::Undetermined,
+            verdict => verdict,
+        };
+        Some(Forecast { total, verdict, ends: None })
     }
 
     fn question(&self, spent: Spent, heads: Vec<InputDigest>) -> Question<'_> {
@@ -120,4 +133,6 @@ pub struct Forecast {
     pub total: Flops,
     /// The modification's verdict then.
     pub verdict: Verdict,
+    /// How the total may turn out by how much the stretches so far differ, where two were seen.
+    pub ends: Option<Range<Flops>>,
 }

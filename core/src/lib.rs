@@ -2,6 +2,7 @@
 //! chained so that a change shows. No I/O, no clock, no unsafe code.
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod assess;
 pub mod ceiling;
 pub mod estimate;

@@ -3,6 +3,7 @@
 //! Three quantities stand apart and are never mixed: *model operations* (the legal basis, without recomputation),
 //! *executed operations* (with it, and with passes that train nothing), and the *ceiling* (what the hardware could have done).
 
+mod crossing;
 mod energy;
 mod reconciliation;
 mod treatment;
@@ -14,6 +15,7 @@ use crate::assess::Assessment;
 use crate::facts::Phase;
 use crate::unit::{Flops, Joules, Tokens};
 
+pub use crossing::{Crossing, Outlook};
 pub use energy::{DeviceEnergy, EnergyBoundary, EnergySource};
 pub use reconciliation::{CONVENTION as UTILISATION_CONVENTION, Reconciliation};
 pub use treatment::Treatment;
@@ -251,13 +253,16 @@ pub struct Finding {
     pub text: String,
 }
 
-/// A crossing that was announced while the job ran.
+/// Something of the line that was announced while the job ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// When.
     pub at: DateTime<Utc>,
-    /// The verdict that was reached, `near` or `exceeds`.
+    /// The verdict that was reached or is foreseen, `near` or `exceeds`; `below` for a level under the near edge.
     pub verdict: String,
     /// What was said.
     pub text: String,
+    /// What it rests on; nothing in records of versions that knew no levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crossing: Option<Crossing>,
 }

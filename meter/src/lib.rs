@@ -4,6 +4,8 @@
 //! threads of its own. The feature `machine` adds devices, the wrapper and the store.
 
 #[cfg(feature = "machine")]
+pub mod alert;
+#[cfg(feature = "machine")]
 pub mod claim;
 #[cfg(feature = "machine")]
 pub mod clock;

@@ -1,5 +1,7 @@
 //! The one owner of a run while it happens: takes what hooks and devices say, records it, keeps the sum, and says when a line is crossed.
 
+mod announcements;
+mod line;
 mod report;
 mod siblings;
 
@@ -8,23 +10,26 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use flopsmeter_core::assess::Verdict;
+use flopsmeter_core::alert::Levels;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
 use flopsmeter_core::ledger::body::{
     BaseBound, DevicesSeen, Hook, HookLost, RunClosed, RunOpened, Samples, SegmentClosed, SegmentOpened,
 };
 use flopsmeter_core::lineage::BaseReference;
-use flopsmeter_core::run::{Alert, Exit, Finding, RunSummary};
+use flopsmeter_core::run::{Exit, Finding, RunSummary};
 use flopsmeter_core::sample::Device;
 use flopsmeter_core::tally::Tally;
 
+use crate::alert::{Dispatcher, FINISH_PATIENCE};
 use crate::clock::{SessionClock, recorded};
 use crate::daemon::{RunStatus, StatusReporter};
 use crate::hook::server::{HookEvent, HookWhat};
 use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
+
+use line::{LineWatch, Sight};
 
 pub use report::{Listener, ProgressReport};
 pub use siblings::Siblings;
@@ -61,6 +66,10 @@ pub struct SessionStart {
     pub siblings: Option<Siblings>,
     /// Who assesses.
     pub judge: Judge,
+    /// The levels at which something is said.
+    pub levels: Levels,
+    /// Where alerts go besides.
+    pub sinks: Dispatcher,
     /// Time between two progress reports; `None` for no reports.
     pub progress_period: Option<Duration>,
     /// Tells the daemon of this machine, if there is one, how the run stands.
@@ -93,7 +102,8 @@ pub struct Session<'listener> {
     listener: &'listener mut dyn Listener,
     segment: u32,
     found: BTreeSet<Finding>,
-    told: Verdict,
+    line: LineWatch,
+    sinks: Dispatcher,
     fed: bool,
     looked: Option<Duration>,
     committed: Duration,
@@ -124,7 +134,8 @@ impl<'listener> Session<'listener> {
             listener,
             segment: start.segment.segment,
             found: BTreeSet::new(),
-            told: Verdict::Below,
+            line: LineWatch::new(start.levels, &start.run),
+            sinks: start.sinks,
             fed: true,
             looked: None,
             committed: Duration::ZERO,
@@ -153,10 +164,13 @@ impl<'listener> Session<'listener> {
         self.take_hook_events();
         self.take_device_events();
         self.take_others();
+        for finding in self.sinks.failures() {
+            self.find(finding);
+        }
         let elapsed = self.clock.elapsed();
         if self.looked.is_none_or(|looked| elapsed.saturating_sub(looked) >= LOOKS_APART) {
             self.looked = Some(elapsed);
-            self.watch_the_line();
+            self.watch_the_line(false);
         }
         if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
             self.commit();
@@ -167,7 +181,7 @@ impl<'listener> Session<'listener> {
         });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
-            self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge));
+            self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge, self.line.ends()));
         }
     }
 
@@ -184,7 +198,10 @@ impl<'listener> Session<'listener> {
     pub fn end(mut self, end: JobEnd) -> (RunSummary, Finished) {
         self.drain();
         self.take_others();
-        self.watch_the_line();
+        self.watch_the_line(true);
+        for finding in self.sinks.finish(FINISH_PATIENCE) {
+            self.find(finding);
+        }
         let at = self.clock.now();
         let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
         let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
@@ -311,26 +328,24 @@ impl<'listener> Session<'listener> {
         }
     }
 
-    /// Says once, loudly, when the verdict rises to `near` or `exceeds`.
-    fn watch_the_line(&mut self) {
-        // Above `exceeds` there is nothing to rise to.
-        if !core::mem::take(&mut self.fed) || self.told == Verdict::Exceeds {
+    /// Says once, loudly, when a level of the line is reached or foreseen.
+    fn watch_the_line(&mut self, has_ended: bool) {
+        let is_due = self.line.is_due(self.clock.elapsed());
+        if !core::mem::take(&mut self.fed) && !is_due {
             return;
         }
-        let summary = self.tally.summary();
-        let verdict = self.judge.verdict_of_counted(self.others.iter().chain([&summary]));
-        if !matches!(verdict, Verdict::Near | Verdict::Exceeds) || verdict <= self.told {
-            return;
+        let (elapsed, own) = (self.clock.elapsed(), self.tally.summary());
+        let sight = Sight { judge: &self.judge, others: &self.others, own: &own, clock: self.clock, elapsed };
+        let progress = self.tally.progress().filter(|_| !has_ended);
+        let alerts = self.line.look(&sight, progress, has_ended, self.recorder.ledger());
+        for alert in alerts {
+            self.listener.alert(&alert);
+            let untried = self.sinks.give(&alert);
+            self.enter(alert.at, &Body::Alert(alert));
+            self.commit();
+            for finding in untried {
+                self.find(finding);
+            }
         }
-        self.told = verdict;
-        let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
-        let alert = Alert {
-            at: self.clock.now(),
-            verdict: if verdict == Verdict::Near { "near".to_owned() } else { "exceeds".to_owned() },
-            text: report::crossing(verdict, &assessment),
-        };
-        self.listener.alert(&alert);
-        self.enter(alert.at, &Body::Alert(alert));
-        self.commit();
     }
 }

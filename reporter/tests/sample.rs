@@ -80,6 +80,7 @@ pub(crate) fn near() -> ThresholdInput {
         at: at(4_120),
         verdict: "near".to_owned(),
         text: "contracts-assistant has spent 54% of its line and is within the margin of error".to_owned(),
+        crossing: None,
     }];
     let runs = vec![run(FIRST, 82_000, 2_587), second];
     let mut assessment = assessment(Verdict::Near, Some(spent(&runs)));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use flopsmeter_core::alert::Levels;
 
 use super::{LedgerArguments, slug};
 
@@ -26,6 +27,25 @@ pub(crate) struct MeteringArguments {
     /// `record:FILE`, as `nvml`, and write what the driver says into a trace; `replay:FILE`, play such a trace in the driver's place
     #[arg(long, value_name = "nvml|cpu|record:FILE|replay:FILE", default_value = "nvml", value_parser = device_choice)]
     pub(crate) device: DeviceChoice,
+
+    /// Levels at which an alert is given, on what is spent and on what is foreseen: `near`, and percentages of the line
+    /// [default: near,80%,100%]
+    ///
+    /// The environment variable FLOPSMETER_ALERT_AT names them as well.
+    #[arg(long, value_name = "LEVELS")]
+    pub(crate) alert_at: Option<Levels>,
+
+    /// Where alerts go besides standard error and the ledger (TOML: webhooks, Slack, Teams, mail, commands)
+    ///
+    /// The environment variable FLOPSMETER_ALERTS names it as well. Nothing goes over a network without it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerts: Option<PathBuf>,
+
+    /// Run this by /bin/sh at each alert, with the alert as JSON on its standard input
+    ///
+    /// The environment variable FLOPSMETER_ALERT_COMMAND gives it as well.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) alert_command: Option<String>,
 
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,

@@ -1,6 +1,6 @@
 //! A fine-tune from its first step to its assessment, as a scripted hook tells it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::job::{Training, flop, hooked, plan, run_hooked, write_base, write_facts};
 use crate::place::{Place, Running, codes, until};
@@ -32,8 +32,10 @@ fn each_line_is_announced_once_when_it_is_crossed() {
     running.tell(STEP);
     let near = running.wait_for_stderr("***");
     running.tell(STEP);
+    let four_fifths = running.wait_for_stderr("***");
     running.tell(STEP);
     running.tell("step 5 8");
+    let foreseen = running.wait_for_stderr("***");
     running.wait_for_stderr("step 5 of 8: ");
     running.tell(STEP);
     let exceeds = running.wait_for_stderr("***");
@@ -47,10 +49,16 @@ fn each_line_is_announced_once_when_it_is_crossed() {
 
     assert!(near.starts_with("flopsmeter: *** NEAR the line of "), "{near}");
     assert!(near.contains(": 60.00 % of it is spent (Guidelines "), "{near}");
+    assert!(four_fifths.starts_with("flopsmeter: *** NEAR the line of "), "{four_fifths}");
+    assert!(four_fifths.contains(": 80.00 % of it is spent (Guidelines "), "{four_fifths}");
+    assert!(foreseen.starts_with("flopsmeter: *** WILL EXCEED the line of "), "{foreseen}");
+    let end =
+        " when the schedule ends: 160.00 % of it (160.00 % to 160.00 %); 100.00 % is spent now, 100 % of it about ";
+    assert!(foreseen.contains(end), "{foreseen}");
     assert!(exceeds.starts_with("flopsmeter: *** EXCEEDS the line of "), "{exceeds}");
     assert!(exceeds.contains(": 120.00 % of it is spent (Guidelines "), "{exceeds}");
     let loud = outcome.stderr.lines().filter(|line| line.starts_with("flopsmeter: ***"));
-    assert_eq!(loud.collect::<Vec<_>>(), [near.as_str(), exceeds.as_str()]);
+    assert_eq!(loud.collect::<Vec<_>>(), [near.as_str(), &four_fifths, &foreseen, &exceeds]);
     let line_at = |step: &str| outcome.stderr.lines().find(|line| line.contains(step)).unwrap().to_owned();
     let below = line_at("step 2 of 8: ");
     assert!(
@@ -63,7 +71,18 @@ fn each_line_is_announced_once_when_it_is_crossed() {
     let summary = summary(&place);
     let alerts: Vec<&str> =
         summary["alerts"].as_array().unwrap().iter().map(|alert| alert["verdict"].as_str().unwrap()).collect();
-    assert_eq!(alerts, ["near", "exceeds"]);
+    assert_eq!(alerts, ["near", "near", "exceeds", "exceeds"]);
+    let crossings: Vec<(&Value, &Value)> = summary["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| (&alert["crossing"]["what"], &alert["crossing"]["levels"]))
+        .collect();
+    let said = [("spent", "near"), ("spent", "80%"), ("forecast", "100%"), ("spent", "100%")];
+    assert_eq!(
+        crossings,
+        said.map(|(what, level)| (json!(what), json!([level]))).each_ref().map(|(what, levels)| (what, levels))
+    );
     assert_eq!((&summary["complete"], codes(&summary)), (&true.into(), Vec::new()));
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the whole command and of the workspace's shape.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod alerts;
 mod architecture;
 mod bad_input;
 mod claims;

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Key;
 use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
 use crate::lineage::BaseReference;
@@ -57,6 +58,10 @@ pub enum Body {
     RunExcluded(RunExcluded),
     /// Somebody declared that it is counted after all.
     RunIncluded(RunIncluded),
+    /// A run of the modification said that levels of its line are reached or foreseen, for all of its runs.
+    LevelsSaid(LevelsSaid),
+    /// The modification has gone back well below levels that were said: they may be said again.
+    LevelsLeft(LevelsLeft),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -220,6 +225,26 @@ pub struct RunIncluded {
     pub date: NaiveDate,
 }
 
+/// See [`Body::LevelsSaid`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelsSaid {
+    /// Id of the run that said so; its stream has the alert.
+    pub run: String,
+    /// Id of the alert.
+    pub id: String,
+    /// The levels.
+    pub keys: Vec<Key>,
+}
+
+/// See [`Body::LevelsLeft`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelsLeft {
+    /// Id of the run that saw it.
+    pub run: String,
+    /// The levels.
+    pub keys: Vec<Key>,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -278,6 +303,8 @@ kinds! {
     "answered" => Answered,
     "run-excluded" => RunExcluded,
     "run-included" => RunIncluded,
+    "levels-said" => LevelsSaid,
+    "levels-left" => LevelsLeft,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

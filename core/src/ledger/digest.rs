@@ -5,6 +5,7 @@ use core::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +14,11 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// What the first entry of a stream has in place of a predecessor: 32 zero bytes.
     pub const NONE: Self = Self([0; 32]);
+
+    /// The SHA-256 of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
 }
 
 impl fmt::Display for Digest {

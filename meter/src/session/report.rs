@@ -1,17 +1,19 @@
 //! What a session says while it runs; how it is shown is the listener's.
 
-use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::assess::Assessment;
 use flopsmeter_core::facts::Progress;
+use flopsmeter_core::forecast::Range;
 use flopsmeter_core::judge::{Forecast, Judge};
 use flopsmeter_core::run::{Alert, Finding, RunFlops, RunSummary};
 use flopsmeter_core::tally::Tally;
+use flopsmeter_core::unit::Flops;
 
 /// Takes what a session has to say.
 pub trait Listener {
     /// How the job stands.
     fn progress(&mut self, report: &ProgressReport);
 
-    /// A line was crossed.
+    /// A level of the line is reached or foreseen.
     fn alert(&mut self, alert: &Alert);
 
     /// Something did not go as it should.
@@ -32,31 +34,16 @@ pub struct ProgressReport {
 }
 
 impl ProgressReport {
-    pub(super) fn of(tally: &Tally, others: &[RunSummary], judge: &Judge) -> Self {
+    pub(super) fn of(tally: &Tally, others: &[RunSummary], judge: &Judge, ends: Option<Range<Flops>>) -> Self {
         let summary = tally.summary();
         let stand = tally.progress();
         Self {
             flops: summary.flops,
             progress: stand.map(|(progress, _)| progress),
             assessment: judge.assess(others.iter().chain([&summary]), Vec::new()),
-            forecast: stand.and_then(|(progress, began)| judge.forecast(others, &summary, began, progress)),
+            forecast: stand
+                .and_then(|(progress, began)| judge.forecast(others, &summary, began, progress))
+                .map(|forecast| Forecast { ends, ..forecast }),
         }
-    }
-}
-
-/// The sentence of an alert.
-pub(super) fn crossing(verdict: Verdict, assessment: &Assessment) -> String {
-    let share = assessment.share_of_line_percent.as_deref().unwrap_or("?");
-    let line = assessment
-        .line
-        .as_ref()
-        .map_or_else(|| "the line".to_owned(), |line| format!("the line of {} FLOP", line.flop.scientific(3)));
-    let place = assessment
-        .line
-        .as_ref()
-        .map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place));
-    match verdict {
-        Verdict::Exceeds => format!("EXCEEDS {line}: {share} % of it is spent{place}"),
-        _ => format!("NEAR {line}: {share} % of it is spent{place}"),
     }
 }

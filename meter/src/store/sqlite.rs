@@ -151,6 +151,28 @@ impl Ledger {
         })
     }
 
+    /// Appends what `decide` makes of the stream as it is; nobody else writes between its looking and its writing.
+    pub fn append_decided(
+        &mut self,
+        stream: &str,
+        at: DateTime<Utc>,
+        decide: impl FnOnce(&[Body]) -> Option<(String, String)>,
+    ) -> Result<Option<Entry>, StoreProblem> {
+        self.transact(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("SELECT kind, body FROM entry WHERE stream = ?1 ORDER BY sequence")?;
+            let read = |row: &Row<'_>| {
+                let (kind, body): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok(Body::read(&kind, &body))
+            };
+            let bodies: Vec<Body> = statement.query_map([stream], read)?.collect::<Result<_, _>>()?;
+            let Some((kind, body)) = decide(&bodies) else { return Ok(None) };
+            let entry = chain::append(head_of(transaction, stream)?.as_ref(), stream, at, kind, body);
+            insert(transaction, &entry)?;
+            Ok(Some(entry))
+        })
+    }
+
     /// The last entry of a stream.
     pub fn head(&self, stream: &str) -> Result<Option<Head>, StoreProblem> {
         head_of(&self.connection, stream).map_err(|source| self.problem(source))

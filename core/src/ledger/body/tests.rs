@@ -3,6 +3,7 @@
 use chrono::DateTime;
 
 use super::*;
+use crate::alert::{Level, What};
 use crate::facts::{Fed, Passes, Phase, Process, Progress};
 use crate::sample::{DeviceFacts, Reading};
 
@@ -20,7 +21,8 @@ fn one_of_each() -> Vec<Body> {
         reading: Reading::Missing { reason: "t".to_owned() },
     };
     let answer = Answer { value: true.into(), by: "Ada".to_owned(), date: NaiveDate::MIN };
-    let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned() };
+    let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned(), crossing: None };
+    let key = Key { line: "third-of-base:1300".to_owned(), what: What::Forecast, level: Level::Share(80) };
     vec![
         Body::RunOpened(RunOpened { run: "a".to_owned(), command: vec!["true".to_owned()], ..RunOpened::default() }),
         Body::SegmentOpened(SegmentOpened { segment: 1, pid: 9, ..SegmentOpened::default() }),
@@ -57,6 +59,8 @@ fn one_of_each() -> Vec<Body> {
             by: "Ada".to_owned(),
             date: NaiveDate::MIN,
         }),
+        Body::LevelsSaid(LevelsSaid { run: "a".to_owned(), id: "1".to_owned(), keys: vec![key.clone()] }),
+        Body::LevelsLeft(LevelsLeft { run: "a".to_owned(), keys: vec![key] }),
     ]
 }
 
@@ -102,4 +106,12 @@ fn what_is_not_understood_is_kept() {
 fn fields_from_the_future_do_not_hinder_reading() {
     let body = Body::read("run-assigned", r#"{"run":"a","by":"somebody"}"#);
     assert_eq!(body, Body::RunAssigned(RunAssigned { run: "a".to_owned() }));
+}
+
+#[test]
+fn alerts_of_versions_without_levels_are_read() {
+    let text = r#"{"at":"1970-01-01T00:00:00Z","verdict":"near","text":"t"}"#;
+    let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "t".to_owned(), crossing: None };
+    assert_eq!(Body::read("alert", text), Body::Alert(alert.clone()));
+    assert_eq!(Body::Alert(alert).to_text().unwrap(), text);
 }

@@ -1,0 +1,164 @@
+//! Gives alerts to sinks, each in a thread of its own, and gathers what became of them.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, SyncSender, TrySendError, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use flopsmeter_core::run::{Alert, Finding};
+
+use super::config::Secret;
+use super::message::{Message, Sender};
+use super::{NotDelivered, Sink, chat, command, mail, webhook};
+use crate::clock;
+
+/// How long the end of a run waits for alerts that are on their way.
+pub const FINISH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Alerts that may wait for one sink; a run has a handful in all.
+const QUEUE: usize = 32;
+
+/// Pauses before further attempts.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+/// What became of one alert at one sink.
+struct Report {
+    sink: usize,
+    outcome: Result<(), NotDelivered>,
+}
+
+/// A sink and its thread, which is started with the first alert.
+struct Lane {
+    sink: Sink,
+    queue: Option<SyncSender<Arc<Message>>>,
+    on_its_way: usize,
+}
+
+/// Gives alerts to sinks.
+pub struct Dispatcher {
+    sender: Sender,
+    lanes: Vec<Lane>,
+    reports: Receiver<Report>,
+    report: Channel<Report>,
+}
+
+impl Dispatcher {
+    /// For these sinks. Nothing is started yet.
+    pub fn new(sinks: Vec<Sink>, sender: Sender) -> Self {
+        let (report, reports) = channel();
+        let lanes = sinks.into_iter().map(|sink| Lane { sink, queue: None, on_its_way: 0 }).collect();
+        Self { sender, lanes, reports, report }
+    }
+
+    /// Gives an alert to every sink, without waiting. Returns what cannot even be tried.
+    pub fn give(&mut self, alert: &Alert) -> Vec<Finding> {
+        let message = Arc::new(Message::new(&self.sender, alert));
+        let mut findings = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            match lane.give(number, Arc::clone(&message), &self.report) {
+                Ok(()) => lane.on_its_way += 1,
+                Err(cause) => findings.push(finding(number, &lane.sink, &cause)),
+            }
+        }
+        findings
+    }
+
+    /// What has failed since this was last asked.
+    pub fn failures(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        while let Ok(report) = self.reports.try_recv() {
+            findings.extend(self.take(report));
+        }
+        findings
+    }
+
+    /// Waits until everything is delivered or has failed, at most for `patience`; what is still on its way then is lost.
+    pub fn finish(&mut self, patience: Duration) -> Vec<Finding> {
+        let deadline = clock::monotonic() + patience;
+        let mut findings = Vec::new();
+        while self.lanes.iter().any(|lane| lane.on_its_way > 0) {
+            match self.reports.recv_timeout(deadline.saturating_duration_since(clock::monotonic())) {
+                Ok(report) => findings.extend(self.take(report)),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.on_its_way > 0) {
+            findings.push(finding(number, &lane.sink, "it had not taken it when the job had ended"));
+        }
+        findings
+    }
+
+    fn take(&mut self, report: Report) -> Option<Finding> {
+        let lane = self.lanes.get_mut(report.sink)?;
+        lane.on_its_way = lane.on_its_way.saturating_sub(1);
+        report.outcome.err().map(|problem| finding(report.sink, &lane.sink, &problem.text))
+    }
+}
+
+impl core::fmt::Debug for Dispatcher {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_list().entries(self.lanes.iter().map(|lane| lane.sink.name())).finish()
+    }
+}
+
+fn finding(number: usize, sink: &Sink, cause: &str) -> Finding {
+    let text = format!(
+        "an alert did not reach sink {} ({}): {cause}; the ledger has the alert, check the sink's row",
+        number + 1,
+        sink.name()
+    );
+    Finding { code: "alert-not-delivered".to_owned(), text }
+}
+
+impl Lane {
+    fn give(&mut self, number: usize, message: Arc<Message>, report: &Channel<Report>) -> Result<(), String> {
+        if self.queue.is_none() {
+            self.queue = Some(start(self.sink.clone(), number, report.clone()).map_err(|cause| cause.to_string())?);
+        }
+        let Some(queue) = &self.queue else { return Ok(()) };
+        queue.try_send(message).map_err(|problem| match problem {
+            TrySendError::Full(_) => format!("{QUEUE} alerts are waiting for it"),
+            TrySendError::Disconnected(_) => "its thread has ended".to_owned(),
+        })
+    }
+}
+
+fn start(sink: Sink, number: usize, report: Channel<Report>) -> std::io::Result<SyncSender<Arc<Message>>> {
+    let (queue, messages) = sync_channel::<Arc<Message>>(QUEUE);
+    let attend = move || {
+        for message in messages {
+            let outcome = deliver_patiently(&sink, &message, thread::sleep);
+            if report.send(Report { sink: number, outcome }).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("alert-sink".to_owned()).spawn(attend)?;
+    Ok(queue)
+}
+
+fn deliver_patiently(sink: &Sink, message: &Message, pause: impl Fn(Duration)) -> Result<(), NotDelivered> {
+    let mut outcome = deliver(sink, message);
+    for length in PAUSES {
+        match &outcome {
+            Err(problem) if problem.may_pass => pause(length),
+            _ => return outcome,
+        }
+        outcome = deliver(sink, message);
+    }
+    outcome
+}
+
+fn deliver(sink: &Sink, message: &Message) -> Result<(), NotDelivered> {
+    match sink {
+        Sink::Command { command, patience } => command::deliver(command, *patience, message),
+        Sink::Webhook { endpoint, secret } => webhook::deliver(endpoint, secret.as_ref().map(Secret::expose), message),
+        Sink::Slack { endpoint } => endpoint.post(&chat::slack(message).to_string(), &[]),
+        Sink::Teams { endpoint } => endpoint.post(&chat::teams(message).to_string(), &[]),
+        Sink::Mail(route) => mail::deliver(route, message),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! Watches how close the modification comes to its line, and how close it will come.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use flopsmeter_core::alert::{Key, Level, Levels, Stand, Watch, What, words};
+use flopsmeter_core::assess::{Spent, Verdict};
+use flopsmeter_core::facts::Progress;
+use flopsmeter_core::forecast::{Course, Range};
+use flopsmeter_core::judge::Judge;
+use flopsmeter_core::ledger::Digest;
+use flopsmeter_core::ledger::body::{LevelsLeft, LevelsSaid, RunOpened};
+use flopsmeter_core::run::{Alert, Crossing, Outlook, RunSummary};
+use flopsmeter_core::unit::Flops;
+
+use super::announcements;
+use crate::clock::SessionClock;
+use crate::store::Ledger;
+
+/// Between two forecasts.
+const FORECAST_PERIOD: Duration = Duration::from_secs(1);
+
+/// How far ahead is looked where the schedule has no end: any job that goes on for ever reaches every line.
+const HORIZON: Duration = Duration::from_hours(24);
+
+/// What has to be seen before so much is foreseen.
+const MINIMUM_SEEN: Duration = Duration::from_mins(1);
+
+/// What is looked at.
+pub(super) struct Sight<'a> {
+    pub(super) judge: &'a Judge,
+    pub(super) others: &'a [RunSummary],
+    pub(super) own: &'a RunSummary,
+    pub(super) clock: SessionClock,
+    /// Time of the session.
+    pub(super) elapsed: Duration,
+}
+
+impl Sight<'_> {
+    fn all(&self) -> Spent {
+        Spent::of_runs(self.judge.rules, self.others.iter().chain([self.own]))
+    }
+
+    fn training(&self) -> Flops {
+        self.own.flops.map_or(Flops::ZERO, |flops| flops.training)
+    }
+
+    /// Where the modification stands once this run has done `then` training operations.
+    fn stand_at(&self, then: Flops) -> Option<Stand> {
+        self.judge.stand(self.judge.grown(self.others, self.own, then))
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.at(self.elapsed)
+    }
+}
+
+/// What was said, and how the run has grown.
+#[derive(Debug)]
+pub(super) struct LineWatch {
+    watch: Watch,
+    run: String,
+    modification: Option<String>,
+    by_step: Option<BySteps>,
+    /// Training operations over milliseconds of the session.
+    by_time: Course,
+    next_forecast: Duration,
+    /// Something was fed since the last forecast.
+    owes_forecast: bool,
+}
+
+/// Training operations over the steps of one schedule.
+#[derive(Debug)]
+struct BySteps {
+    first_step: u64,
+    end: Option<u64>,
+    course: Course,
+}
+
+impl LineWatch {
+    pub(super) fn new(levels: Levels, run: &RunOpened) -> Self {
+        Self {
+            watch: Watch::new(levels),
+            run: run.run.clone(),
+            modification: run.modification.clone(),
+            by_step: None,
+            by_time: Course::from(0, Flops::ZERO),
+            next_forecast: Duration::ZERO,
+            owes_forecast: false,
+        }
+    }
+
+    /// The training operations of the run when its schedule ends, as far as stretches differ so far.
+    pub(super) fn ends(&self) -> Option<Range<Flops>> {
+        let steps = self.by_step.as_ref()?;
+        steps.course.at(steps.end?)
+    }
+
+    /// Whether to look though nothing was fed: a forecast was put off.
+    pub(super) fn is_due(&self, elapsed: Duration) -> bool {
+        self.owes_forecast && elapsed >= self.next_forecast
+    }
+
+    /// Observes how the run has grown, and gives what is to be said now.
+    pub(super) fn look(
+        &mut self,
+        sight: &Sight<'_>,
+        progress: Option<(Progress, Flops)>,
+        has_ended: bool,
+        mut ledger: Option<&mut Ledger>,
+    ) -> Vec<Alert> {
+        self.observe(sight, progress);
+        let all = sight.all();
+        let Some(stand) = sight.judge.stand(all.clone()) else { return Vec::new() };
+        if self.watch.has_said(What::Spent)
+            && let Some(eased) = sight.judge.eased(&all, &stand)
+        {
+            self.leave_behind(What::Spent, &eased, sight, ledger.as_deref_mut());
+        }
+        let reached = self.say(What::Spent, &stand, sight, ledger.as_deref_mut(), |keys| {
+            (words::reached(&stand, &levels(keys)), None)
+        });
+        self.owes_forecast = !has_ended && sight.elapsed < self.next_forecast;
+        if has_ended || self.owes_forecast {
+            return reached.into_iter().collect();
+        }
+        self.next_forecast = sight.elapsed + FORECAST_PERIOD;
+        reached.into_iter().chain(self.foresee(&stand, sight, ledger)).collect()
+    }
+
+    fn observe(&mut self, sight: &Sight<'_>, progress: Option<(Progress, Flops)>) {
+        let training = sight.training();
+        if training == Flops::ZERO {
+            return;
+        }
+        let milliseconds = u64::try_from(sight.elapsed.as_millis()).unwrap_or(u64::MAX);
+        if self.by_time.position() == 0 {
+            // What came before the first step was no training.
+            self.by_time = Course::from(milliseconds.max(1), training);
+        } else {
+            self.by_time.observe(milliseconds, training);
+        }
+        let Some((Progress { step, first_step, max_steps: end }, began)) = progress else { return };
+        let is_same =
+            |steps: &BySteps| steps.first_step == first_step && steps.end == end && steps.course.position() <= step;
+        if !self.by_step.as_ref().is_some_and(is_same) {
+            self.by_step = Some(BySteps { first_step, end, course: Course::from(first_step, began) });
+        }
+        if let Some(steps) = &mut self.by_step {
+            steps.course.observe(step, training);
+        }
+    }
+
+    /// What is foreseen: at the end of the schedule, or where it has none, within the horizon.
+    fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Alert> {
+        let (totals, is_end) = self.totals(sight.elapsed)?;
+        let best = sight.judge.grown(sight.others, sight.own, totals.best);
+        let then = sight.judge.stand(best.clone())?;
+        if self.watch.has_said(What::Forecast)
+            && let Some(eased) = sight.judge.eased(&best, &then)
+        {
+            self.leave_behind(What::Forecast, &eased, sight, ledger.as_deref_mut());
+        }
+        let by_time = self.by_time.clone();
+        self.say(What::Forecast, &then, sight, ledger, |keys| {
+            let levels = levels(keys);
+            let (low, high) = (sight.stand_at(totals.low), sight.stand_at(totals.high));
+            let is_certain = levels.last().zip(low.as_ref()).is_some_and(|(level, low)| low.reaches(*level));
+            let amount = |stand: Option<&Stand>| stand.and_then(|stand| stand.amount).unwrap_or_default();
+            let ends = Range { low: amount(low.as_ref()), best: amount(Some(&then)), high: amount(high.as_ref()) };
+            let reached = levels.last().and_then(|level| when(*level, now, sight, &by_time));
+            let outlook = Outlook { at_end: is_end.then_some(ends), reached };
+            let text = words::foreseen(&then, is_certain, now.amount.unwrap_or_default(), &levels, &outlook);
+            (text, Some(outlook))
+        })
+    }
+
+    /// Training operations of the run to come, and whether that is at the end of a schedule.
+    fn totals(&self, elapsed: Duration) -> Option<(Range<Flops>, bool)> {
+        if self.by_step.as_ref().is_some_and(|steps| steps.end.is_some()) {
+            return Some((self.ends()?, true));
+        }
+        if u128::from(self.by_time.length()) < MINIMUM_SEEN.as_millis() {
+            return None;
+        }
+        let ahead = u64::try_from((elapsed + HORIZON).as_millis()).ok()?;
+        Some((self.by_time.at(ahead)?, false))
+    }
+
+    /// The alert of the levels that are due, if it falls to this run to say so.
+    fn say(
+        &mut self,
+        what: What,
+        stand: &Stand,
+        sight: &Sight<'_>,
+        ledger: Option<&mut Ledger>,
+        words: impl FnOnce(&[Key]) -> (String, Option<Outlook>),
+    ) -> Option<Alert> {
+        let due = self.watch.due(what, stand);
+        let line = stand.assessment.line.as_ref().filter(|_| !due.is_empty())?;
+        let id = self.id(&due);
+        let said = LevelsSaid { run: self.run.clone(), id: id.clone(), keys: due.clone() };
+        // A ledger that cannot be asked leaves it said twice rather than never.
+        let own = self.modification.as_deref().zip(ledger).map(|(slug, ledger)| {
+            announcements::claim(ledger, slug, sight.now(), &said).unwrap_or_else(|_| due.clone())
+        });
+        let own = own.unwrap_or_else(|| due.clone());
+        for key in due {
+            self.watch.say(key);
+        }
+        if own.is_empty() {
+            return None;
+        }
+        let (text, outlook) = words(&own);
+        let crossing = Crossing {
+            id,
+            modification: self.modification.clone(),
+            what,
+            levels: levels(&own),
+            spent: sight.judge.stand(sight.all()).and_then(|now| now.amount).unwrap_or_default(),
+            line: line.flop,
+            rule: line.rule.clone(),
+            share_of_line_percent: stand.assessment.share_of_line_percent.clone(),
+            is_lower_bound: stand.is_lower_bound,
+            outlook,
+        };
+        let verdict = verdict_name(stand.assessment.verdict).to_owned();
+        Some(Alert { at: sight.now(), verdict, text, crossing: Some(crossing) })
+    }
+
+    fn leave_behind(&mut self, what: What, eased: &Stand, sight: &Sight<'_>, ledger: Option<&mut Ledger>) {
+        let keys = self.watch.leave_behind(what, eased);
+        if keys.is_empty() {
+            return;
+        }
+        if let Some((slug, ledger)) = self.modification.as_deref().zip(ledger) {
+            let left = LevelsLeft { run: self.run.clone(), keys };
+            // Not noted, the level is not said again: the milder fault.
+            let _unnoted = announcements::release(ledger, slug, sight.now(), &left);
+        }
+    }
+
+    fn id(&self, keys: &[Key]) -> String {
+        let of = self
+            .modification
+            .as_deref()
+            .map_or_else(|| format!("run/{}", self.run), |slug| format!("modification/{slug}"));
+        let keys: Vec<String> = keys.iter().map(|key| format!("{} {:?} {}", key.line, key.what, key.level)).collect();
+        let digest = Digest::of(format!("{of}\n{}", keys.join("\n")).as_bytes()).to_string();
+        digest.chars().take(32).collect()
+    }
+}
+
+/// When this run brings the modification to a level at the rates seen so far; `None` where its own operations and what is held
+/// against the line are different sums.
+fn when(level: Level, now: &Stand, sight: &Sight<'_>, by_time: &Course) -> Option<Range<Option<DateTime<Utc>>>> {
+    let own = Spent::of_runs(sight.judge.rules, [sight.own]);
+    if own.training != own.cumulative || own.training != Some(sight.training()) {
+        return None;
+    }
+    let lacking = now.amount_of(level)?.0.saturating_sub(now.amount?.0).saturating_add(1);
+    let reached = by_time.reach(sight.training() + Flops(lacking))?;
+    Some(reached.map(|milliseconds| Some(sight.clock.at(Duration::from_millis(milliseconds?)))))
+}
+
+fn levels(keys: &[Key]) -> Vec<Level> {
+    keys.iter().map(|key| key.level).collect()
+}
+
+const fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Exceeds => "exceeds",
+        Verdict::Near => "near",
+        Verdict::Below => "below",
+        Verdict::Undetermined => "undetermined",
+    }
+}
+
+#[cfg(test)]
+mod tests;

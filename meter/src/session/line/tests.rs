@@ -1,0 +1,129 @@
+//! A run that is watched step by step.
+
+use flopsmeter_core::assess::Answers;
+use flopsmeter_core::registry::{Base, DeclaredBase};
+use flopsmeter_core::rules::RuleSet;
+use flopsmeter_core::run::{RunFlops, RunState};
+use flopsmeter_core::tally::Tally;
+
+use super::*;
+
+/// Against a line of 1000.
+fn judge() -> Judge {
+    let text =
+        "name = \"a/b\"\nflop = \"3000\"\nsource = \"s\"\ndeclared_by = \"d\"\ndate = \"2026-11-01\"\ngpai = true\n";
+    let as_of = chrono::NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+    Judge {
+        base: Some(Base::Declared(Box::new(DeclaredBase::parse(text, "base.toml").unwrap()))),
+        rules: RuleSet::in_force(as_of).unwrap(),
+        as_of,
+        answers: Answers::default(),
+    }
+}
+
+fn run(training: u128) -> RunSummary {
+    let flops = RunFlops { training: Flops(training), forward: Flops(training), ..RunFlops::default() };
+    RunSummary { flops: Some(flops), complete: true, state: RunState::Open, ..Tally::new().summary() }
+}
+
+struct Scene {
+    judge: Judge,
+    clock: SessionClock,
+    line: LineWatch,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let line = LineWatch::new(Levels::default(), &RunOpened { run: "r".to_owned(), ..RunOpened::default() });
+        Self { judge: judge(), clock: SessionClock::start(), line }
+    }
+
+    fn look(&mut self, seconds: u64, training: u128, progress: Option<Progress>) -> Vec<Alert> {
+        let (own, elapsed) = (run(training), Duration::from_secs(seconds));
+        let sight = Sight { judge: &self.judge, others: &[], own: &own, clock: self.clock, elapsed };
+        self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, None)
+    }
+}
+
+fn said(alerts: &[Alert]) -> Vec<(What, String)> {
+    let levels = |crossing: &Crossing| crossing.levels.iter().map(Level::to_string).collect::<Vec<_>>().join(",");
+    alerts.iter().filter_map(|alert| alert.crossing.as_ref()).map(|one| (one.what, levels(one))).collect()
+}
+
+#[test]
+fn without_a_schedule_the_rate_tells_the_time() {
+    let mut scene = Scene::new();
+    assert_eq!(said(&scene.look(10, 1, None)), []);
+    assert_eq!(said(&scene.look(30, 1, None)), []);
+    // One operation in 50 seconds: in 24 hours 1728 more.
+    assert_eq!(said(&scene.look(60, 2, None)), [], "less than a minute was seen");
+    let alerts = scene.look(110, 3, None);
+    assert_eq!(said(&alerts), [(What::Forecast, "near,80%,100%".to_owned())]);
+    let crossing = alerts[0].crossing.as_ref().unwrap();
+    let reached = crossing.outlook.as_ref().unwrap().reached.unwrap();
+    // From 3 to 1001 at 2 in 100 seconds, and at the fastest stretch 1 in 30.
+    assert_eq!(reached.best, Some(scene.clock.at(Duration::from_secs(110 + 998 * 50))));
+    assert_eq!(reached.high, Some(scene.clock.at(Duration::from_secs(110 + 998 * 30))));
+    assert_eq!(reached.low, None, "at the slowest stretch it never is");
+    assert_eq!(crossing.outlook.as_ref().unwrap().at_end, None);
+    assert!(
+        alerts[0]
+            .text
+            .starts_with("IS LIKELY TO EXCEED the line of 1.00e3 FLOP: 0.30 % is spent now, 100 % of it about "),
+        "{}",
+        alerts[0].text
+    );
+    assert_eq!(said(&scene.look(200, 5, None)), [], "said once");
+}
+
+#[test]
+fn a_schedule_that_ends_below_foresees_nothing() {
+    let mut scene = Scene::new();
+    let progress = |step| Some(Progress { step, first_step: 0, max_steps: Some(50) });
+    for step in 1..=40 {
+        let alerts = scene.look(10 * step, u128::from(step) * 10, progress(step));
+        assert_eq!(said(&alerts), []);
+    }
+    // Its rate would bring it over the line in an hour, but it ends before.
+    assert_eq!(scene.line.ends().unwrap().best, Flops(500));
+}
+
+#[test]
+fn a_forecast_that_wavers_is_said_once_and_again_after_it_was_left_behind() {
+    let mut scene = Scene::new();
+    let progress = |step, end| Some(Progress { step, first_step: 0, max_steps: Some(end) });
+    assert_eq!(said(&scene.look(10, 10, progress(1, 82))), []);
+    assert_eq!(said(&scene.look(20, 20, progress(2, 82))), [(What::Forecast, "near,80%".to_owned())]);
+    // 79 %, then 81 % again.
+    assert_eq!(said(&scene.look(30, 28, progress(3, 82))), []);
+    assert_eq!(said(&scene.look(40, 40, progress(4, 82))), []);
+    // Down to half of it, and up.
+    assert_eq!(said(&scene.look(50, 40, progress(8, 82))), []);
+    assert_eq!(said(&scene.look(60, 90, progress(9, 82))), [(What::Forecast, "near,80%".to_owned())]);
+}
+
+#[test]
+fn a_put_off_forecast_is_owed() {
+    let mut scene = Scene::new();
+    let progress = |step| Some(Progress { step, first_step: 0, max_steps: Some(200) });
+    assert_eq!(said(&scene.look(10, 10, progress(1))), []);
+    assert!(!scene.line.is_due(Duration::from_secs(10)));
+    assert_eq!(said(&scene.look(10, 20, progress(2))), []);
+    assert!(scene.line.is_due(Duration::from_secs(11)));
+}
+
+#[test]
+fn what_cannot_be_counted_makes_it_a_lower_bound() {
+    let judge = judge();
+    let own = RunSummary { complete: false, ..run(900) };
+    let clock = SessionClock::start();
+    let sight = Sight { judge: &judge, others: &[], own: &own, clock, elapsed: Duration::ZERO };
+    let mut line = LineWatch::new(Levels::default(), &RunOpened::default());
+    let alerts = line.look(&sight, None, false, None);
+    assert!(
+        alerts[0]
+            .text
+            .starts_with("NEAR the line of 1.00e3 FLOP: at least 90.00 % of it is spent; part of the work is not")
+    );
+    assert!(alerts[0].crossing.as_ref().unwrap().is_lower_bound);
+}
