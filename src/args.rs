@@ -1,7 +1,6 @@
 //! What can be typed: the low form of every command, before anything is looked up.
 
 mod daemon;
-mod gate;
 mod machine;
 mod metering;
 mod plan;
@@ -13,7 +12,6 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use daemon::DaemonArguments;
-pub(crate) use gate::Gate;
 pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};

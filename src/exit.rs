@@ -1,5 +1,6 @@
 //! Exit codes, in one place: tools depend on them.
 
+use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::run::Exit;
 
 /// How the command ends.
@@ -30,6 +31,16 @@ pub(crate) enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// How a command ends that a gate stopped at this verdict; `None` for one that no gate stops.
+    pub(crate) const fn of_gate(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Below => None,
+            Verdict::Near => Some(Self::GateNear),
+            Verdict::Exceeds => Some(Self::GateExceeds),
+            Verdict::Undetermined => Some(Self::GateUndetermined),
+        }
+    }
+
     /// The code, as shells give it: 128 plus the number of a signal.
     pub(crate) fn code(self) -> u8 {
         match self {

@@ -16,7 +16,7 @@ use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
-use flopsmeter_meter::session::{SessionStart, Siblings};
+use flopsmeter_meter::session::{GateOrder, SessionStart, Siblings};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
 
 use crate::args::{DeviceChoice, MeteringArguments};
@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pub(crate) progress_period: Option<std::time::Duration>,
     /// When something is said of the line.
     pub(crate) alerts: AlertSettings,
+    /// What stops it.
+    pub(crate) gate: Option<GateOrder>,
 }
 
 /// When something is said of the line.
@@ -117,6 +119,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         judge,
         levels: job.alerts.levels,
         sinks: Dispatcher::new(job.alerts.sinks, sender),
+        gate: job.gate,
         progress_period: job.progress_period,
         status: StatusReporter::new(settings::daemon_sockets()),
     };

@@ -47,6 +47,18 @@ pub enum HookMessage {
     Goodbye,
 }
 
+/// What a meter tells a hook; a hook that does not listen is none the worse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MeterMessage {
+    /// Save and stop once this many steps are done.
+    Stop {
+        /// The step after which every rank stops.
+        after_step: u64,
+    },
+}
+
 /// The process a hook runs in, as its launcher numbered it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {

@@ -9,6 +9,7 @@ pub mod estimate;
 pub mod facts;
 pub mod flops;
 pub mod forecast;
+pub mod gate;
 pub mod gpu_table;
 pub mod judge;
 pub mod ledger;

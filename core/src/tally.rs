@@ -12,7 +12,7 @@ mod share;
 mod tests;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -206,6 +206,22 @@ impl Tally {
         let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
         let stands = running.filter_map(|connection| Some((connection.progress?, connection.before)));
         stands.min_by_key(|(progress, _)| progress.step)
+    }
+
+    /// The last step of the trainer that came last, whether it has ended or not.
+    pub fn last_step(&self) -> Option<u64> {
+        let mut stands = self.connections.values().rev().filter_map(|connection| connection.progress);
+        stands.next().map(|progress| progress.step)
+    }
+
+    /// Ranks whose trainers tell of steps, and how many there are by what their launcher told them; both of trainers that have not
+    /// ended.
+    pub fn ranks(&self) -> (u64, u64) {
+        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
+        let telling: Vec<&Connection> = running.filter(|connection| connection.progress.is_some()).collect();
+        let ranks: BTreeSet<u32> = telling.iter().map(|connection| connection.rank).collect();
+        let all = telling.iter().map(|connection| u64::from(connection.world_size)).max().unwrap_or(0);
+        (u64::try_from(ranks.len()).unwrap_or(u64::MAX), all)
     }
 
     /// Operations so far, `None` while nothing could be counted.

@@ -1,4 +1,5 @@
-//! The channel between a training process and its meter: a Unix stream socket that carries framed messages one way.
+//! The channel between a training process and its meter: a Unix stream socket that carries framed messages; the
+//! meter's few words on the way back are read by who asks for them.
 
 pub mod client;
 pub mod frame;

@@ -1,6 +1,7 @@
 //! The one owner of a run while it happens: takes what hooks and devices say, records it, keeps the sum, and says when a line is crossed.
 
 mod announcements;
+mod gate;
 mod line;
 mod report;
 mod siblings;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::alert::Levels;
+use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
 use flopsmeter_core::ledger::body::{
@@ -29,8 +31,10 @@ use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
 
+use gate::{GateKeeper, Ranks, Training};
 use line::{LineWatch, Sight};
 
+pub use gate::{GateAct, GateOrder};
 pub use report::{Listener, ProgressReport};
 pub use siblings::Siblings;
 
@@ -70,6 +74,8 @@ pub struct SessionStart {
     pub levels: Levels,
     /// Where alerts go besides.
     pub sinks: Dispatcher,
+    /// What stops the job, if anything is to.
+    pub gate: Option<GateOrder>,
     /// Time between two progress reports; `None` for no reports.
     pub progress_period: Option<Duration>,
     /// Tells the daemon of this machine, if there is one, how the run stands.
@@ -89,6 +95,17 @@ pub struct JobEnd {
     pub left_running: bool,
 }
 
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Closing {
+    /// The summary with its assessment.
+    pub summary: RunSummary,
+    /// What became of its records.
+    pub finished: Finished,
+    /// The verdict because of which a gate stopped the job, if one did.
+    pub stopped: Option<Verdict>,
+}
+
 /// A run while it happens.
 pub struct Session<'listener> {
     recorder: RunRecorder,
@@ -104,6 +121,8 @@ pub struct Session<'listener> {
     found: BTreeSet<Finding>,
     line: LineWatch,
     sinks: Dispatcher,
+    gate: Option<GateKeeper>,
+    act: Option<GateAct>,
     fed: bool,
     looked: Option<Duration>,
     committed: Duration,
@@ -136,6 +155,8 @@ impl<'listener> Session<'listener> {
             found: BTreeSet::new(),
             line: LineWatch::new(start.levels, &start.run),
             sinks: start.sinks,
+            gate: start.gate.map(GateKeeper::new),
+            act: None,
             fed: true,
             looked: None,
             committed: Duration::ZERO,
@@ -164,6 +185,7 @@ impl<'listener> Session<'listener> {
         self.take_hook_events();
         self.take_device_events();
         self.take_others();
+        self.keep_gate();
         for finding in self.sinks.failures() {
             self.find(finding);
         }
@@ -185,6 +207,11 @@ impl<'listener> Session<'listener> {
         }
     }
 
+    /// What the gate has decided since this was last asked: it is for the caller to do.
+    pub fn take_act(&mut self) -> Option<GateAct> {
+        self.act.take()
+    }
+
     /// Takes events that the sampler could not send before it stopped.
     pub fn absorb(&mut self, events: Vec<SamplerEvent>) {
         self.take_device_events();
@@ -195,13 +222,15 @@ impl<'listener> Session<'listener> {
 
     /// Records the end and returns the run's summary with its assessment. The hooks' server and the sampler were told to stop:
     /// their channels end, and until then they are read.
-    pub fn end(mut self, end: JobEnd) -> (RunSummary, Finished) {
+    pub fn end(mut self, end: JobEnd) -> Closing {
         self.drain();
         self.take_others();
         self.watch_the_line(true);
         for finding in self.sinks.finish(FINISH_PATIENCE) {
             self.find(finding);
         }
+        self.keep_gate();
+        let stopped = self.gate.as_ref().and_then(GateKeeper::stopped);
         let at = self.clock.now();
         let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
         let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
@@ -216,7 +245,7 @@ impl<'listener> Session<'listener> {
         self.status.report_last(|| RunStatus::of(&summary, &assessment));
         summary.assessment = Some(assessment);
         summary.tag_phases(self.judge.rules);
-        (summary, finished)
+        Closing { summary, finished, stopped }
     }
 
     /// The tally is told the date that is on record: what is shown now is what the ledger gives later.
@@ -325,6 +354,21 @@ impl<'listener> Session<'listener> {
                 }
             }
             SamplerEvent::Samples(samples) => self.enter(self.clock.now(), &Body::Samples(Samples { samples })),
+        }
+    }
+
+    fn keep_gate(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        let own = self.tally.summary();
+        let elapsed = self.clock.elapsed();
+        let sight = Sight { judge: &self.judge, others: &self.others, own: &own, clock: self.clock, elapsed };
+        let (heard, all) = self.tally.ranks();
+        let progress = self.tally.progress().map(|(progress, _)| progress);
+        let training = Training { progress, last: self.tally.last_step(), ranks: Ranks { heard, all } };
+        if let Some((act, finding)) = gate.look(&sight, training, self.line.by_step()) {
+            self.act = Some(act);
+            self.find(finding);
+            self.commit();
         }
     }
 

@@ -2,14 +2,14 @@
 #![cfg(feature = "machine")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use flopsmeter_core::facts::{HookFinding, HookMessage, PROTOCOL, Process};
+use flopsmeter_core::facts::{HookFinding, HookMessage, MeterMessage, PROTOCOL, Process};
 use flopsmeter_meter::hook::frame;
 use flopsmeter_meter::hook::server::{HookEvent, HookServer, HookWhat, Lost, MAXIMUM_CONNECTIONS};
 
@@ -227,4 +227,31 @@ fn a_path_too_long_for_a_socket_falls_through_to_the_next_place() {
     let (server, _events) =
         HookServer::start(&[PathBuf::from("/nonexistent"), long, folder.path().to_owned()]).unwrap();
     assert_eq!(server.path().parent().unwrap().parent().unwrap(), folder.path());
+}
+
+#[test]
+fn every_process_is_told_the_same_whenever_it_comes() {
+    let fixture = start();
+    let word = MeterMessage::Stop { after_step: 12 };
+    let frame = frame::encode(&word).unwrap();
+    let mut early = fixture.connect();
+    send(&mut early, &hello(PROTOCOL));
+    fixture.next();
+    fixture.server.tell(&word).unwrap();
+    let mut late = fixture.connect();
+    send(&mut late, &hello(PROTOCOL));
+    for stream in [&mut early, &mut late] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut told = vec![0; frame.len()];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(told, frame);
+    }
+    // One that never listens is heard all the same.
+    send(&mut early, &note("still here"));
+    send(&mut early, &HookMessage::Goodbye);
+    send(&mut late, &HookMessage::Goodbye);
+    drop((early, late));
+    let rest = fixture.rest();
+    assert!(rest.contains(&HookWhat::Message(note("still here"))), "{rest:?}");
+    assert!(!rest.iter().any(|what| matches!(what, HookWhat::Lost(_))), "{rest:?}");
 }

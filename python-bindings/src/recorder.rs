@@ -148,6 +148,11 @@ impl Recorder {
         }
     }
 
+    /// The step after which the meter's gate has every rank save and stop; takes what has arrived, without waiting.
+    fn stop_after(&self) -> Option<u64> {
+        self.with(HookClient::stop_after)
+    }
+
     /// Why the connection was lost, the first time this is asked after the loss.
     fn take_loss(&self) -> Option<String> {
         self.with(HookClient::take_loss)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use flopsmeter_core::alert::Levels;
+use flopsmeter_core::gate::Gate;
 
 use super::{LedgerArguments, slug};
 
@@ -59,6 +60,15 @@ pub(crate) struct RunArguments {
     /// Do not start the job if it cannot be metered (exit code 125)
     #[arg(long)]
     pub(crate) require_meter: bool,
+
+    /// Do not start, or save and stop, a job whose verdict is (or would be) `near` or `exceeds`, with `,undetermined` behind it where a
+    /// missing fact is to stop too (exit codes 10, 11, 12)
+    #[arg(long, value_name = "VERDICT")]
+    pub(crate) gate: Option<Gate>,
+
+    /// Time that the trainer has to stop by itself at the gate before SIGTERM, for example 60s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time_span, requires = "gate")]
+    pub(crate) gate_grace: Duration,
 
     /// Time between progress lines on standard error, for example 10s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time_span)]

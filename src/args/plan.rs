@@ -1,13 +1,12 @@
 //! Arguments of `flopsmeter plan`.
 
+use flopsmeter_core::gate::Gate;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{ArgGroup, Args, ValueEnum};
 use flopsmeter_core::plan::Utilisation;
 use flopsmeter_core::unit::Tokens;
-
-use super::Gate;
 
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true, group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]

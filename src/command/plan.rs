@@ -11,9 +11,10 @@ mod model;
 mod words;
 
 use flopsmeter_core::assess::{Answers, Assessment, Spent, Verdict};
+use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 
-use crate::args::{Gate, PlanArguments};
+use crate::args::PlanArguments;
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::{base, judgement, output, settings};
 use answer::{Answer, Consequences};

@@ -1,10 +1,13 @@
 //! `flopsmeter run`: the job runs as if unwrapped, and is metered.
 
+mod gate;
+
 use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use flopsmeter_core::facts::MeterMessage;
 use flopsmeter_core::run::Finding;
 use flopsmeter_meter::claim::GpuRequest;
 use flopsmeter_meter::clock::SessionClock;
@@ -13,7 +16,7 @@ use flopsmeter_meter::hook::SOCKET_VARIABLE;
 use flopsmeter_meter::hook::server::{HookEvent, HookServer};
 use flopsmeter_meter::own_memory;
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
-use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
+use flopsmeter_meter::session::{Closing, GateAct, GateOrder, HOOK_PATIENCE, JobEnd, Session};
 use flopsmeter_meter::wrap::child::replace_with;
 use flopsmeter_meter::wrap::signals::let_go_of_streams;
 use flopsmeter_meter::wrap::{Child, Ended, Signals, SpawnProblem};
@@ -51,6 +54,11 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
         && let Some(problem) = obstacle(arguments, &gpus, &findings)
     {
         return Ok(refuse(&problem));
+    }
+    if let Some(gate) = arguments.gate
+        && let Some(status) = gate::refusal(gate, &arguments.metering, hooks.is_none())
+    {
+        return Ok(status);
     }
     let clock = SessionClock::start();
     let child = match Child::spawn(signals, &arguments.command, &environment(hooks.as_ref())) {
@@ -99,7 +107,8 @@ fn prepare(
 ) -> anyhow::Result<Prepared> {
     let command = arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let progress_period = (!arguments.quiet).then_some(arguments.progress);
-    let job = Job { run: settings::new_run_id(), command, pid, progress_period, alerts };
+    let gate = arguments.gate.map(|gate| GateOrder { gate, grace: arguments.gate_grace });
+    let job = Job { run: settings::new_run_id(), command, pid, progress_period, alerts, gate };
     let mut prepared = metering::prepare(&arguments.metering, job)?;
     prepared.start.findings.extend(findings);
     Ok(prepared)
@@ -182,6 +191,9 @@ fn meter(
             break ended;
         }
         session.pump();
+        if let Some(act) = session.take_act() {
+            perform(act, server.as_ref(), child);
+        }
     };
     let ended_at = clock.now();
     if let Some(server) = &server {
@@ -191,7 +203,7 @@ fn meter(
         let spent = Duration::from_nanos(ended.children_cpu_time_nanoseconds);
         session.absorb(sampler.stop(Some(spent)).unsent);
     }
-    let (summary, _finished) = session.end(job_end(ended_at, &ended));
+    let Closing { summary, stopped, .. } = session.end(job_end(ended_at, &ended));
     narrator.end(&summary);
     if let Some(path) = &arguments.summary
         && let Err(problem) = metering::write_summary(path, &summary)
@@ -201,7 +213,22 @@ fn meter(
             summary.run
         ));
     }
-    ExitStatus::External(ended.exit)
+    stopped.and_then(ExitStatus::of_gate).unwrap_or(ExitStatus::External(ended.exit))
+}
+
+/// What the gate has decided. Never more than SIGTERM: a job that does not heed it has its reasons.
+fn perform(act: GateAct, server: Option<&HookServer>, child: &Child) {
+    match (act, server) {
+        (GateAct::StopAfter(after_step), Some(server)) => {
+            // One small number: it fits a frame.
+            let _fits = server.tell(&MeterMessage::Stop { after_step });
+        }
+        (GateAct::StopAfter(_) | GateAct::Terminate, _) => {
+            if let Err(problem) = child.terminate() {
+                output::talk(&format!("the gate could not end the job: {problem}"));
+            }
+        }
+    }
 }
 
 fn job_end(at: DateTime<Utc>, ended: &Ended) -> JobEnd {

@@ -30,7 +30,7 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     output::data(&format!("{}\n", server.path().display()))?;
     let command = parent.command_line();
     let progress_period = Some(Duration::from_mins(1));
-    let job = Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period, alerts };
+    let job = Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period, alerts, gate: None };
     let prepared = metering::prepare(&arguments.metering, job)?;
     let process = JobProcess::default();
     process.set(parent.id());
@@ -49,7 +49,7 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     let last = sampler.stop(None);
     session.absorb(last.unsent);
     let end = JobEnd { at, exit: None, cpu_time_nanoseconds: 0, left_running: last.left_running };
-    let (summary, _finished) = session.end(end);
-    narrator.end(&summary);
+    let closing = session.end(end);
+    narrator.end(&closing.summary);
     Ok(ExitStatus::Done)
 }

@@ -12,6 +12,7 @@ mod driver;
 mod energy;
 mod evidence;
 mod fine_tune;
+mod gate;
 mod gpu;
 mod gpus;
 mod job;

@@ -41,10 +41,7 @@ struct Body<'a> {
 
 impl Message {
     pub(super) fn new(sender: &Sender, alert: &Alert) -> Self {
-        let id = alert.crossing.as_ref().map(|crossing| crossing.id.clone()).unwrap_or_else(|| {
-            let text = format!("{}\n{}\n{}", sender.run, alert.verdict, alert.text);
-            Digest::of(text.as_bytes()).to_string().chars().take(32).collect()
-        });
+        let id = alert.crossing.as_ref().map_or_else(|| id_of(sender, alert), |crossing| crossing.id.clone());
         let modification = sender.modification.as_deref();
         let body = Body { schema: MESSAGE_SCHEMA, id: &id, run: &sender.run, modification, host: &sender.host, alert };
         // Plain values: they can always be written.
@@ -67,6 +64,12 @@ impl Message {
             None => format!("flopsmeter runs show {}", self.sender.run),
         }
     }
+}
+
+/// For an alert that rests on no crossing.
+fn id_of(sender: &Sender, alert: &Alert) -> String {
+    let text = format!("{}\n{}\n{}", sender.run, alert.verdict, alert.text);
+    Digest::of(text.as_bytes()).to_string().chars().take(32).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A webhook of one's own: the message as JSON, signed.
 
+use flopsmeter_core::ledger::Digest;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -27,7 +28,7 @@ fn signature(secret: &str, seconds: i64, body: &str) -> Result<String, NotDelive
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
     let mut mac = mac.map_err(|problem| NotDelivered::for_good(problem.to_string()))?;
     mac.update(format!("{seconds}.{body}").as_bytes());
-    let code: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let code = Digest(mac.finalize().into_bytes().into());
     Ok(format!("t={seconds},v1={code}"))
 }
 

@@ -13,11 +13,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flopsmeter_core::facts::{
-    Fed, HookFinding, HookMessage, ModelFacts, PROTOCOL, Passes, Process, Progress, TracedStep,
+    Fed, HookFinding, HookMessage, MeterMessage, ModelFacts, PROTOCOL, Passes, Process, Progress, TracedStep,
 };
 
 use self::outbox::Outbox;
 use self::tally::{Room, Tally};
+use crate::hook::frame::FrameReader;
 
 /// Shortest time between two messages of [`HookClient::flush_if_due`].
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
@@ -41,6 +42,8 @@ pub struct HookClient {
     findings: Vec<HookFinding>,
     findings_sent: usize,
     flushed: Option<Instant>,
+    heard: FrameReader,
+    stop_after: Option<u64>,
 }
 
 /// The state of the connection.
@@ -64,6 +67,8 @@ impl HookClient {
             findings: Vec::new(),
             findings_sent: 0,
             flushed: None,
+            heard: FrameReader::default(),
+            stop_after: None,
         };
         client.send(&HookMessage::Hello { protocol: PROTOCOL, process });
         Ok(client)
@@ -136,6 +141,21 @@ impl HookClient {
         if !known && self.findings.len() < MAXIMUM_FINDINGS {
             self.findings.push(finding);
         }
+    }
+
+    /// The step after which the meter's gate has every rank save and stop, once it has said so. Takes what has arrived, and never
+    /// waits: one system call, to be made after each step.
+    pub fn stop_after(&mut self) -> Option<u64> {
+        if !self.is_open() {
+            return self.stop_after;
+        }
+        let (Link::Open(outbox), heard) = (&mut self.link, &mut self.heard) else { return self.stop_after };
+        outbox.read_without_waiting(|bytes| heard.push(bytes));
+        // Words of a later version are not for this one.
+        while let Ok(Some(MeterMessage::Stop { after_step })) = heard.next_of() {
+            self.stop_after = Some(after_step);
+        }
+        self.stop_after
     }
 
     /// [`Self::flush`], unless the last one was less than [`FLUSH_INTERVAL`] ago.

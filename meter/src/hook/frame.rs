@@ -1,8 +1,11 @@
-//! Frames: four bytes of big-endian length, then that many bytes of JSON of one [`HookMessage`].
+//! Frames: four bytes of big-endian length, then that many bytes of JSON of one [`HookMessage`], or on the way back of one
+//! [`MeterMessage`](flopsmeter_core::facts::MeterMessage).
 //!
 //! The version of the messages travels in the first of them ([`HookMessage::Hello`]); the frame itself never changes.
 
 use flopsmeter_core::facts::HookMessage;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Longest body accepted; a configuration of a very large model is some hundred kilobytes.
 pub const MAXIMUM_BODY_BYTES: usize = 16 << 20;
@@ -25,7 +28,7 @@ pub enum FrameProblem {
 }
 
 /// The bytes to send for `message`.
-pub fn encode(message: &HookMessage) -> Result<Vec<u8>, FrameProblem> {
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameProblem> {
     let body = serde_json::to_vec(message)?;
     let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAXIMUM_BODY_BYTES);
     let Some(length) = length else { return Err(FrameProblem::TooLong { bytes: body.len() }) };
@@ -49,6 +52,11 @@ impl FrameReader {
 
     /// The next whole message, or `None` until more bytes have come. After an error the stream is not to be read on.
     pub fn next_message(&mut self) -> Result<Option<HookMessage>, FrameProblem> {
+        self.next_of()
+    }
+
+    /// The same of messages of any type.
+    pub fn next_of<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameProblem> {
         let Some(header) = self.pending.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
         if length > MAXIMUM_BODY_BYTES {

@@ -1,4 +1,4 @@
-//! The meter's end of the hook channel: a Unix socket on which the job's processes talk one way.
+//! The meter's end of the hook channel: a Unix socket on which the job's processes talk, and are told when to stop.
 //!
 //! Whatever comes in, the job is unharmed and the meter stays small: at most [`MAXIMUM_CONNECTIONS`] speak at once, at most
 //! [`QUEUE_MESSAGES`] messages and some [`HELD_LIMIT_BYTES`] wait to be taken. A sender that is faster than the meter is read
@@ -15,14 +15,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{fs, io};
 
-use flopsmeter_core::facts::HookMessage;
+use flopsmeter_core::facts::{HookMessage, MeterMessage};
 use flopsmeter_core::run::Finding;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use budget::{Budget, Held};
-use connection::Connection;
+use connection::{Connection, Orders};
+
+use super::frame::{FrameProblem, encode};
 
 /// Connections that are served at once; more are closed at once.
 pub const MAXIMUM_CONNECTIONS: usize = 512;
@@ -135,6 +137,7 @@ pub struct HookServer {
     folder: PathBuf,
     path: PathBuf,
     stop: watch::Sender<Option<Instant>>,
+    orders: watch::Sender<Orders>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -145,11 +148,12 @@ impl HookServer {
         let (folder, path, listener) = listen_in_first(parents)?;
         let (events, receiver) = sync_channel(QUEUE_MESSAGES);
         let (stop, stopped) = watch::channel(None);
-        let mut server = Self { folder, path, stop, thread: None };
+        let (orders, told) = watch::channel(Orders::default());
+        let mut server = Self { folder, path, stop, orders, thread: None };
         let failed = |cause: io::Error| ServerProblem { causes: cause.to_string() };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
-        let serve = move || runtime.block_on(serve(listener, events, stopped));
+        let serve = move || runtime.block_on(serve(listener, events, stopped, told));
         server.thread = Some(std::thread::Builder::new().name("hooks".to_owned()).spawn(serve).map_err(failed)?);
         Ok((server, receiver))
     }
@@ -157,6 +161,12 @@ impl HookServer {
     /// Where hooks connect, for [`crate::hook::SOCKET_VARIABLE`].
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells every process that is connected, or will be; a later word takes an earlier one's place.
+    pub fn tell(&self, message: &MeterMessage) -> Result<(), FrameProblem> {
+        self.orders.send_replace(Some(encode(message)?.into()));
+        Ok(())
     }
 
     /// Asks it to stop: what has arrived is still delivered, connections that are open after `patience` are given up. Returns at
@@ -218,10 +228,22 @@ fn private_folder(parent: &Path) -> io::Result<PathBuf> {
     }
 }
 
-async fn serve(listener: UnixListener, events: SyncSender<HookEvent>, mut stopped: watch::Receiver<Option<Instant>>) {
+async fn serve(
+    listener: UnixListener,
+    events: SyncSender<HookEvent>,
+    mut stopped: watch::Receiver<Option<Instant>>,
+    orders: watch::Receiver<Orders>,
+) {
     let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
-    let mut desk =
-        Desk { events, stopped: stopped.clone(), budget: Budget::default(), open: JoinSet::new(), next: 0, refused: 0 };
+    let mut desk = Desk {
+        events,
+        stopped: stopped.clone(),
+        orders,
+        budget: Budget::default(),
+        open: JoinSet::new(),
+        next: 0,
+        refused: 0,
+    };
     while stopped.borrow().is_none() {
         tokio::select! {
             accepted = listener.accept() => desk.take(accepted.map(|(stream, _)| stream)).await,
@@ -247,6 +269,7 @@ async fn at_once<F: Future>(future: F) -> Option<F::Output> {
 struct Desk {
     events: SyncSender<HookEvent>,
     stopped: watch::Receiver<Option<Instant>>,
+    orders: watch::Receiver<Orders>,
     budget: Budget,
     open: JoinSet<()>,
     next: u32,
@@ -268,7 +291,8 @@ impl Desk {
         let connection = self.next;
         self.next = self.next.saturating_add(1);
         let served =
-            Connection::new(stream, connection, self.events.clone(), self.stopped.clone(), self.budget.clone());
+            Connection::new(stream, connection, self.events.clone(), self.stopped.clone(), self.budget.clone())
+                .hearing(self.orders.clone());
         self.open.spawn(served.serve());
     }
 

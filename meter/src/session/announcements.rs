@@ -68,7 +68,7 @@ mod tests {
     fn one_run_says_it_for_all_until_it_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite")).unwrap();
-        let mut claim = |ledger: &mut Ledger, run: &str, levels: &[Level]| {
+        let claim = |ledger: &mut Ledger, run: &str, levels: &[Level]| {
             let keys = levels.iter().copied().map(key).collect();
             let said = LevelsSaid { run: run.to_owned(), id: "1".to_owned(), keys };
             claim(ledger, "demo", DateTime::UNIX_EPOCH, &said).unwrap()

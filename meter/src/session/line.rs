@@ -41,7 +41,7 @@ impl Sight<'_> {
         Spent::of_runs(self.judge.rules, self.others.iter().chain([self.own]))
     }
 
-    fn training(&self) -> Flops {
+    pub(super) fn training(&self) -> Flops {
         self.own.flops.map_or(Flops::ZERO, |flops| flops.training)
     }
 
@@ -99,6 +99,11 @@ impl LineWatch {
     /// Whether to look though nothing was fed: a forecast was put off.
     pub(super) fn is_due(&self, elapsed: Duration) -> bool {
         self.owes_forecast && elapsed >= self.next_forecast
+    }
+
+    /// Training operations over the steps of the schedule, as far as steps were told of.
+    pub(super) fn by_step(&self) -> Option<&Course> {
+        self.by_step.as_ref().map(|steps| &steps.course)
     }
 
     /// Observes how the run has grown, and gives what is to be said now.
@@ -267,7 +272,7 @@ fn levels(keys: &[Key]) -> Vec<Level> {
     keys.iter().map(|key| key.level).collect()
 }
 
-const fn verdict_name(verdict: Verdict) -> &'static str {
+pub(super) const fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Exceeds => "exceeds",
         Verdict::Near => "near",

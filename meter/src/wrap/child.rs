@@ -171,6 +171,11 @@ impl Child {
         waited.unwrap_or_else(PoisonError::into_inner).0.ended()
     }
 
+    /// Asks the command to end (SIGTERM); nothing happens if it has ended.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.send_signal(libc::SIGTERM)
+    }
+
     /// Sends a signal to the command; nothing happens if it has ended.
     pub fn send_signal(&self, signal: c_int) -> io::Result<()> {
         self.shared.send(signal, None)

@@ -175,6 +175,12 @@ class Watch:
         if not self.recorder.is_open:
             _connection.tell_loss(self.recorder)
 
+    def should_stop(self, step: int) -> bool:
+        """Whether the meter's gate asks to save and stop now. To be asked after every step: the meter names a step so far ahead that
+        every rank has heard of it by then."""
+        after = self.recorder.stop_after()
+        return after is not None and step >= after
+
     def hand_over(self) -> None:
         """What has added up here goes to the recorder."""
         self._alike.hand_over()

@@ -71,9 +71,13 @@ class FlopsMeterCallback(TrainerCallback):  # type: ignore[misc]
 
     @harmless
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Tells where the trainer stands, and now and then what was fed."""
-        if self._watch is not None:
-            self._watch.step_done(state.global_step, self._first_step, state.max_steps if state.max_steps > 0 else None)
+        """Tells where the trainer stands, and now and then what was fed; saves and stops where the meter's gate asks for it."""
+        if self._watch is None:
+            return
+        self._watch.step_done(state.global_step, self._first_step, state.max_steps if state.max_steps > 0 else None)
+        if self._watch.should_stop(state.global_step):
+            control.should_save = True
+            control.should_training_stop = True
 
     @harmless
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

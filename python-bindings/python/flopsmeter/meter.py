@@ -62,6 +62,22 @@ class Meter:
         if self._watch is not None:
             self._watch.step_done(self._step, self._first_step, self._max_steps)
 
+    def should_stop(self) -> bool:
+        """Whether the gate of ``flopsmeter run --gate`` asks to save and stop now, to be asked after each :meth:`step`::
+
+            meter.step()
+            if meter.should_stop():
+                save(model)
+                break
+
+        All ranks hear it after the same step. False without a gate or a meter.
+        """
+        return bool(self._asks_to_stop())
+
+    @harmless
+    def _asks_to_stop(self) -> bool:
+        return self._watch is not None and self._watch.should_stop(self._step)
+
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:

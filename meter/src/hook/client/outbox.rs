@@ -1,7 +1,7 @@
 //! Frames on their way out through a socket that never makes the job wait.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read as _, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -17,6 +17,9 @@ use crate::hook::frame::{FrameProblem, encode};
 
 /// Bytes that may wait to be sent: a few descriptions of very large models.
 const MAXIMUM_WAITING_BYTES: usize = 32 << 20;
+
+/// What the meter says is shorter.
+const PORTION_BYTES: usize = 512;
 
 /// Pause between two attempts at a meter whose queue of connections is full.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -91,6 +94,14 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// Gives what has come from the meter, without waiting; nothing where it has gone.
+    pub(super) fn read_without_waiting(&mut self, mut take: impl FnMut(&[u8])) {
+        let mut portion = [0; PORTION_BYTES];
+        while let Ok(read @ 1..) = self.stream.read(&mut portion) {
+            take(portion.get(..read).unwrap_or_default());
+        }
     }
 
     /// Sends everything, waiting at most `patience` for the other side to read.

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -7,7 +7,7 @@ use flopsmeter_core::facts::{Passes, Phase, TrainingFacts};
 use tempfile::TempDir;
 
 use super::*;
-use crate::hook::frame::FrameReader;
+use crate::hook::frame::{FrameReader, encode};
 
 struct Meter {
     _folder: TempDir,
@@ -231,4 +231,30 @@ fn flushes_keep_their_distance() {
 #[test]
 fn a_meter_that_is_not_there_is_an_error() {
     assert!(HookClient::connect(Path::new("/nonexistent/hook.sock"), process()).is_err());
+}
+
+#[test]
+fn the_meters_word_is_taken_when_it_is_asked_for() {
+    let meter = Meter::new();
+    let (mut client, mut stream) = meter.connect();
+    assert_eq!(client.stop_after(), None);
+    let word = encode(&MeterMessage::Stop { after_step: 7 }).unwrap();
+    let (one, other) = word.split_at(6);
+    stream.write_all(one).unwrap();
+    assert_eq!(client.stop_after(), None);
+    stream.write_all(other).unwrap();
+    assert_eq!(client.stop_after(), Some(7));
+    drop(stream);
+    assert_eq!(client.stop_after(), Some(7), "what was said holds");
+}
+
+#[test]
+fn a_word_that_is_not_understood_changes_nothing() {
+    let meter = Meter::new();
+    let (mut client, mut stream) = meter.connect();
+    stream.write_all(&encode(&serde_json::json!({ "message": "sing" })).unwrap()).unwrap();
+    assert_eq!(client.stop_after(), None);
+    client.record(0, pass(5));
+    client.flush();
+    assert!(client.is_open());
 }

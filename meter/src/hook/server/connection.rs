@@ -1,6 +1,7 @@
 //! One process of the job.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -24,12 +25,16 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 const PORTION_BYTES: usize = 16 << 10;
 
+/// What every process is told: a frame, once there is something to tell.
+pub(super) type Orders = Option<Arc<[u8]>>;
+
 /// A connection and what is known of it.
 pub(super) struct Connection {
     stream: UnixStream,
     number: u32,
     events: SyncSender<HookEvent>,
     stopped: watch::Receiver<Option<Instant>>,
+    orders: Option<watch::Receiver<Orders>>,
     budget: Budget,
     reader: FrameReader,
     held: Option<Held>,
@@ -46,7 +51,25 @@ impl Connection {
         budget: Budget,
     ) -> Self {
         let reader = FrameReader::default();
-        Self { stream, number, events, stopped, budget, reader, held: None, greeted: false, parted: false }
+        Self {
+            stream,
+            number,
+            events,
+            stopped,
+            orders: None,
+            budget,
+            reader,
+            held: None,
+            greeted: false,
+            parted: false,
+        }
+    }
+
+    /// Passes on what every process is told, what was told before included.
+    pub(super) fn hearing(mut self, mut orders: watch::Receiver<Orders>) -> Self {
+        orders.mark_changed();
+        self.orders = Some(orders);
+        self
     }
 
     /// Reads to the end and says why it ended, unless it ended as it should.
@@ -101,7 +124,15 @@ impl Connection {
                     return Err(if ends == stops { Lost::StillOpen } else { Lost::NoHello });
                 }
                 changed = self.stopped.changed() => changed.map_err(|_| Lost::StillOpen)?,
+                told = told(&mut self.orders) => self.tell(told),
             }
+        }
+    }
+
+    /// Some bytes fit into any socket that nothing was written to; one that takes none is a process that never listens.
+    fn tell(&self, order: Orders) {
+        if let Some(frame) = order {
+            let _deaf = self.stream.try_write(&frame);
         }
     }
 
@@ -150,6 +181,17 @@ impl Connection {
     async fn deliver(&self, what: HookWhat, held: Option<Held>) {
         deliver(&self.events, HookEvent { connection: self.number, what, _held: held }, &self.stopped).await;
     }
+}
+
+/// The next word for every process; never where there is none to come.
+async fn told(orders: &mut Option<watch::Receiver<Orders>>) -> Orders {
+    if let Some(receiver) = orders {
+        if receiver.changed().await.is_ok() {
+            return receiver.borrow_and_update().clone();
+        }
+        *orders = None;
+    }
+    core::future::pending().await
 }
 
 /// Queues an event; while the queue is full nothing is read from the connection, so that its socket fills and the sender is slowed

@@ -1,19 +1,20 @@
-//! Verdicts at which a command ends with a code of its own.
+//! Verdicts that stop a command or a job.
 
-use std::str::FromStr;
+use core::fmt;
+use core::str::FromStr;
 
-use flopsmeter_core::assess::Verdict;
+use crate::assess::Verdict;
 
 /// `near`, `exceeds`, and `undetermined` behind either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gate {
+pub struct Gate {
     near: bool,
     undetermined: bool,
 }
 
 impl Gate {
     /// Whether this verdict is stopped.
-    pub(crate) fn stops(self, verdict: Verdict) -> bool {
+    pub const fn stops(self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Below => false,
             Verdict::Near => self.near,
@@ -23,26 +24,35 @@ impl Gate {
     }
 }
 
+/// A text that is no gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a gate is `near` or `exceeds`, with `,undetermined` behind it where a missing fact is to stop too")]
+pub struct GateProblem;
+
 impl FromStr for Gate {
-    type Err = String;
+    type Err = GateProblem;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (line, rest) = text.split_once(',').map_or((text, None), |(line, rest)| (line, Some(rest)));
         let undetermined = match rest {
             None => false,
             Some("undetermined") => true,
-            Some(_) => return Err(wanted()),
+            Some(_) => return Err(GateProblem),
         };
         match line {
             "near" => Ok(Self { near: true, undetermined }),
             "exceeds" => Ok(Self { near: false, undetermined }),
-            _ => Err(wanted()),
+            _ => Err(GateProblem),
         }
     }
 }
 
-fn wanted() -> String {
-    "a gate is `near` or `exceeds`, with `,undetermined` behind it where a missing fact is to stop too".to_owned()
+impl fmt::Display for Gate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = if self.near { "near" } else { "exceeds" };
+        let rest = if self.undetermined { ",undetermined" } else { "" };
+        write!(formatter, "{line}{rest}")
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +63,7 @@ mod tests {
     fn a_gate_stops_from_its_verdict_on() {
         let stopped = |text: &str| {
             let gate: Gate = text.parse().unwrap();
+            assert_eq!(gate.to_string(), text);
             [Verdict::Below, Verdict::Near, Verdict::Exceeds, Verdict::Undetermined].map(|verdict| gate.stops(verdict))
         };
         assert_eq!(stopped("near"), [false, true, true, false]);
