@@ -10,6 +10,9 @@ const MAXIMUM_STRETCHES: usize = 16;
 /// Fewest stretches from which something can be said of how much they differ.
 const MINIMUM_STRETCHES: usize = 2;
 
+/// Stretches from which what is best guessed is worth saying: with fewer, two long batches look like a trend.
+const SETTLED_STRETCHES: usize = 8;
+
 /// An estimate and its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range<T> {
@@ -89,6 +92,11 @@ impl Course {
     /// From where it began to the position that was observed last.
     pub const fn length(&self) -> u64 {
         self.last.position.saturating_sub(self.origin.position)
+    }
+
+    /// Whether enough stretches were seen for the best guess to be more than a first impression.
+    pub const fn is_settled(&self) -> bool {
+        self.stretches.len() >= SETTLED_STRETCHES
     }
 
     /// Takes the sum at a further position; one that is not further is passed over, and what was added there belongs to the next.
@@ -184,7 +192,7 @@ mod tests {
             sum += if step % 2 == 0 { 12 } else { 8 };
             course.observe(step, Flops(sum));
         }
-        assert!(course.stretches.len() <= MAXIMUM_STRETCHES);
+        assert!(course.stretches.len() <= MAXIMUM_STRETCHES && course.is_settled());
         let end = course.at(20_000).unwrap();
         assert_eq!(end.best, Flops(200_000));
         assert!(end.low.0 > 199_000 && end.high.0 < 201_000, "{end:?}");

@@ -158,7 +158,7 @@ impl LineWatch {
 
     /// What is foreseen: at the end of the schedule, or where it has none, within the horizon.
     fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Alert> {
-        let (totals, is_end) = self.totals(sight.elapsed)?;
+        let (totals, is_end, is_settled) = self.totals(sight.elapsed)?;
         let best = sight.judge.grown(sight.others, sight.own, totals.best);
         let then = sight.judge.stand(best.clone())?;
         if self.watch.has_said(What::Forecast)
@@ -167,29 +167,31 @@ impl LineWatch {
             self.leave_behind(What::Forecast, &eased, sight, ledger.as_deref_mut());
         }
         let by_time = self.by_time.clone();
-        self.say(What::Forecast, &then, sight, ledger, |keys| {
+        let (low, high) = (sight.stand_at(totals.low), sight.stand_at(totals.high));
+        // A first impression is said only where even its low end leads there.
+        let seen = if is_settled { &then } else { low.as_ref()? };
+        self.say(What::Forecast, seen, sight, ledger, |keys| {
             let levels = levels(keys);
-            let (low, high) = (sight.stand_at(totals.low), sight.stand_at(totals.high));
             let is_certain = levels.last().zip(low.as_ref()).is_some_and(|(level, low)| low.reaches(*level));
             let amount = |stand: Option<&Stand>| stand.and_then(|stand| stand.amount).unwrap_or_default();
             let ends = Range { low: amount(low.as_ref()), best: amount(Some(&then)), high: amount(high.as_ref()) };
             let reached = levels.last().and_then(|level| when(*level, now, sight, &by_time));
             let outlook = Outlook { at_end: is_end.then_some(ends), reached };
-            let text = words::foreseen(&then, is_certain, now.amount.unwrap_or_default(), &levels, &outlook);
+            let text = words::foreseen(seen, is_certain, now.amount.unwrap_or_default(), &levels, &outlook);
             (text, Some(outlook))
         })
     }
 
-    /// Training operations of the run to come, and whether that is at the end of a schedule.
-    fn totals(&self, elapsed: Duration) -> Option<(Range<Flops>, bool)> {
-        if self.by_step.as_ref().is_some_and(|steps| steps.end.is_some()) {
-            return Some((self.ends()?, true));
+    /// Training operations of the run to come, whether that is at the end of a schedule, and whether enough was seen.
+    fn totals(&self, elapsed: Duration) -> Option<(Range<Flops>, bool, bool)> {
+        if let Some(steps) = self.by_step.as_ref().filter(|steps| steps.end.is_some()) {
+            return Some((self.ends()?, true, steps.course.is_settled()));
         }
         if u128::from(self.by_time.length()) < MINIMUM_SEEN.as_millis() {
             return None;
         }
         let ahead = u64::try_from((elapsed + HORIZON).as_millis()).ok()?;
-        Some((self.by_time.at(ahead)?, false))
+        Some((self.by_time.at(ahead)?, false, self.by_time.is_settled()))
     }
 
     /// The alert of the levels that are due, if it falls to this run to say so.

@@ -57,23 +57,27 @@ fn without_a_schedule_the_rate_tells_the_time() {
     assert_eq!(said(&scene.look(30, 1, None)), []);
     // One operation in 50 seconds: in 24 hours 1728 more.
     assert_eq!(said(&scene.look(60, 2, None)), [], "less than a minute was seen");
-    let alerts = scene.look(110, 3, None);
+    assert_eq!(said(&scene.look(110, 3, None)), [], "a first impression");
+    for (seconds, training) in [(120, 4), (130, 5), (140, 6), (150, 7)] {
+        assert_eq!(said(&scene.look(seconds, training, None)), []);
+    }
+    let alerts = scene.look(160, 8, None);
     assert_eq!(said(&alerts), [(What::Forecast, "near,80%,100%".to_owned())]);
     let crossing = alerts[0].crossing.as_ref().unwrap();
     let reached = crossing.outlook.as_ref().unwrap().reached.unwrap();
-    // From 3 to 1001 at 2 in 100 seconds, and at the fastest stretch 1 in 30.
-    assert_eq!(reached.best, Some(scene.clock.at(Duration::from_secs(110 + 998 * 50))));
-    assert_eq!(reached.high, Some(scene.clock.at(Duration::from_secs(110 + 998 * 30))));
+    // From 8 to 1001 at 7 in 150 seconds, and at the fastest stretch 1 in 10.
+    assert_eq!(reached.best, Some(scene.clock.at(Duration::from_millis(160_000 + 993 * 150_000 / 7))));
+    assert_eq!(reached.high, Some(scene.clock.at(Duration::from_secs(160 + 993 * 10))));
     assert_eq!(reached.low, None, "at the slowest stretch it never is");
     assert_eq!(crossing.outlook.as_ref().unwrap().at_end, None);
     assert!(
         alerts[0]
             .text
-            .starts_with("IS LIKELY TO EXCEED the line of 1.00e3 FLOP: 0.30 % is spent now, 100 % of it about "),
+            .starts_with("IS LIKELY TO EXCEED the line of 1.00e3 FLOP: 0.80 % is spent now, 100 % of it about "),
         "{}",
         alerts[0].text
     );
-    assert_eq!(said(&scene.look(200, 5, None)), [], "said once");
+    assert_eq!(said(&scene.look(200, 9, None)), [], "said once");
 }
 
 #[test]
@@ -99,7 +103,9 @@ fn a_forecast_that_wavers_is_said_once_and_again_after_it_was_left_behind() {
     assert_eq!(said(&scene.look(40, 40, progress(4, 82))), []);
     // Down to half of it, and up.
     assert_eq!(said(&scene.look(50, 40, progress(8, 82))), []);
-    assert_eq!(said(&scene.look(60, 90, progress(9, 82))), [(What::Forecast, "near,80%".to_owned())]);
+    assert_eq!(said(&scene.look(60, 80, progress(9, 82))), []);
+    assert_eq!(said(&scene.look(70, 100, progress(10, 82))), [], "too few stretches, of which one stood still");
+    assert_eq!(said(&scene.look(80, 110, progress(11, 82))), [(What::Forecast, "near,80%".to_owned())]);
 }
 
 #[test]
