@@ -84,7 +84,7 @@ fn a_summary_has_the_keys_that_tools_depend_on() {
     insta::assert_snapshot!(keys.join(" "), @"alerts assessment ceiling command complete ended energy_joules exit findings flops gaps models modification phases run schema started state tokens");
     assert_eq!(summary["schema"], "flopsmeter.run/1");
     let assessment: Vec<&str> = summary["assessment"].as_object().unwrap().keys().map(String::as_str).collect();
-    insta::assert_snapshot!(assessment.join(" "), @"as_of band basis cumulative_compute findings inputs line missing obligations ratio readings rules share_of_line_percent status steps training_compute verdict");
+    insta::assert_snapshot!(assessment.join(" "), @"as_of band basis cumulative_compute excluded_runs findings house inputs line missing obligations questions ratio readings reasons rules share_of_line_percent status steps systemic_risk_watch training_compute verdict");
     assert_eq!(place.only_run()["run"], summary["run"], "the ledger has the same run");
 }
 
