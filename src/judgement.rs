@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
-use flopsmeter_core::assess::{Answers, Assessment, ExcludedRun, InputDigest};
+use flopsmeter_core::assess::{Answers, Assessment, ExcludedRun, InputDigest, Verdict};
+use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
@@ -13,7 +14,8 @@ use flopsmeter_meter::records::{self, Assignments, RunRecord};
 use flopsmeter_meter::store::Ledger;
 
 use crate::args::RulesArguments;
-use crate::{base, input, settings};
+use crate::exit::ExitStatus;
+use crate::{base, input, output, settings};
 
 /// Name that stands for the rule set in force.
 pub(crate) const IN_FORCE: &str = "eu-gpai";
@@ -54,6 +56,17 @@ pub(crate) fn rule_set(id: &str, as_of: NaiveDate, house: Option<PathBuf>) -> an
 /// The law of a day, without anybody's house rules.
 pub(crate) fn law(id: &str, as_of: NaiveDate) -> anyhow::Result<&'static RuleSet> {
     Ok(if id == IN_FORCE { RuleSet::in_force(as_of)? } else { RuleSet::embedded(id)? })
+}
+
+/// How a command ends at its gate: stopped by the law's verdict on `what` or, where that passes, by a house rule's.
+pub(crate) fn at_gate(gate: Option<Gate>, verdict: Verdict, house: Option<Verdict>, what: &str) -> ExitStatus {
+    let stops = |verdict: &Verdict| gate.is_some_and(|gate| gate.stops(*verdict));
+    let by_law = Some(verdict).filter(stops).map(|verdict| (verdict, "its verdict"));
+    let stopped = by_law.or_else(|| Some((house.filter(stops)?, "the house rule's verdict")));
+    let Some((verdict, whose)) = stopped else { return ExitStatus::Done };
+    let Some(status) = ExitStatus::of_gate(verdict) else { return ExitStatus::Done };
+    output::talk(&format!("the gate does not let this {what} pass: {whose} is {}", verdict.name()));
+    status
 }
 
 /// One run by itself.

@@ -122,7 +122,7 @@ pub(crate) struct PlanArguments {
     #[arg(long)]
     pub(crate) compare: bool,
 
-    /// End with code 10 (near), 11 (exceeds) or 12 (undetermined) where the verdict comes so far
+    /// End with code 10 (near), 11 (exceeds) or 12 (undetermined) where the verdict, or a house rule's, comes so far
     #[arg(long, value_name = "near|exceeds[,undetermined]")]
     pub(crate) gate: Option<Gate>,
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Subcommand};
+use flopsmeter_core::gate::Gate;
 
 use super::{LedgerArguments, RulesArguments, slug};
 
@@ -18,6 +19,10 @@ pub(crate) struct AssessArguments {
     /// Show what this rule set would change
     #[arg(long, value_name = "ID")]
     pub(crate) diff: Option<String>,
+
+    /// End with code 10 (near), 11 (exceeds) or 12 (undetermined) where the verdict, or a house rule's, comes so far
+    #[arg(long, value_name = "near|exceeds[,undetermined]", conflicts_with = "diff")]
+    pub(crate) gate: Option<Gate>,
 
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,

@@ -21,7 +21,8 @@ pub(crate) fn execute(arguments: AssessArguments) -> anyhow::Result<ExitStatus> 
     } else {
         output::data(&words::law::in_full(&judgement.assessment))?;
     }
-    Ok(ExitStatus::Done)
+    let house = judgement.assessment.house.as_ref().map(|house| house.verdict);
+    Ok(judgement::at_gate(arguments.gate, judgement.assessment.verdict, house, "modification"))
 }
 
 /// The same facts under two rule sets, as of the same day.

@@ -10,8 +10,7 @@ mod method;
 mod model;
 mod words;
 
-use flopsmeter_core::assess::{Answers, Assessment, Spent, Verdict};
-use flopsmeter_core::gate::Gate;
+use flopsmeter_core::assess::{Answers, Assessment, Spent};
 use flopsmeter_core::judge::Judge;
 
 use crate::args::PlanArguments;
@@ -47,6 +46,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         _ => None,
     };
     let verdict = assessment.verdict;
+    let house = assessment.house.as_ref().map(|house| house.verdict);
     let consequences = Consequences {
         verdicts: verdicts(&judge, &estimate),
         headroom: Headroom::find(&judge, &estimate, &data),
@@ -60,7 +60,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     } else {
         output::data(&words::answer(&answer, output::width()))?;
     }
-    Ok(arguments.gate.map_or(ExitStatus::Done, |gate| passed(gate, verdict)))
+    Ok(judgement::at_gate(arguments.gate, verdict, house, "plan"))
 }
 
 fn no_comparison() -> UsageProblem {
@@ -83,19 +83,4 @@ fn assess(judge: &Judge, estimate: &Estimate) -> Assessment {
 fn verdicts(judge: &Judge, estimate: &Estimate) -> answer::Verdicts {
     let at = |amount| judge.verdict(Spent::counted(amount, estimate.spent.basis));
     answer::Verdicts { low: at(estimate.range.low), high: at(estimate.range.high) }
-}
-
-/// The code to end with at a gate.
-fn passed(gate: Gate, verdict: Verdict) -> ExitStatus {
-    if !gate.stops(verdict) {
-        return ExitStatus::Done;
-    }
-    let (status, name) = match verdict {
-        Verdict::Below => return ExitStatus::Done,
-        Verdict::Near => (ExitStatus::GateNear, "near"),
-        Verdict::Exceeds => (ExitStatus::GateExceeds, "exceeds"),
-        Verdict::Undetermined => (ExitStatus::GateUndetermined, "undetermined"),
-    };
-    output::talk(&format!("the gate does not let this plan pass: its verdict is {name}"));
-    status
 }

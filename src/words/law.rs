@@ -1,7 +1,7 @@
 //! What the law says, in full: reasons, duties, the watch on systemic risk, house rules, and what another rule set changes.
 
 use flopsmeter_core::assess::{
-    Assessment, Citation, Obligation, Reason, RulesDiff, Status, SystemicRiskWatch, Verdict, WatchState,
+    Assessment, Citation, Obligation, Reason, RulesDiff, Status, SystemicRiskWatch, WatchState,
 };
 use flopsmeter_core::rules::RowChange;
 
@@ -44,17 +44,8 @@ pub(super) fn house(assessment: &Assessment) -> String {
     format!(
         "house      {}: {}{line}{share} (stricter than the law, and not the law)\n",
         house.name,
-        verdict(house.verdict)
+        house.verdict.name()
     )
-}
-
-const fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Below => "below",
-        Verdict::Near => "near",
-        Verdict::Exceeds => "exceeds",
-        Verdict::Undetermined => "undetermined",
-    }
 }
 
 fn place(citation: &Citation) -> String {

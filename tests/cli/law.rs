@@ -169,6 +169,15 @@ fn a_house_rule_stands_beside_the_law_and_is_never_looser() {
     command.env("FLOPSMETER_HOUSE_RULES", "house.toml");
     let by_environment = crate::place::finish(command);
     assert!(by_environment.data().contains("house      acme: exceeds, line "), "{by_environment:?}");
+    let gate = |options: &str| place.flopsmeter(&format!("assess demo --gate {options}"));
+    assert_eq!((gate("near").code(), gate("exceeds").code()), (Some(10), Some(0)));
+    let stopped = gate("exceeds --house-rules house.toml");
+    assert_eq!(stopped.code(), Some(11), "{stopped:?}");
+    assert_eq!(
+        stopped.talk(),
+        ["the gate does not let this modification pass: the house rule's verdict is exceeds"],
+        "the law's is near"
+    );
     for (line, says) in [
         (
             "key = \"third-of-base\"\nmultiplier = \"2/5\"",

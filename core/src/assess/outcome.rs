@@ -78,6 +78,18 @@ pub enum Verdict {
     Undetermined,
 }
 
+impl Verdict {
+    /// The word used in JSON, gates and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Below => "below",
+            Self::Near => "near",
+            Self::Exceeds => "exceeds",
+            Self::Undetermined => "undetermined",
+        }
+    }
+}
+
 /// The whole legal question, of which compute is one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -168,19 +168,10 @@ fn range(answer: &Answer) -> String {
     let own = answer.assessment.verdict;
     for (end, verdict) in [("low", answer.verdicts.low), ("high", answer.verdicts.high)] {
         if verdict != own && own != Verdict::Undetermined {
-            text.push_str(&format!("           at the {end} end the verdict is {}\n", verdict_name(verdict)));
+            text.push_str(&format!("           at the {end} end the verdict is {}\n", verdict.name()));
         }
     }
     text
-}
-
-const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Below => "below",
-        Verdict::Near => "near",
-        Verdict::Exceeds => "exceeds",
-        Verdict::Undetermined => "undetermined",
-    }
 }
 
 fn headroom(answer: &Answer) -> String {
@@ -193,7 +184,7 @@ fn headroom(answer: &Answer) -> String {
 }
 
 fn left(until: &Until) -> String {
-    let mut text = format!("{} from {}", verdict_name(until.verdict), words::flop(Some(until.flop)));
+    let mut text = format!("{} from {}", until.verdict.name(), words::flop(Some(until.flop)));
     if let Some(tokens) = until.tokens {
         text.push_str(&format!(", after {} tokens of such a job", figures::rounded(tokens)));
     }
@@ -245,7 +236,7 @@ fn comparison(rows: &[Row], width: Option<usize>) -> String {
             flop(row.training),
             flop(row.executed),
             row.share_of_line_percent.clone().unwrap_or_else(none),
-            row.verdict.map_or("-", verdict_name).to_owned(),
+            row.verdict.map_or("-", Verdict::name).to_owned(),
             row.tokens_until_exceeds
                 .as_ref()
                 .and_then(|tokens| tokens.parse().ok())
