@@ -52,9 +52,9 @@ fn each_line_is_announced_once_when_it_is_crossed() {
     assert!(four_fifths.starts_with("flopsmeter: *** NEAR the line of "), "{four_fifths}");
     assert!(four_fifths.contains(": 80.00 % of it is spent (Guidelines "), "{four_fifths}");
     assert!(foreseen.starts_with("flopsmeter: *** WILL EXCEED the line of "), "{foreseen}");
-    let end =
-        " when the schedule ends: 160.00 % of it (160.00 % to 160.00 %); 100.00 % is spent now, 100 % of it about ";
-    assert!(foreseen.contains(end), "{foreseen}");
+    // How wide the forecast is depends on when the meter looked.
+    assert!(foreseen.contains(" when the schedule ends: 160.00 % of it ("), "{foreseen}");
+    assert!(foreseen.contains(" %); 100.00 % is spent now, 100 % of it about "), "{foreseen}");
     assert!(exceeds.starts_with("flopsmeter: *** EXCEEDS the line of "), "{exceeds}");
     assert!(exceeds.contains(": 120.00 % of it is spent (Guidelines "), "{exceeds}");
     let loud = outcome.stderr.lines().filter(|line| line.starts_with("flopsmeter: ***"));
