@@ -142,7 +142,9 @@ fn open_questions_are_shown_in_the_rule_sets_words() {
     let words = place.flopsmeter("modifications questions demo");
     assert!(words.data().contains("own-name=yes|no  (status, part of placed-on-union-market)\n"), "{words:?}");
     assert!(words.data().contains("placed-on-market-date=DATE  (duties)\n"), "{words:?}");
-    place.flopsmeter("modifications answer demo own-name=no made-available-in-union=yes --by Ada").data();
+    place
+        .flopsmeter("modifications answer demo own-name=no made-available-in-union=yes internal-use=no --by Ada")
+        .data();
     let rest = place.flopsmeter("modifications questions demo");
     assert_eq!(rest.data(), "no answer would change the result as it stands\n");
     let all = place.flopsmeter("modifications questions demo --all");

@@ -53,7 +53,9 @@ questions! {
     OwnName => "own-name",
     /// In the course of a commercial activity, for payment or free of charge?
     CommercialActivity => "commercial-activity",
-    /// Is it used in purely internal processes, and supplied to nobody?
+    /// Is it used in internal processes at all?
+    InternalUse => "internal-use",
+    /// Is it used internally alone, and supplied to nobody?
     InternalUseOnly => "internal-use-only",
     /// Is that internal use essential to a product or service for third parties?
     InternalUseEssentialToThirdParties => "internal-use-essential-to-third-parties",

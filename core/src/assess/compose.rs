@@ -1,6 +1,7 @@
 //! From a question to an assessment.
 
 use super::base_facts::BaseFacts;
+use super::contradiction::contradictions_at_risk;
 use super::known::{Known, Truth};
 use super::lines::Lines;
 use super::reasoning::Conclusion;
@@ -8,7 +9,7 @@ use super::status::Matter;
 use super::verdict::Facts;
 use super::watch::Watched;
 use super::yardstick::Amounts;
-use super::{AnswerKey, Assessment, InputDigest, Inputs, Question, Verdict, contradictions, house};
+use super::{AnswerKey, Assessment, InputDigest, Inputs, Question, Verdict, house};
 use crate::registry::{Base, FlopBound};
 use crate::rules::Fraction;
 
@@ -54,9 +55,9 @@ pub fn assess(question: &Question<'_>) -> Assessment {
         line: headline.map(|line| line.line.kind),
         base_risk_is_unanswered: base.as_ref().is_none_or(|base| base.has_systemic_risk.is_none()),
     };
-    let ruling = matter.rule();
+    let contradictions = contradictions_at_risk(rules, question.base, question.answers, risk);
+    let ruling = matter.rule().unless_contradicted(&contradictions);
     let watch = watched.watch(ruling.status, risk);
-    let contradictions = contradictions(rules, question.base, question.answers);
     let conclusion = Conclusion {
         question,
         base: base.as_ref(),

@@ -1,5 +1,7 @@
 //! Answers that cannot all be true.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,7 @@ use super::base_facts::BaseFacts;
 use super::known::{Known, Truth};
 use super::{AnswerKey, Answers, Citation};
 use crate::registry::Base;
-use crate::rules::{DerivationRow, RuleSet};
+use crate::rules::{ContradictionRow, DerivationRow, RuleSet};
 
 /// Answers that cannot all be true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,19 +36,31 @@ pub struct Contradiction {
 /// assert_eq!(found[0].keys, ["made-available-in-union", "internal-use-only"]);
 /// ```
 pub fn contradictions(rules: &RuleSet, base: Option<&Base<'_>>, answers: &Answers) -> Vec<Contradiction> {
+    // Rows that ask for the risk are left to the assessment, which knows the sums.
+    contradictions_at_risk(rules, base, answers, Truth::Open)
+}
+
+/// The same where it is known whether the result has systemic risk.
+pub(super) fn contradictions_at_risk(
+    rules: &RuleSet,
+    base: Option<&Base<'_>>,
+    answers: &Answers,
+    systemic_risk: Truth,
+) -> Vec<Contradiction> {
     let facts = base.map(|base| BaseFacts::of(base, rules, answers));
     let known = Known {
         rules,
         answers,
         base_is_gpai: facts.as_ref().and_then(|base| base.is_gpai),
         base_has_systemic_risk: facts.as_ref().and_then(|base| base.has_systemic_risk),
-        // Rows that ask for the risk are left to the decision table, which knows the sums.
-        systemic_risk: Truth::Open,
+        systemic_risk,
     };
-    let mut found = known.of_rows();
-    let of_derivations: Vec<Contradiction> =
-        known.of_derivations().filter(|new| !found.iter().any(|old| same(&old.keys, &new.keys))).collect();
-    found.extend(of_derivations);
+    let mut found: Vec<Contradiction> = Vec::new();
+    for new in known.of_rows().chain(known.of_derivations()) {
+        if !found.iter().any(|old| same(&old.keys, &new.keys)) {
+            found.push(new);
+        }
+    }
     found.extend(base.and_then(|base| before_the_base(base, answers)));
     found
 }
@@ -55,34 +69,52 @@ fn same(left: &[String], right: &[String]) -> bool {
     left.len() == right.len() && left.iter().all(|key| right.contains(key))
 }
 
-fn names(keys: impl Iterator<Item = AnswerKey>) -> Vec<String> {
-    keys.map(|key| key.name().to_owned()).collect()
+fn names(keys: impl IntoIterator<Item = AnswerKey>) -> Vec<String> {
+    keys.into_iter().map(|key| key.name().to_owned()).collect()
 }
 
 impl Known<'_> {
-    fn of_rows(&self) -> Vec<Contradiction> {
-        let rows = self.rules.contradictions().iter();
-        let hold =
-            rows.filter(|row| row.answers.iter().all(|(key, expected)| self.meets(*key, expected) == Truth::Yes));
-        hold.map(|row| Contradiction {
+    fn of_rows(&self) -> impl Iterator<Item = Contradiction> {
+        let hold = |row: &&ContradictionRow| {
+            row.answers.iter().all(|(key, expected)| self.meets(*key, expected) == Truth::Yes)
+        };
+        self.rules.contradictions().iter().filter(hold).map(|row| Contradiction {
             code: row.code.clone(),
-            keys: names(row.answers.keys().copied()),
+            keys: names(self.answered_behind(row.answers.keys().copied())),
             says: row.says.clone(),
             citation: Some(self.rules.citation(&row.cite)),
         })
-        .collect()
+    }
+
+    /// What people answered, of which these are or from which they follow: only an answer can be corrected.
+    fn answered_behind(&self, keys: impl Iterator<Item = AnswerKey>) -> BTreeSet<AnswerKey> {
+        let mut pending: Vec<AnswerKey> = keys.collect();
+        let (mut seen, mut answered) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(key) = pending.pop() {
+            if !seen.insert(key) {
+                continue;
+            }
+            let mut rows = self.derivations_of(key).filter(|row| self.holds(&row.when) == Truth::Yes);
+            match rows.next().filter(|_| self.answers.get(key).is_none()) {
+                Some(row) => pending.extend(row.when.answers.keys()),
+                // Nobody's answer: what the base's source says, which a declaration can correct too.
+                None => {
+                    answered.insert(key);
+                }
+            }
+        }
+        answered
     }
 
     /// Where an answer says otherwise than what follows from other answers.
     fn of_derivations(&self) -> impl Iterator<Item = Contradiction> {
         let denied = |row: &&DerivationRow| {
             self.answers.value(row.key).is_some_and(|declared| declared != row.value)
-                && row.when.systemic_risk.is_none()
                 && self.holds(&row.when) == Truth::Yes
         };
         self.rules.derivations().iter().filter(denied).map(|row| Contradiction {
             code: row.code.clone(),
-            keys: names(std::iter::once(row.key).chain(row.when.answers.keys().copied())),
+            keys: names(self.answered_behind(std::iter::once(row.key).chain(row.when.answers.keys().copied()))),
             says: row.says.clone(),
             citation: Some(self.rules.citation(&row.cite)),
         })

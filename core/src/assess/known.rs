@@ -105,7 +105,9 @@ impl<'a> Known<'a> {
     fn meets_before(&self, key: AnswerKey, expected: &Expectation, before: usize) -> Truth {
         let declared = self.answers.get(key).map(|answer| &answer.value);
         let known = match expected.kind() {
-            Some(QuestionKind::YesNo) => self.truth_before(key, before).value().map(AnswerValue::YesNo),
+            Some(QuestionKind::YesNo) if *expected != Expectation::AnsweredYes => {
+                self.truth_before(key, before).value().map(AnswerValue::YesNo)
+            }
             _ => declared.cloned(),
         };
         let met = known.map(|value| expected.is_met_by(&value, |date| self.rules.date(date)));

@@ -1,7 +1,7 @@
 //! Who is provider: the rule set's decision table over verdict and answers.
 
 use super::known::{Known, Truth};
-use super::{AnswerKey, LineKind, Reason, Status, Verdict};
+use super::{AnswerKey, Contradiction, LineKind, Reason, Status, Verdict};
 use crate::rules::{StatusRow, When};
 
 /// What the table is asked.
@@ -25,6 +25,11 @@ pub(super) struct Ruling<'a> {
 }
 
 impl Ruling<'_> {
+    /// Answers that cannot all be true carry no status: one of them has to be corrected first.
+    pub(super) fn unless_contradicted(self, contradictions: &[Contradiction]) -> Self {
+        if contradictions.is_empty() { self } else { Self { status: Status::Open, ..self } }
+    }
+
     /// Whether the row of this code applies or may apply.
     pub(super) fn applies(&self, code: &str) -> bool {
         self.rows.iter().any(|row| row.code == code)

@@ -163,6 +163,8 @@ pub enum Expectation {
     DeclaredYes,
     /// `declared-no`.
     DeclaredNo,
+    /// `answered-yes`: somebody answered that very question with yes; what only follows from other answers does not count.
+    AnsweredYes,
     /// `declared`: somebody declared something.
     Declared,
     /// `is CHOICE`.
@@ -179,7 +181,9 @@ impl Expectation {
     /// The kind of question it can be put to; `None` for any.
     pub const fn kind(&self) -> Option<QuestionKind> {
         match self {
-            Self::Yes | Self::No | Self::DeclaredYes | Self::DeclaredNo => Some(QuestionKind::YesNo),
+            Self::Yes | Self::No | Self::DeclaredYes | Self::DeclaredNo | Self::AnsweredYes => {
+                Some(QuestionKind::YesNo)
+            }
             Self::Is(_) | Self::DeclaredIs(_) => Some(QuestionKind::Choice),
             Self::Before(_) | Self::DeclaredBefore(_) => Some(QuestionKind::Day),
             Self::Declared => None,
@@ -189,7 +193,7 @@ impl Expectation {
     /// Whether `value` is what is expected; `date` gives the dates of the rule set.
     pub fn is_met_by(&self, value: &AnswerValue, date: impl Fn(&str) -> Option<NaiveDate>) -> bool {
         match self {
-            Self::Yes | Self::DeclaredYes => value.yes_no() == Some(true),
+            Self::Yes | Self::DeclaredYes | Self::AnsweredYes => value.yes_no() == Some(true),
             Self::No | Self::DeclaredNo => value.yes_no() == Some(false),
             Self::Declared => true,
             Self::Is(choice) | Self::DeclaredIs(choice) => value.choice() == Some(choice),
@@ -214,6 +218,7 @@ impl<'de> Deserialize<'de> for Expectation {
                 "no" => Some(Self::No),
                 "declared-yes" => Some(Self::DeclaredYes),
                 "declared-no" => Some(Self::DeclaredNo),
+                "answered-yes" => Some(Self::AnsweredYes),
                 "declared" => Some(Self::Declared),
                 _ => None,
             },
