@@ -93,20 +93,13 @@ pub(crate) fn of_modification(
     let heads = heads(&runs);
     let (left_out, runs): (Vec<RunRecord>, Vec<RunRecord>) =
         runs.into_iter().partition(|record| modification.exclusion_of(&record.summary.run).is_some());
-    let excluded = left_out.iter().filter_map(|record| excluded(modification, record)).collect();
+    let out = |record: &RunRecord| {
+        let declared = modification.exclusion_of(&record.summary.run)?;
+        Some(ExcludedRun::of(rules, declared, &record.summary))
+    };
+    let excluded = left_out.iter().filter_map(out).collect();
     let assessment = judge.assess_without(runs.iter().map(|record| &record.summary), excluded, heads);
     Ok(Judgement { base, runs, rules, assessment })
-}
-
-fn excluded(modification: &Modification, record: &RunRecord) -> Option<ExcludedRun> {
-    let declared = modification.exclusion_of(&record.summary.run)?;
-    Some(ExcludedRun {
-        run: declared.run.clone(),
-        reason: declared.reason.clone(),
-        by: declared.by.clone(),
-        date: declared.date,
-        training_compute: record.summary.flops.map(|flops| flops.training),
-    })
 }
 
 /// The base a modification was bound to; where it was made without one, the one its runs resolved.

@@ -62,6 +62,7 @@ fn spent() -> Vec<Spent> {
         by: "A. Person".to_owned(),
         date: day(),
         training_compute: Some(Flops(10_u128.pow(23))),
+        cumulative_compute: Some(Flops(2 * 10_u128.pow(23))),
     };
     all.push(Spent { excluded: vec![excluded], ..counted(10_u128.pow(22)) });
     all.push(Spent::default());

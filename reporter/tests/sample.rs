@@ -124,6 +124,7 @@ fn follow(assessment: &mut Assessment) {
         by: "A. Ingenieur, training".to_owned(),
         date: assessment.as_of,
         training_compute: Some(Flops(1_204_330_000_000_000_000_000)),
+        cumulative_compute: Some(Flops(1_204_330_000_000_000_000_000)),
     };
     let training = assessment.training_compute.unwrap();
     let spent = Spent { excluded: vec![excluded], ..Spent::counted(training, Basis::Operations) };

@@ -9,6 +9,7 @@ use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{RunState, RunSummary};
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
+use serde::Serialize;
 
 use crate::args::{LedgerArguments, RunDeclaration, RunsCommand};
 use crate::command::modifications::{append, existing};
@@ -17,6 +18,15 @@ use crate::judgement;
 use crate::output::{self, TextTable};
 use crate::settings;
 use crate::words;
+
+/// A run as it is listed.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    run: &'a RunSummary,
+    /// The declaration that leaves it out of the sums, if there is one.
+    excluded: Option<&'a RunExcluded>,
+}
 
 pub(crate) fn execute(command: RunsCommand) -> anyhow::Result<ExitStatus> {
     match command {
@@ -35,12 +45,13 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
         let id = stream.strip_prefix(RUN_PREFIX).unwrap_or(&stream);
         runs.push(records::run(&ledger, id, &assignments)?.summary);
     }
+    let modifications = records::modifications(&ledger)?;
+    let left_out = |run: &RunSummary| modifications.iter().find_map(|known| known.exclusion_of(&run.run));
     if json {
-        output::json(&runs)?;
+        let listed: Vec<Listed<'_>> = runs.iter().map(|run| Listed { run, excluded: left_out(run) }).collect();
+        output::json(&listed)?;
         return Ok(ExitStatus::Done);
     }
-    let modifications = records::modifications(&ledger)?;
-    let is_left_out = |run: &RunSummary| modifications.iter().any(|known| known.exclusion_of(&run.run).is_some());
     let mut table = TextTable::new(&["run", "started", "state", "modification", ">training FLOP", "command"]);
     for run in &runs {
         table.row(vec![
@@ -49,7 +60,7 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
             format!(
                 "{}{}",
                 if run.state == RunState::Open { "open" } else { "closed" },
-                if is_left_out(run) { ", left out" } else { "" }
+                if left_out(run).is_some() { ", left out" } else { "" }
             ),
             run.modification.clone().unwrap_or_else(|| "-".to_owned()),
             run.flops.map_or_else(|| "-".to_owned(), |flops| flops.training.scientific(3)),

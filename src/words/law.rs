@@ -85,6 +85,7 @@ fn watch(watch: &SystemicRiskWatch) -> String {
     let state = match watch.state {
         WatchState::Below | WatchState::Unknown => "not over it as far as is known",
         WatchState::OverBySum => "over it together, and not the base alone",
+        WatchState::BaseDenied => "the base alone is over it, and it is declared to have no systemic risk",
         WatchState::BaseHasIt => "the base has systemic risk",
     };
     let merged =
@@ -103,7 +104,10 @@ fn watch(watch: &SystemicRiskWatch) -> String {
             (Some(met), Some(last)) => {
                 let by = clock.condition_met_by.as_deref().unwrap_or("the runs");
                 let past = if clock.overdue { ", which is past" } else { "" };
-                format!("notify by {last}{past}: {} days from {met} ({by})", clock.days)
+                let first = clock.counted_from.filter(|first| *first != met);
+                let since = first
+                    .map_or_else(String::new, |first| format!("{first}, the first day of the duty; condition met "));
+                format!("notify by {last}{past}: {} days from {since}{met} ({by})", clock.days)
             }
             _ => format!("notify within {} days; nobody says from which day on", clock.days),
         };

@@ -264,6 +264,11 @@ fn a_run_that_is_left_out_stands_in_no_sum_and_stays_listed() {
     assert_eq!(counted.unwrap()["verdict"], "exceeds", "what leaving it out changes is shown");
     let listed = place.flopsmeter("runs list");
     assert!(listed.data().contains("closed, left out"), "{listed:?}");
+    let listed = place.flopsmeter("runs list --json").json();
+    let of = |run: &Value| if run["run"] == first.as_str() { "Ada".into() } else { Value::Null };
+    for run in listed.as_array().unwrap() {
+        assert_eq!(run["excluded"]["by"], of(run), "{listed}");
+    }
     assert_eq!(one["inputs"]["runs"].as_array().unwrap().len(), 2, "its records are an input all the same");
     let shown = place.flopsmeter("modifications show demo");
     assert!(shown.data().contains(&format!("run           {first}, left out by Ada on ")), "{shown:?}");

@@ -16,6 +16,8 @@ pub(super) struct BaseFacts<'b> {
     pub(super) highest: Option<Flops>,
     pub(super) is_gpai: Option<bool>,
     pub(super) has_systemic_risk: Option<bool>,
+    /// Its compute presumes the risk, and somebody denies it all the same; the risk of the result is open then.
+    pub(super) risk_is_denied: bool,
     pub(super) total_parameters: Option<u128>,
     pub(super) origin: Origin,
     /// Contradictions among the sources.
@@ -41,12 +43,29 @@ impl<'b> BaseFacts<'b> {
             }
             *known = Some(value);
         }
-        // Over the figure the risk is presumed; only a declaration says otherwise.
-        let presumption = rules.flop_figure(FigureKey::SystemicRiskPresumption);
-        if facts.has_systemic_risk.is_none() && facts.flop.is_some_and(|flop| flop > presumption) {
-            facts.has_systemic_risk = Some(true);
-        }
+        facts.presume_risk(rules);
         facts
+    }
+
+    /// Over the figure the risk is presumed, and a bare denial does not take that away; only of a model that is declared not
+    /// to be general-purpose it is believed, for of such a model nothing is presumed.
+    fn presume_risk(&mut self, rules: &RuleSet) {
+        let figure = rules.figure(FigureKey::SystemicRiskPresumption);
+        if self.flop.is_none_or(|flop| flop <= Flops(figure.value)) {
+            return;
+        }
+        match self.has_systemic_risk {
+            Some(true) => {}
+            None => self.has_systemic_risk = Some(true),
+            Some(false) if self.is_gpai == Some(false) => {}
+            Some(false) => {
+                self.has_systemic_risk = Some(true);
+                self.risk_is_denied = true;
+                let followed = format!("{}-contradicted", AnswerKey::BaseHasSystemicRisk.name());
+                self.findings.retain(|finding| finding.code != followed);
+                self.findings.push(denied(rules, self.name));
+            }
+        }
     }
 
     /// Whether it is a general-purpose AI model: as declared, else as its compute or its risk indicates.
@@ -66,6 +85,7 @@ impl<'b> BaseFacts<'b> {
                 highest: model.figures.iter().map(|figure| figure.flop).max(),
                 is_gpai: None,
                 has_systemic_risk: model.has_systemic_risk,
+                risk_is_denied: false,
                 total_parameters: model.total_parameters,
                 origin: match &model.unknown_reason {
                     Some(reason) => Origin::Missing { next_step: reason.clone() },
@@ -81,6 +101,7 @@ impl<'b> BaseFacts<'b> {
                 highest: None,
                 is_gpai: declared.gpai,
                 has_systemic_risk: declared.systemic_risk,
+                risk_is_denied: false,
                 total_parameters: declared.total_parameters,
                 origin: declared.origin(),
                 findings: Vec::new(),
@@ -93,12 +114,25 @@ impl<'b> BaseFacts<'b> {
                 highest: None,
                 is_gpai: None,
                 has_systemic_risk: None,
+                risk_is_denied: false,
                 total_parameters: None,
                 origin: Origin::Missing { next_step: "declare it in a base file".to_owned() },
                 findings: vec![unresolved(name, suggestions)],
             },
         }
     }
+}
+
+fn denied(rules: &RuleSet, name: &str) -> Finding {
+    let presumption = rules.citation(&rules.figure(FigureKey::SystemicRiskPresumption).cite);
+    let only_by = rules.policy("presumption-denied").map(|row| rules.citation(&row.cite));
+    let only_by =
+        only_by.map_or_else(String::new, |citation| format!(" ({}, {})", citation.instrument, citation.place));
+    let text = format!(
+        "{name} is declared to have no systemic risk, and its compute is over the figure at which that is presumed ({}, {}). A declaration alone does not take the presumption away, only arguments that the Commission accepted do{only_by}: until then it is held against the line of a model with systemic risk, and whether the result has that risk stays open. Have it reviewed.",
+        presumption.instrument, presumption.place
+    );
+    Finding { code: "systemic-risk-denied".to_owned(), text }
 }
 
 fn unresolved(name: &str, suggestions: &[String]) -> Finding {

@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::reasoning::Conclusion;
 use super::status::Matter;
 use super::verdict::Facts;
-use super::watch::Watched;
+use super::watch::{NOTIFICATION, Watched};
 use super::yardstick::Amounts;
 use super::{AnswerKey, Assessment, InputDigest, Inputs, Question, Verdict, house};
 use crate::registry::{Base, FlopBound};
@@ -57,7 +57,7 @@ pub fn assess(question: &Question<'_>) -> Assessment {
     };
     let contradictions = contradictions_at_risk(rules, question.base, question.answers, risk);
     let ruling = matter.rule().unless_contradicted(&contradictions);
-    let watch = watched.watch(ruling.status, risk);
+    let watch = watched.watch(ruling.status, risk, matter.first_day(NOTIFICATION));
     let conclusion = Conclusion {
         question,
         base: base.as_ref(),
@@ -120,11 +120,12 @@ fn ratio_to_base(base: Option<&BaseFacts<'_>>, amounts: Amounts) -> Option<Strin
     Fraction::decimal(amounts.training, 1, base?.flop?.0, 6)
 }
 
-/// The result inherits the base's risk. Where nobody says whether the base has any, a figure that is no lower bound says no.
+/// The result inherits the base's risk; where that is presumed and somebody denies it, it is open. Where nobody says whether the base has any, a figure that is no lower bound says no.
 fn systemic_risk(base: Option<&BaseFacts<'_>>, crosses_presumption: bool) -> Truth {
     let Some(base) = base else { return Truth::Open };
     let is_bounded = base.flop.is_some() && base.bound == FlopBound::Point;
     match base.has_systemic_risk {
+        Some(true) if base.risk_is_denied => Truth::Open,
         Some(true) => Truth::Yes,
         _ if crosses_presumption => Truth::Open,
         None if !is_bounded => Truth::Open,

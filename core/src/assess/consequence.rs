@@ -3,7 +3,11 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Citation, Status};
+use super::{Citation, Spent, Status};
+use crate::ledger::body::RunExcluded;
+use crate::rules::RuleSet;
+use crate::run::RunSummary;
+use crate::unit::Flops;
 
 /// A row of the rule set that the status rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,24 @@ pub struct ExcludedRun {
     pub by: String,
     /// When.
     pub date: NaiveDate,
-    /// Its model operations, which stand in no sum; `None` if they were not counted.
-    pub training_compute: Option<crate::unit::Flops>,
+    /// What it would add to the training sum; `None` if it was not counted.
+    pub training_compute: Option<Flops>,
+    /// What it would add to the cumulative sum; `None` if it was not counted.
+    #[serde(default)]
+    pub cumulative_compute: Option<Flops>,
+}
+
+impl ExcludedRun {
+    /// A run with the declaration that leaves it out, its work counted as the rule set counts that of any other run.
+    pub fn of(rules: &RuleSet, declared: &RunExcluded, run: &RunSummary) -> Self {
+        let spent = Spent::of_runs(rules, [run]);
+        Self {
+            run: declared.run.clone(),
+            reason: declared.reason.clone(),
+            by: declared.by.clone(),
+            date: declared.date,
+            training_compute: spent.training,
+            cumulative_compute: spent.cumulative,
+        }
+    }
 }

@@ -21,9 +21,8 @@ impl Matter<'_> {
             return None;
         }
         let rules = self.known.rules;
-        let holding: Vec<&ReliefRow> =
-            self.reliefs_of(row).filter(|relief| self.holds(&relief.when) == Truth::Yes).collect();
-        let deferred = holding.iter().filter_map(|relief| rules.date(relief.defers_to.as_deref()?)).max();
+        let holding = self.holding_reliefs(row);
+        let deferred = self.deferred_until(&holding);
         Some(Obligation {
             code: row.code.clone(),
             citation: rules.citation(&row.cite),
@@ -34,6 +33,23 @@ impl Matter<'_> {
             deferred: deferred.is_some_and(|day| day > as_of),
             reliefs: holding.into_iter().map(|relief| self.relief(relief)).collect(),
         })
+    }
+
+    /// The first day on which this duty applies to the model: the row's, or the later one until which a relief puts it off.
+    pub(super) fn first_day(&self, code: &str) -> Option<NaiveDate> {
+        let row = self.known.rules.obligations().iter().find(|row| row.code == code)?;
+        row.from.max(self.deferred_until(&self.holding_reliefs(row)))
+    }
+
+    fn holding_reliefs<'b>(&self, row: &'b ObligationRow) -> Vec<&'b ReliefRow>
+    where
+        Self: 'b,
+    {
+        self.reliefs_of(row).filter(|relief| self.holds(&relief.when) == Truth::Yes).collect()
+    }
+
+    fn deferred_until(&self, reliefs: &[&ReliefRow]) -> Option<NaiveDate> {
+        reliefs.iter().filter_map(|relief| self.known.rules.date(relief.defers_to.as_deref()?)).max()
     }
 
     fn owed(&self, row: &ObligationRow, provider: Truth) -> Truth {

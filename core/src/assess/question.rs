@@ -280,6 +280,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_left_out_keeps_both_sums() {
+        let phases =
+            vec![phase(Phase::Training, 100, 200), phase(Phase::ValueModel, 10, 20), phase(Phase::Rollout, 30, 0)];
+        let date = "2026-11-21".parse().unwrap();
+        let (reason, by) = ("diverged".to_owned(), "Ada".to_owned());
+        let declared = crate::ledger::body::RunExcluded { run: "r".to_owned(), reason, by, date };
+        let out = ExcludedRun::of(rules(), &declared, &run(Some(330), phases, true));
+        assert_eq!((out.training_compute, out.cumulative_compute), (Some(Flops(300)), Some(Flops(330))));
+    }
+
+    #[test]
     fn of_no_runs_nothing_is_known() {
         let spent = Spent::of_runs(rules(), []);
         assert_eq!(spent, Spent::default());

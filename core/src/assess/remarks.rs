@@ -53,11 +53,14 @@ impl Conclusion<'_, '_> {
                 ),
             );
         }
-        if let Some(clock) = self.watch.clock.as_ref().filter(|_| self.watch.state == WatchState::BaseHasIt) {
+        let of_base = matches!(self.watch.state, WatchState::BaseHasIt | WatchState::BaseDenied);
+        if let Some(clock) = self.watch.clock.as_ref().filter(|_| of_base) {
             find(
                 "systemic-risk-notification",
                 format!(
-                    "A model with systemic risk was modified over its line: have the notification made, {}.",
+                    "A model {} systemic risk was modified over its line: have the notification {}, {}.",
+                    if self.watch.state == WatchState::BaseHasIt { "with" } else { "that is presumed to have" },
+                    if clock.conditional { "reviewed" } else { "made" },
                     time_to_notify(Some(clock))
                 ),
             );
@@ -193,12 +196,12 @@ fn answer(question: &str) -> String {
 
 /// How long there is to notify, in words.
 fn time_to_notify(clock: Option<&NotificationClock>) -> String {
-    match clock.map(|clock| (clock.condition_met, clock.notify_by, clock.days, clock.overdue)) {
-        Some((Some(met), Some(last), days, true)) => {
-            format!("{days} days from {met} ended on {last}, and that day is past")
+    match clock.map(|clock| (clock.counted_from, clock.notify_by, clock.days, clock.overdue)) {
+        Some((Some(first), Some(last), days, true)) => {
+            format!("{days} days from {first} ended on {last}, and that day is past")
         }
-        Some((Some(met), Some(last), days, false)) => {
-            format!("the {days} days to notify, from {met} on, end on {last}")
+        Some((Some(first), Some(last), days, false)) => {
+            format!("the {days} days to notify, from {first} on, end on {last}")
         }
         Some((_, _, days, _)) => format!(
             "there are {days} days to notify, and nobody says from which day on: {}",

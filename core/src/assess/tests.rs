@@ -68,6 +68,9 @@ struct CaseSpent {
     ceiling_complete: bool,
     other: BTreeMap<String, Flops>,
     merged: Option<Flops>,
+    /// The two sums of a run that somebody left out.
+    excluded_training: Option<Flops>,
+    excluded_cumulative: Option<Flops>,
     /// Days with what was spent on them, cumulatively.
     by_day: BTreeMap<NaiveDate, Flops>,
 }
@@ -85,6 +88,8 @@ impl Default for CaseSpent {
             ceiling_complete: false,
             other: BTreeMap::new(),
             merged: None,
+            excluded_training: None,
+            excluded_cumulative: None,
             by_day: BTreeMap::new(),
         }
     }
@@ -110,6 +115,8 @@ struct Expect {
     findings: Vec<String>,
     no_findings: Vec<String>,
     readings: Vec<String>,
+    /// Readings with their verdicts.
+    reading_verdicts: BTreeMap<String, Verdict>,
     owed: Vec<String>,
     conditional: Vec<String>,
     no_obligations: Vec<String>,
@@ -179,8 +186,19 @@ fn spent(case: &CaseSpent, rules: &RuleSet) -> Spent {
             .iter()
             .map(|(day, flop)| DayWork { day: *day, training: *flop, cumulative: *flop })
             .collect(),
-        excluded: Vec::new(),
+        excluded: excluded(case).into_iter().collect(),
     }
+}
+
+fn excluded(case: &CaseSpent) -> Option<ExcludedRun> {
+    Some(ExcludedRun {
+        run: "out".to_owned(),
+        reason: "diverged".to_owned(),
+        by: "Ada".to_owned(),
+        date: day(),
+        training_compute: Some(case.excluded_training?),
+        cumulative_compute: case.excluded_cumulative,
+    })
 }
 
 fn answers(case: &BTreeMap<AnswerKey, AnswerValue>) -> Answers {
@@ -290,6 +308,16 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
             .iter()
             .filter(|(code, relief)| !has(code, relief))
             .map(|(code, relief)| format!("{code} lacks {relief}")),
+    );
+    let reads = |code: &String, verdict: &Verdict| {
+        got.readings.iter().any(|reading| reading.code == *code && reading.verdict == *verdict)
+    };
+    wrong.extend(
+        expect
+            .reading_verdicts
+            .iter()
+            .filter(|(code, verdict)| !reads(code, verdict))
+            .map(|(code, verdict)| format!("{code} does not say {verdict:?}: {:?}", got.readings)),
     );
     let any = |relief: &&String| got.obligations.iter().flat_map(|duty| &duty.reliefs).any(|one| one.code == **relief);
     wrong.extend(expect.no_reliefs.iter().filter(any).map(|relief| format!("relief {relief} is given")));

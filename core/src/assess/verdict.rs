@@ -142,12 +142,16 @@ impl Facts<'_, '_> {
 
     /// What the runs would change that somebody left out; the declaration holds, so this raises nothing.
     fn with_excluded(&self, amounts: Amounts) -> Option<Reading> {
-        let counted = self.spent.excluded.iter().filter_map(|run| run.training_compute);
-        let more = counted.fold(Flops::ZERO, |sum, own| sum + own);
-        if more == Flops::ZERO {
+        let excluded = self.spent.excluded.iter();
+        let with_all = excluded.fold(amounts, |sum, run| {
+            let training = run.training_compute.unwrap_or_default();
+            let cumulative = run.cumulative_compute.unwrap_or_default().max(training);
+            Amounts { training: sum.training + training, cumulative: sum.cumulative + cumulative }
+        });
+        if with_all.cumulative == amounts.cumulative {
             return None;
         }
-        let amounts = Amounts { training: amounts.training + more, cumulative: amounts.cumulative + more };
+        let amounts = with_all;
         let verdict = self.lines.verdict(amounts);
         Some(reading("excluded-runs-counted", verdict, self.lines.headline(verdict), amounts))
     }

@@ -46,6 +46,8 @@ pub enum WatchState {
     Unknown,
     /// The base has no systemic risk by itself, and the sum is over the presumption.
     OverBySum,
+    /// The base alone is over the presumption, and it is declared to have no systemic risk.
+    BaseDenied,
     /// The base has systemic risk.
     BaseHasIt,
 }
@@ -59,6 +61,9 @@ pub struct NotificationClock {
     pub condition_met: Option<NaiveDate>,
     /// Who or what says so.
     pub condition_met_by: Option<String>,
+    /// The day from which the days count: on which the condition was met, or the first day of the duty if that is later.
+    #[serde(default)]
+    pub counted_from: Option<NaiveDate>,
     /// Days there are.
     pub days: u64,
     /// The last day.
@@ -68,6 +73,9 @@ pub struct NotificationClock {
     /// Where the duty stands.
     pub citation: Citation,
 }
+
+/// The duty whose clock this is, in the rule set.
+pub(super) const NOTIFICATION: &str = "systemic-risk-notification";
 
 /// What the watch looks at.
 #[derive(Clone, Copy)]
@@ -96,19 +104,22 @@ impl Watched<'_, '_> {
         spent.cumulative.max(spent.training).unwrap_or_default()
     }
 
-    /// Everything together is over the presumption, strictly, and the base alone is not.
+    /// Everything together is over the presumption, strictly.
     pub(super) fn crosses(&self) -> bool {
-        self.base_compute() <= self.threshold() && self.behind() + self.own() > self.threshold()
+        self.behind() + self.own() > self.threshold()
     }
 
-    /// The watch, once the status is known; `risk` is whether the result has systemic risk.
-    pub(super) fn watch(&self, status: Status, risk: Truth) -> SystemicRiskWatch {
+    /// The watch, once the status is known; `risk` is whether the result has systemic risk, `applies_from` the first day of
+    /// the duty to notify.
+    pub(super) fn watch(&self, status: Status, risk: Truth, applies_from: Option<NaiveDate>) -> SystemicRiskWatch {
         let (rules, spent) = (self.question.rules, &self.question.spent);
         let total = self.behind() + self.own();
         let firm = self.base.is_some_and(|base| base.flop.is_some() && base.bound == crate::registry::FlopBound::Point);
         let complete = firm && spent.complete && spent.cumulative.is_some();
+        let is_denied = self.base.is_some_and(|base| base.risk_is_denied);
         let state = match self.base.and_then(|base| base.has_systemic_risk) {
-            Some(true) => WatchState::BaseHasIt,
+            Some(true) if !is_denied => WatchState::BaseHasIt,
+            _ if self.base_compute() > self.threshold() => WatchState::BaseDenied,
             _ if self.crosses() => WatchState::OverBySum,
             _ if complete => WatchState::Below,
             _ => WatchState::Unknown,
@@ -124,15 +135,23 @@ impl Watched<'_, '_> {
             threshold: self.threshold(),
             share_percent: Fraction::decimal(total, 100, self.threshold().0, 2),
             citation: rules.citation(&figure.cite),
-            clock: self.clock(state, status, risk),
+            clock: self.clock(state, status, risk, applies_from),
         }
     }
 
     /// The clock runs where the result is over by the sum, and where a base with systemic risk was modified over its line.
-    fn clock(&self, state: WatchState, status: Status, risk: Truth) -> Option<NotificationClock> {
+    fn clock(
+        &self,
+        state: WatchState,
+        status: Status,
+        risk: Truth,
+        applies_from: Option<NaiveDate>,
+    ) -> Option<NotificationClock> {
         let met = match state {
             WatchState::OverBySum => true,
-            WatchState::BaseHasIt => self.judgement.verdict == Verdict::Exceeds || status == Status::Provider,
+            WatchState::BaseHasIt | WatchState::BaseDenied => {
+                self.judgement.verdict == Verdict::Exceeds || status == Status::Provider
+            }
             WatchState::Below | WatchState::Unknown => false,
         };
         // The original provider's own work is part of the same model's life, whose compute it has to watch to the end.
@@ -144,11 +163,14 @@ impl Watched<'_, '_> {
         let row = self.question.rules.figure(FigureKey::NotificationPeriod);
         let days = u64::try_from(row.value).unwrap_or(u64::MAX);
         let (condition_met, condition_met_by) = self.condition(state).unzip();
-        let notify_by = condition_met.and_then(|day: NaiveDate| day.checked_add_days(Days::new(days)));
+        // Nobody is late with a duty before its first day.
+        let counted_from = condition_met.map(|met: NaiveDate| applies_from.map_or(met, |first| met.max(first)));
+        let notify_by = counted_from.and_then(|day| day.checked_add_days(Days::new(days)));
         Some(NotificationClock {
             conditional: !by_original && (status != Status::Provider || risk != Truth::Yes),
             condition_met,
             condition_met_by,
+            counted_from,
             days,
             notify_by,
             overdue: notify_by.is_some_and(|last| last < self.question.as_of),

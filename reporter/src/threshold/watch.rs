@@ -35,6 +35,7 @@ fn values(composer: &Composer<'_>, watch: &SystemicRiskWatch) -> Result<Values, 
         WatchState::Below => "below",
         WatchState::Unknown => "unknown",
         WatchState::OverBySum => "over-by-sum",
+        WatchState::BaseDenied => "base-denied",
         WatchState::BaseHasIt => "base-has-it",
     };
     let from_rules = composer.computed("from_cumulation")?;
@@ -60,8 +61,10 @@ fn clock_values(clock: &NotificationClock) -> Values {
         .flag("conditional", clock.conditional)
         .flag("overdue", clock.overdue)
         .flag("has_day", clock.notify_by.is_some())
+        .flag("starts_later", clock.counted_from.is_some_and(|first| Some(first) != clock.condition_met))
         .number("days", usize::try_from(clock.days).unwrap_or(usize::MAX))
         .optional("met", day(clock.condition_met).as_deref())
+        .optional("counted_from", day(clock.counted_from).as_deref())
         .optional("met_by", clock.condition_met_by.as_deref())
         .optional("notify_by", day(clock.notify_by).as_deref())
 }
@@ -127,6 +130,7 @@ mod tests {
             conditional: true,
             condition_met: None,
             condition_met_by: None,
+            counted_from: None,
             days: 14,
             notify_by: None,
             overdue: false,
