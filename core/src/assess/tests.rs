@@ -225,6 +225,14 @@ fn ask<T>(case: &Case, of: impl Fn(&Question<'_>) -> T) -> T {
     })
 }
 
+fn reading_differences(expect: &Expect, got: &Assessment) -> Vec<String> {
+    let reads = |code: &String, verdict: &Verdict| {
+        got.readings.iter().any(|reading| reading.code == *code && reading.verdict == *verdict)
+    };
+    let wrong = expect.reading_verdicts.iter().filter(|(code, verdict)| !reads(code, verdict));
+    wrong.map(|(code, verdict)| format!("{code} does not say {verdict:?}: {:?}", got.readings)).collect()
+}
+
 /// What of a case's expectations does not hold.
 fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -309,16 +317,7 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
             .filter(|(code, relief)| !has(code, relief))
             .map(|(code, relief)| format!("{code} lacks {relief}")),
     );
-    let reads = |code: &String, verdict: &Verdict| {
-        got.readings.iter().any(|reading| reading.code == *code && reading.verdict == *verdict)
-    };
-    wrong.extend(
-        expect
-            .reading_verdicts
-            .iter()
-            .filter(|(code, verdict)| !reads(code, verdict))
-            .map(|(code, verdict)| format!("{code} does not say {verdict:?}: {:?}", got.readings)),
-    );
+    wrong.extend(reading_differences(expect, got));
     let any = |relief: &&String| got.obligations.iter().flat_map(|duty| &duty.reliefs).any(|one| one.code == **relief);
     wrong.extend(expect.no_reliefs.iter().filter(any).map(|relief| format!("relief {relief} is given")));
     if expect.no_clock && clock.is_some() {
