@@ -208,6 +208,12 @@ impl Tally {
         stands.min_by_key(|(progress, _)| progress.step)
     }
 
+    /// The step of the rank that is furthest ahead, of trainers that have not ended.
+    pub fn furthest_step(&self) -> Option<u64> {
+        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
+        running.filter_map(|connection| Some(connection.progress?.step)).max()
+    }
+
     /// The last step of the trainer that came last, whether it has ended or not.
     pub fn last_step(&self) -> Option<u64> {
         let mut stands = self.connections.values().rev().filter_map(|connection| connection.progress);

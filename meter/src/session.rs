@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::alert::Levels;
-use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
 use flopsmeter_core::ledger::body::{
@@ -34,7 +33,7 @@ use crate::store::recorder::Finished;
 use gate::{GateKeeper, Ranks, Training};
 use line::{LineWatch, Sight};
 
-pub use gate::{GateAct, GateOrder};
+pub use gate::{GateAct, GateOrder, Stopped};
 pub use report::{Listener, ProgressReport};
 pub use siblings::Siblings;
 
@@ -102,8 +101,8 @@ pub struct Closing {
     pub summary: RunSummary,
     /// What became of its records.
     pub finished: Finished,
-    /// The verdict because of which a gate stopped the job, if one did.
-    pub stopped: Option<Verdict>,
+    /// How a gate ended the job, if one did.
+    pub stopped: Option<Stopped>,
 }
 
 /// A run while it happens.
@@ -122,7 +121,7 @@ pub struct Session<'listener> {
     line: LineWatch,
     sinks: Dispatcher,
     gate: Option<GateKeeper>,
-    act: Option<GateAct>,
+    of_gate: Option<Finding>,
     fed: bool,
     looked: Option<Duration>,
     committed: Duration,
@@ -156,7 +155,7 @@ impl<'listener> Session<'listener> {
             line: LineWatch::new(start.levels, &start.run),
             sinks: start.sinks,
             gate: start.gate.map(GateKeeper::new),
-            act: None,
+            of_gate: None,
             fed: true,
             looked: None,
             committed: Duration::ZERO,
@@ -185,7 +184,10 @@ impl<'listener> Session<'listener> {
         self.take_hook_events();
         self.take_device_events();
         self.take_others();
-        self.keep_gate();
+        if let Some(finding) = self.of_gate.take() {
+            self.find(finding);
+            self.commit();
+        }
         for finding in self.sinks.failures() {
             self.find(finding);
         }
@@ -207,9 +209,13 @@ impl<'listener> Session<'listener> {
         }
     }
 
-    /// What the gate has decided since this was last asked: it is for the caller to do.
+    /// Takes what has come, and gives what the gate decides: it is for the caller to do at once, because ranks run on meanwhile.
+    /// Nothing is written before the next [`Self::pump`].
     pub fn take_act(&mut self) -> Option<GateAct> {
-        self.act.take()
+        self.gate.as_ref()?;
+        self.take_hook_events();
+        self.take_others();
+        self.keep_gate()
     }
 
     /// Takes events that the sampler could not send before it stopped.
@@ -229,8 +235,14 @@ impl<'listener> Session<'listener> {
         for finding in self.sinks.finish(FINISH_PATIENCE) {
             self.find(finding);
         }
-        self.keep_gate();
-        let stopped = self.gate.as_ref().and_then(GateKeeper::stopped);
+        if let Some(finding) = self.of_gate.take() {
+            self.find(finding);
+        }
+        let last_step = self.tally.last_step();
+        let stopped = self.gate.as_mut().and_then(|gate| {
+            gate.note_end(last_step);
+            gate.stopped()
+        });
         let at = self.clock.now();
         let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
         let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
@@ -357,19 +369,21 @@ impl<'listener> Session<'listener> {
         }
     }
 
-    fn keep_gate(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
+    fn keep_gate(&mut self) -> Option<GateAct> {
+        let gate = self.gate.as_mut()?;
         let own = self.tally.summary();
         let elapsed = self.clock.elapsed();
         let sight = Sight { judge: &self.judge, others: &self.others, own: &own, clock: self.clock, elapsed };
         let (heard, all) = self.tally.ranks();
-        let progress = self.tally.progress().map(|(progress, _)| progress);
-        let training = Training { progress, last: self.tally.last_step(), ranks: Ranks { heard, all } };
-        if let Some((act, finding)) = gate.look(&sight, training, self.line.by_step()) {
-            self.act = Some(act);
-            self.find(finding);
-            self.commit();
-        }
+        let training = Training {
+            progress: self.tally.progress().map(|(progress, _)| progress),
+            furthest: self.tally.furthest_step(),
+            last: self.tally.last_step(),
+            ranks: Ranks { heard, all },
+        };
+        let (act, finding) = gate.look(&sight, training, self.line.by_step())?;
+        self.of_gate = Some(finding);
+        Some(act)
     }
 
     /// Says once, loudly, when a level of the line is reached or foreseen.

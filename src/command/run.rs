@@ -186,14 +186,16 @@ fn meter(
     }
     let mut session = Session::begin(start, prepared.recorder, clock, hook_events, Some(devices), &mut narrator);
     own_memory::give_back();
+    let mut was_signalled = false;
     let ended = loop {
         if let Some(ended) = child.wait_timeout(PUMP_PERIOD) {
             break ended;
         }
-        session.pump();
+        // Before anything is written: the ranks run on while a disk is waited for.
         if let Some(act) = session.take_act() {
-            perform(act, server.as_ref(), child);
+            was_signalled |= perform(act, server.as_ref(), child);
         }
+        session.pump();
     };
     let ended_at = clock.now();
     if let Some(server) = &server {
@@ -213,21 +215,23 @@ fn meter(
             summary.run
         ));
     }
-    stopped.and_then(ExitStatus::of_gate).unwrap_or(ExitStatus::External(ended.exit))
+    gate::verdict_of_end(stopped, was_signalled, ended.exit)
+        .and_then(ExitStatus::of_gate)
+        .unwrap_or(ExitStatus::External(ended.exit))
 }
 
-/// What the gate has decided. Never more than SIGTERM: a job that does not heed it has its reasons.
-fn perform(act: GateAct, server: Option<&HookServer>, child: &Child) {
+/// Does what the gate has decided; gives whether SIGTERM was sent. Never more than that: a job that does not heed it has its reasons.
+fn perform(act: GateAct, server: Option<&HookServer>, child: &Child) -> bool {
     match (act, server) {
         (GateAct::StopAfter(after_step), Some(server)) => {
             // One small number: it fits a frame.
             let _fits = server.tell(&MeterMessage::Stop { after_step });
+            false
         }
-        (GateAct::StopAfter(_) | GateAct::Terminate, _) => {
-            if let Err(problem) = child.terminate() {
-                output::talk(&format!("the gate could not end the job: {problem}"));
-            }
-        }
+        (GateAct::StopAfter(_) | GateAct::Terminate, _) => child
+            .terminate()
+            .map_err(|problem| output::talk(&format!("the gate could not end the job: {problem}")))
+            .is_ok(),
     }
 }
 

@@ -30,6 +30,12 @@ fn a_job_is_refused_whose_modification_has_reached_the_verdict() {
     for gate in ["near", "exceeds", "near,undetermined"] {
         gated(gate).refusal(11);
     }
+    // What is left out of the assessment is left out here.
+    let runs = place.flopsmeter("runs list --json").json();
+    for run in runs.as_array().unwrap() {
+        place.flopsmeter(&format!("runs exclude {} --reason diverged --by Ada", run["run"].as_str().unwrap())).data();
+    }
+    assert_eq!(gated("near").code(), Some(7));
     // Another modification of the same base has spent nothing.
     let other = place.script("--base base.toml --modification other --quiet --gate near", "exit 7");
     assert_eq!(finish(other).code(), Some(7));

@@ -37,7 +37,7 @@ pub(super) struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    fn all(&self) -> Spent {
+    pub(super) fn all(&self) -> Spent {
         Spent::of_runs(self.judge.rules, self.others.iter().chain([self.own]))
     }
 

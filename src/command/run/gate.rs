@@ -1,11 +1,13 @@
-//! What a gate looks at before a job: whether earlier runs of the modification alone have reached its verdict.
+//! What a gate looks at before a job, whether earlier runs of the modification alone have reached its verdict, and after it, whether
+//! its end was the gate's.
 
 use flopsmeter_core::assess::{Basis, Spent, Verdict};
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::lineage::Modification;
-use flopsmeter_core::run::RunSummary;
+use flopsmeter_core::run::{Exit, RunSummary};
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::records::{self, Assignments};
+use flopsmeter_meter::session::Stopped;
 use flopsmeter_meter::store::{Ledger, StoreProblem};
 
 use crate::args::MeteringArguments;
@@ -70,7 +72,35 @@ fn look(arguments: &MeteringArguments) -> anyhow::Result<Verdict> {
     Ok(judge.assess(&runs, Vec::new()).verdict)
 }
 
+/// Runs that are left out by a declaration are no part of what `assess` judges either.
 fn summaries(ledger: &Ledger, modification: &Modification) -> Result<Vec<RunSummary>, StoreProblem> {
     let read = |run: &String| Ok(records::run(ledger, run, &Assignments::default())?.summary);
-    modification.runs.iter().map(read).collect()
+    modification.runs.iter().filter(|run| modification.exclusion_of(run).is_none()).map(read).collect()
+}
+
+/// The verdict at which the gate ended the job; `None` where the job's end was its own. A trainer that stopped as it was told may
+/// still have failed afterwards, and a job may have been over before a SIGTERM could be sent.
+pub(super) fn verdict_of_end(stopped: Option<Stopped>, was_signalled: bool, exit: Exit) -> Option<Verdict> {
+    match stopped? {
+        Stopped::ByTrainer(verdict) => (exit == Exit::Code(0)).then_some(verdict),
+        Stopped::BySignal(verdict) => was_signalled.then_some(verdict),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_end_that_is_the_gates_has_its_verdict() {
+        let by_trainer = Some(Stopped::ByTrainer(Verdict::Near));
+        assert_eq!(verdict_of_end(by_trainer, false, Exit::Code(0)), Some(Verdict::Near));
+        assert_eq!(verdict_of_end(by_trainer, false, Exit::Code(3)), None);
+        assert_eq!(verdict_of_end(by_trainer, false, Exit::Signal(9)), None);
+        let by_signal = Some(Stopped::BySignal(Verdict::Exceeds));
+        assert_eq!(verdict_of_end(by_signal, true, Exit::Signal(15)), Some(Verdict::Exceeds));
+        assert_eq!(verdict_of_end(by_signal, true, Exit::Code(1)), Some(Verdict::Exceeds));
+        assert_eq!(verdict_of_end(by_signal, false, Exit::Code(1)), None);
+        assert_eq!(verdict_of_end(None, false, Exit::Code(0)), None);
+    }
 }
