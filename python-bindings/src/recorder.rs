@@ -148,9 +148,9 @@ impl Recorder {
         }
     }
 
-    /// The step after which the meter's gate has every rank save and stop; takes what has arrived, without waiting.
-    fn stop_after(&self) -> Option<u64> {
-        self.with(HookClient::stop_after)
+    /// Whether the meter's gate has every rank save and stop after this step; takes what has arrived, without waiting.
+    fn should_stop(&self, step: u64) -> bool {
+        self.with(|client| client.should_stop(step))
     }
 
     /// Why the connection was lost, the first time this is asked after the loss.

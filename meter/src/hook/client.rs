@@ -43,7 +43,10 @@ pub struct HookClient {
     findings_sent: usize,
     flushed: Option<Instant>,
     heard: FrameReader,
+    world_size: u32,
     stop_after: Option<u64>,
+    /// The order came when this rank was beyond its step.
+    is_late: bool,
 }
 
 /// The state of the connection.
@@ -68,7 +71,9 @@ impl HookClient {
             findings_sent: 0,
             flushed: None,
             heard: FrameReader::default(),
+            world_size: process.world_size,
             stop_after: None,
+            is_late: false,
         };
         client.send(&HookMessage::Hello { protocol: PROTOCOL, process });
         Ok(client)
@@ -143,19 +148,39 @@ impl HookClient {
         }
     }
 
-    /// The step after which the meter's gate has every rank save and stop, once it has said so. Takes what has arrived, and never
-    /// waits: one system call, to be made after each step.
-    pub fn stop_after(&mut self) -> Option<u64> {
-        if !self.is_open() {
-            return self.stop_after;
+    /// Whether to save and stop now that `step` steps are done, as the meter's gate asks of every rank. Takes what has arrived, and
+    /// never waits: one system call, to be made after each step.
+    ///
+    /// A rank that hears of a step that it is already beyond says so and goes on, since the others were to stop before: the meter then
+    /// names a later one. Where there is only one rank, it is never too late.
+    pub fn should_stop(&mut self, step: u64) -> bool {
+        if let Some(after_step) = self.take_order() {
+            self.is_late = step > after_step && self.world_size > 1;
+            self.stop_after = Some(after_step);
+            if self.is_late {
+                let text = format!(
+                    "a rank heard after step {step} that it should have stopped after step {after_step}, and goes on until the gate \
+                     names a later one"
+                );
+                self.find(HookFinding { code: "gate-heard-late".to_owned(), text });
+            }
         }
-        let (Link::Open(outbox), heard) = (&mut self.link, &mut self.heard) else { return self.stop_after };
+        !self.is_late && self.stop_after.is_some_and(|after| step >= after)
+    }
+
+    /// The last of the orders that have arrived since the last time.
+    fn take_order(&mut self) -> Option<u64> {
+        if !self.is_open() {
+            return None;
+        }
+        let (Link::Open(outbox), heard) = (&mut self.link, &mut self.heard) else { return None };
         outbox.read_without_waiting(|bytes| heard.push(bytes));
+        let mut order = None;
         // Words of a later version are not for this one.
         while let Ok(Some(MeterMessage::Stop { after_step })) = heard.next_of() {
-            self.stop_after = Some(after_step);
+            order = Some(after_step);
         }
-        self.stop_after
+        order
     }
 
     /// [`Self::flush`], unless the last one was less than [`FLUSH_INTERVAL`] ago.

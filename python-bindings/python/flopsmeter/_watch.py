@@ -177,9 +177,8 @@ class Watch:
 
     def should_stop(self, step: int) -> bool:
         """Whether the meter's gate asks to save and stop now. To be asked after every step: the meter names a step so far ahead that
-        every rank has heard of it by then."""
-        after = self.recorder.stop_after()
-        return after is not None and step >= after
+        every rank has heard of it by then. One of several ranks that hears of it later still goes on until a later one is named."""
+        return self.recorder.should_stop(step)
 
     def hand_over(self) -> None:
         """What has added up here goes to the recorder."""

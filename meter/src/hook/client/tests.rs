@@ -237,15 +237,39 @@ fn a_meter_that_is_not_there_is_an_error() {
 fn the_meters_word_is_taken_when_it_is_asked_for() {
     let meter = Meter::new();
     let (mut client, mut stream) = meter.connect();
-    assert_eq!(client.stop_after(), None);
+    assert!(!client.should_stop(5));
     let word = encode(&MeterMessage::Stop { after_step: 7 }).unwrap();
     let (one, other) = word.split_at(6);
     stream.write_all(one).unwrap();
-    assert_eq!(client.stop_after(), None);
+    assert!(!client.should_stop(7));
     stream.write_all(other).unwrap();
-    assert_eq!(client.stop_after(), Some(7));
+    assert!(!client.should_stop(6));
+    assert!(client.should_stop(7));
     drop(stream);
-    assert_eq!(client.stop_after(), Some(7), "what was said holds");
+    assert!(client.should_stop(7), "what was said holds");
+}
+
+#[test]
+fn a_rank_that_hears_too_late_goes_on_until_a_later_step() {
+    let meter = Meter::new();
+    let of_two = Process { world_size: 2, ..process() };
+    let mut client = HookClient::connect(&meter.path, of_two).unwrap();
+    let mut stream = meter.listener.accept().unwrap().0;
+    stream.write_all(&encode(&MeterMessage::Stop { after_step: 7 }).unwrap()).unwrap();
+    assert!(!client.should_stop(8), "the other has stopped, or will be told as well");
+    assert!(!client.should_stop(9));
+    assert_eq!(client.findings.last().unwrap().code, "gate-heard-late");
+    stream.write_all(&encode(&MeterMessage::Stop { after_step: 12 }).unwrap()).unwrap();
+    assert!(!client.should_stop(10));
+    assert!(client.should_stop(12));
+}
+
+#[test]
+fn one_alone_is_never_too_late() {
+    let meter = Meter::new();
+    let (mut client, mut stream) = meter.connect();
+    stream.write_all(&encode(&MeterMessage::Stop { after_step: 7 }).unwrap()).unwrap();
+    assert!(client.should_stop(10));
 }
 
 #[test]
@@ -253,7 +277,7 @@ fn a_word_that_is_not_understood_changes_nothing() {
     let meter = Meter::new();
     let (mut client, mut stream) = meter.connect();
     stream.write_all(&encode(&serde_json::json!({ "message": "sing" })).unwrap()).unwrap();
-    assert_eq!(client.stop_after(), None);
+    assert!(!client.should_stop(u64::MAX));
     client.record(0, pass(5));
     client.flush();
     assert!(client.is_open());
