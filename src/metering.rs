@@ -11,7 +11,7 @@ use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
-use flopsmeter_meter::alert::config::COMMAND_PATIENCE;
+use flopsmeter_meter::alert::config::{COMMAND_PATIENCE, ConfigProblem};
 use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
@@ -21,6 +21,7 @@ use flopsmeter_meter::store::{Ledger, RunRecorder};
 
 use crate::args::{DeviceChoice, MeteringArguments};
 use crate::base::{self, ResolvedBase};
+use crate::exit::UsageProblem;
 use crate::{judgement, settings};
 
 /// A session's beginning and where it is recorded.
@@ -52,27 +53,41 @@ pub(crate) struct AlertSettings {
     pub(crate) levels: Levels,
     /// Where alerts go besides standard error and the ledger.
     pub(crate) sinks: Vec<Sink>,
+    /// What of the settings cannot be used.
+    pub(crate) findings: Vec<Finding>,
 }
 
-/// The argument's word, else the environment's, else the file's; a word that cannot be understood has to be told before the job starts.
+/// The argument's word, else the environment's, else the file's. A word of the command line that cannot be understood has to be told
+/// before the job starts; one of the environment, or a secret that is not there, was not said of this job and is no reason to stop it.
 pub(crate) fn alerts(arguments: &MeteringArguments) -> anyhow::Result<AlertSettings> {
-    let config = match settings::alerts_file(arguments.alerts.clone()) {
-        Some(file) => settings::alert_config(&file)?,
-        None => AlertConfig::default(),
+    let mut findings = Vec::new();
+    let mut unreadable = |text: String| findings.push(Finding { code: "alerts-unreadable".to_owned(), text });
+    let named = arguments.alerts.clone().or_else(settings::alerts_file);
+    let config = match named.as_deref().map(settings::alert_config).transpose() {
+        Ok(config) => config.unwrap_or_default(),
+        Err(problem) if arguments.alerts.is_some() && !matches!(problem, ConfigProblem::Secret { .. }) => {
+            return Err(UsageProblem(problem.to_string()).into());
+        }
+        Err(problem) => {
+            unreadable(format!("{problem}; the job runs, and no alert goes to a sink of that file"));
+            AlertConfig::default()
+        }
     };
-    let named = match arguments.alert_at.clone() {
-        Some(levels) => Some(levels),
-        None => settings::alert_levels()?.or(config.levels),
-    };
+    let of_environment = settings::alert_levels().unwrap_or_else(|problem| {
+        unreadable(format!("{problem}; the job runs, and that variable is passed over"));
+        None
+    });
+    let levels = arguments.alert_at.clone().or(of_environment).or(config.levels);
     let command = settings::alert_command(arguments.alert_command.clone());
     let command = command.map(|command| Sink::Command { command, patience: COMMAND_PATIENCE });
     let sinks = config.sinks.into_iter().chain(command).collect();
-    Ok(AlertSettings { levels: named.unwrap_or_default(), sinks })
+    Ok(AlertSettings { levels: levels.unwrap_or_default(), sinks, findings })
 }
 
 /// Gathers everything. What goes wrong becomes a finding.
 pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result<Prepared> {
     let mut findings: Vec<Finding> = trace_finding(&arguments.device).into_iter().collect();
+    findings.extend(job.alerts.findings);
     let job_command = job.command.clone();
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
     let ledger = Ledger::open(&path);

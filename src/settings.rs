@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDate, Utc};
 use flopsmeter_core::alert::Levels;
 use flopsmeter_meter::alert::AlertConfig;
+use flopsmeter_meter::alert::config::ConfigProblem;
 use flopsmeter_meter::claim::GpuEnvironment;
 use flopsmeter_meter::daemon::socket;
 use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
@@ -37,15 +38,14 @@ const ALERTS_VARIABLE: &str = "FLOPSMETER_ALERTS";
 /// A command line for every alert, where no argument gives one.
 const ALERT_COMMAND_VARIABLE: &str = "FLOPSMETER_ALERT_COMMAND";
 
-/// The file that says where alerts go: the argument, else `FLOPSMETER_ALERTS`.
-pub(crate) fn alerts_file(argument: Option<PathBuf>) -> Option<PathBuf> {
-    argument.or_else(|| env::var_os(ALERTS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from))
+/// The file that says where alerts go, where the environment names one.
+pub(crate) fn alerts_file() -> Option<PathBuf> {
+    env::var_os(ALERTS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Reads it, with what it names of the environment.
-pub(crate) fn alert_config(file: &Path) -> Result<AlertConfig, UsageProblem> {
-    let read = AlertConfig::read(file, &|name| env::var(name).ok());
-    read.map_err(|problem| UsageProblem(problem.to_string()))
+/// Reads such a file, with what it names of the environment.
+pub(crate) fn alert_config(file: &Path) -> Result<AlertConfig, ConfigProblem> {
+    AlertConfig::read(file, &|name| env::var(name).ok())
 }
 
 /// The command line for every alert: the argument, else `FLOPSMETER_ALERT_COMMAND`.

@@ -54,8 +54,9 @@ fn levels_are_chosen_by_argument_or_environment() {
     assert!(refused.refusal(2).contains("`15` is no level: write near, or a whole percentage"), "{refused:?}");
     let mut command = place.script("", "exit 7");
     command.env("FLOPSMETER_ALERT_AT", "near,near");
-    let refused = finish(command);
-    assert!(refused.refusal(2).contains("FLOPSMETER_ALERT_AT: `near` stands twice"), "{refused:?}");
+    let started = finish(command);
+    assert_eq!(started.code(), Some(7));
+    assert!(started.stderr.contains("FLOPSMETER_ALERT_AT: `near` stands twice"), "{started:?}");
 }
 
 #[test]
@@ -173,10 +174,24 @@ fn a_configuration_that_cannot_be_understood_is_a_usage_error() {
     let refused = place.run_script("--alerts alerts.toml", "exit 7");
     let expected = "alerts.toml: sink 1 (slack): `url` is no address; write https://HOST/PATH";
     assert!(refused.refusal(2).contains(expected), "{refused:?}");
+    assert!(place.run_script("--alerts none.toml", "exit 7").refusal(2).contains("cannot be read: "));
+}
+
+/// What the environment says was said of every job of the machine.
+#[test]
+fn an_environment_that_cannot_be_understood_stops_no_job() {
+    let place = Place::new();
     let mut command = place.script("", "exit 7");
     command.env("FLOPSMETER_ALERTS", "none.toml");
-    let refused = finish(command);
-    assert!(refused.refusal(2).contains("the alert configuration cannot be read: "), "{refused:?}");
+    let started = finish(command);
+    assert_eq!(started.code(), Some(7));
+    assert!(started.stderr.contains("the alert configuration cannot be read: "), "{started:?}");
+    assert!(codes(&place.only_run()).contains(&"alerts-unreadable"));
+
+    let place = Place::new();
+    place.write("alerts.toml", "[[sink]]\nkind = \"slack\"\nurl-env = \"NO_SUCH_VARIABLE\"\n");
+    assert_eq!(place.run_script("--alerts alerts.toml", "exit 7").code(), Some(7));
+    assert!(codes(&place.only_run()).contains(&"alerts-unreadable"));
 }
 
 /// Air-gapped unless it is told otherwise: an alert alone opens nothing.

@@ -57,6 +57,18 @@ pub enum ConfigProblem {
         /// What is wrong with it and what to write.
         problem: String,
     },
+    /// A secret cannot be had where the file says that it is: the file is right, and this machine is not.
+    #[error("{path}: {row}: `{key}` {problem}")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// `sink 2 (webhook)`.
+        row: String,
+        /// The key.
+        key: String,
+        /// What is missing.
+        problem: String,
+    },
 }
 
 /// Where alerts go, and when they are given.

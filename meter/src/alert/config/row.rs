@@ -96,20 +96,25 @@ impl<'a> Row<'a> {
             (Some(_), Some(_)) => Err(self.wrong(&env_key, format!("stands beside {file_key}; write one of them"))),
             (Some(variable), None) => {
                 let value = (self.environment)(&variable).filter(|value| !value.trim().is_empty());
-                let missing = || self.wrong(&env_key, format!("names {variable}, which is not set"));
+                let missing = || self.missing(&env_key, format!("names {variable}, which is not set"));
                 value.map(|value| value.trim().to_owned()).map(Some).ok_or_else(missing)
             }
             (None, Some(file)) => {
                 let text = fs_err::read_to_string(&file)
-                    .map_err(|cause| self.wrong(&file_key, format!("cannot be read: {cause}")))?;
+                    .map_err(|cause| self.missing(&file_key, format!("cannot be read: {cause}")))?;
                 let text = text.trim();
                 if text.is_empty() {
-                    Err(self.wrong(&file_key, "names an empty file".to_owned()))
+                    Err(self.missing(&file_key, "names an empty file".to_owned()))
                 } else {
                     Ok(Some(text.to_owned()))
                 }
             }
         }
+    }
+
+    fn missing(&self, key: &str, problem: String) -> ConfigProblem {
+        let (path, row) = (self.path.to_owned(), self.name.clone());
+        ConfigProblem::Secret { path, row, key: key.to_owned(), problem }
     }
 
     pub(super) fn finish(&self) -> Result<(), ConfigProblem> {
