@@ -10,7 +10,8 @@ use crate::unit::Flops;
 /// Levels of a line that are reached or foreseen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crossing {
-    /// The same for every run that would say the same of the same modification, and at every attempt to say it.
+    /// The same for every run that would say the same of the same modification, and at every attempt to say it; another one once the
+    /// level was left behind and is reached again.
     pub id: String,
     /// The modification, or nothing where the run stands alone.
     pub modification: Option<String>,

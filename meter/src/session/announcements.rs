@@ -9,21 +9,25 @@ use flopsmeter_core::ledger::{Body, modification_stream};
 
 use crate::store::{Ledger, StoreProblem};
 
-/// Takes it upon `run` to say those of `keys` that no run of the modification has said, and gives these back.
+/// Takes it upon `run` to say those of `keys` that no run of the modification has said, and gives these back with the id under which
+/// they are said: what `id` makes of how often one of the levels was left behind, so that it is another one each time.
 pub(super) fn claim(
     ledger: &mut Ledger,
     slug: &str,
     at: DateTime<Utc>,
-    said: &LevelsSaid,
-) -> Result<Vec<Key>, StoreProblem> {
-    let mut own = Vec::new();
+    run: &str,
+    keys: &[Key],
+    id: impl Fn(usize) -> String,
+) -> Result<(Vec<Key>, String), StoreProblem> {
+    let (mut own, mut said_as) = (Vec::new(), String::new());
     ledger.append_decided(&modification_stream(slug), at, |bodies| {
         let before = said_of(bodies);
-        own = said.keys.iter().filter(|key| !before.contains(*key)).cloned().collect();
-        let body = Body::LevelsSaid(LevelsSaid { keys: own.clone(), ..said.clone() });
+        own = keys.iter().filter(|key| !before.contains(*key)).cloned().collect();
+        said_as = id(times_left(bodies, keys));
+        let body = Body::LevelsSaid(LevelsSaid { run: run.to_owned(), id: said_as.clone(), keys: own.clone() });
         (!own.is_empty()).then(|| Some((body.kind().to_owned(), body.to_text().ok()?))).flatten()
     })?;
-    Ok(own)
+    Ok((own, said_as))
 }
 
 /// Notes that the modification has gone back well below these levels.
@@ -54,6 +58,12 @@ fn said_of(bodies: &[Body]) -> BTreeSet<&Key> {
     said
 }
 
+fn times_left(bodies: &[Body], keys: &[Key]) -> usize {
+    let is_one =
+        |body: &&Body| matches!(body, Body::LevelsLeft(left) if left.keys.iter().any(|key| keys.contains(key)));
+    bodies.iter().filter(is_one).count()
+}
+
 #[cfg(test)]
 mod tests {
     use flopsmeter_core::alert::{Level, What};
@@ -69,17 +79,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite")).unwrap();
         let claim = |ledger: &mut Ledger, run: &str, levels: &[Level]| {
-            let keys = levels.iter().copied().map(key).collect();
-            let said = LevelsSaid { run: run.to_owned(), id: "1".to_owned(), keys };
-            claim(ledger, "demo", DateTime::UNIX_EPOCH, &said).unwrap()
+            let keys: Vec<Key> = levels.iter().copied().map(key).collect();
+            claim(ledger, "demo", DateTime::UNIX_EPOCH, run, &keys, |left| format!("after {left}")).unwrap()
         };
-        assert_eq!(claim(&mut ledger, "a", &[Level::Near]), [key(Level::Near)]);
-        assert_eq!(claim(&mut ledger, "b", &[Level::Near, Level::Share(80)]), [key(Level::Share(80))]);
-        assert_eq!(claim(&mut ledger, "b", &[Level::Near]), []);
+        let first = "after 0".to_owned();
+        assert_eq!(claim(&mut ledger, "a", &[Level::Near]), (vec![key(Level::Near)], first.clone()));
+        let both = [Level::Near, Level::Share(80)];
+        assert_eq!(claim(&mut ledger, "b", &both), (vec![key(Level::Share(80))], first.clone()));
+        assert_eq!(claim(&mut ledger, "b", &[Level::Near]), (vec![], first));
         let left = LevelsLeft { run: "a".to_owned(), keys: vec![key(Level::Share(80))] };
         release(&mut ledger, "demo", DateTime::UNIX_EPOCH, &left).unwrap();
         release(&mut ledger, "demo", DateTime::UNIX_EPOCH, &left).unwrap();
-        assert_eq!(claim(&mut ledger, "c", &[Level::Near, Level::Share(80)]), [key(Level::Share(80))]);
+        assert_eq!(claim(&mut ledger, "c", &both), (vec![key(Level::Share(80))], "after 1".to_owned()));
         // Nothing is written twice.
         assert_eq!(ledger.entries("modification/demo").unwrap().len(), 4);
     }

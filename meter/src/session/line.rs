@@ -9,7 +9,7 @@ use flopsmeter_core::facts::Progress;
 use flopsmeter_core::forecast::{Course, Range};
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Digest;
-use flopsmeter_core::ledger::body::{LevelsLeft, LevelsSaid, RunOpened};
+use flopsmeter_core::ledger::body::{LevelsLeft, RunOpened};
 use flopsmeter_core::run::{Alert, Crossing, Outlook, RunSummary};
 use flopsmeter_core::unit::Flops;
 
@@ -65,6 +65,8 @@ pub(super) struct LineWatch {
     /// Training operations over milliseconds of the session.
     by_time: Course,
     next_forecast: Duration,
+    /// How often levels were left behind.
+    times_left: usize,
     /// Something was fed since the last forecast.
     owes_forecast: bool,
 }
@@ -86,6 +88,7 @@ impl LineWatch {
             by_step: None,
             by_time: Course::from(0, Flops::ZERO),
             next_forecast: Duration::ZERO,
+            times_left: 0,
             owes_forecast: false,
         }
     }
@@ -205,13 +208,14 @@ impl LineWatch {
     ) -> Option<Alert> {
         let due = self.watch.due(what, stand);
         let line = stand.assessment.line.as_ref().filter(|_| !due.is_empty())?;
-        let id = self.id(&due);
-        let said = LevelsSaid { run: self.run.clone(), id: id.clone(), keys: due.clone() };
+        let id = |left: usize| self.id(&due, left);
+        let claimed = self
+            .modification
+            .as_deref()
+            .zip(ledger)
+            .and_then(|(slug, ledger)| announcements::claim(ledger, slug, sight.now(), &self.run, &due, id).ok());
         // A ledger that cannot be asked leaves it said twice rather than never.
-        let own = self.modification.as_deref().zip(ledger).map(|(slug, ledger)| {
-            announcements::claim(ledger, slug, sight.now(), &said).unwrap_or_else(|_| due.clone())
-        });
-        let own = own.unwrap_or_else(|| due.clone());
+        let (own, id) = claimed.unwrap_or_else(|| (due.clone(), id(self.times_left)));
         for key in due {
             self.watch.say(key);
         }
@@ -219,15 +223,16 @@ impl LineWatch {
             return None;
         }
         let (text, outlook) = words(&own);
+        let spent = sight.judge.stand(sight.all());
         let crossing = Crossing {
             id,
             modification: self.modification.clone(),
             what,
             levels: levels(&own),
-            spent: sight.judge.stand(sight.all()).and_then(|now| now.amount).unwrap_or_default(),
+            spent: spent.as_ref().and_then(|now| now.amount).unwrap_or_default(),
             line: line.flop,
             rule: line.rule.clone(),
-            share_of_line_percent: stand.assessment.share_of_line_percent.clone(),
+            share_of_line_percent: spent.and_then(|now| now.assessment.share_of_line_percent),
             is_lower_bound: stand.is_lower_bound,
             outlook,
         };
@@ -240,6 +245,7 @@ impl LineWatch {
         if keys.is_empty() {
             return;
         }
+        self.times_left += 1;
         if let Some((slug, ledger)) = self.modification.as_deref().zip(ledger) {
             let left = LevelsLeft { run: self.run.clone(), keys };
             // Not noted, the level is not said again: the milder fault.
@@ -247,13 +253,14 @@ impl LineWatch {
         }
     }
 
-    fn id(&self, keys: &[Key]) -> String {
+    /// Another one after the levels were left behind: who gets an alert takes one of the same id for the same.
+    fn id(&self, keys: &[Key], left: usize) -> String {
         let of = self
             .modification
             .as_deref()
             .map_or_else(|| format!("run/{}", self.run), |slug| format!("modification/{slug}"));
         let keys: Vec<String> = keys.iter().map(|key| format!("{} {:?} {}", key.line, key.what, key.level)).collect();
-        let digest = Digest::of(format!("{of}\n{}", keys.join("\n")).as_bytes()).to_string();
+        let digest = Digest::of(format!("{of}\n{left}\n{}", keys.join("\n")).as_bytes()).to_string();
         digest.chars().take(32).collect()
     }
 }
