@@ -214,6 +214,11 @@ impl Tally {
         running.filter_map(|connection| Some(connection.progress?.step)).max()
     }
 
+    /// Whether a trainer that told of steps was lost, so that it may go on unheard.
+    pub fn has_lost_trainer(&self) -> bool {
+        self.connections.values().any(|connection| connection.lost && connection.progress.is_some())
+    }
+
     /// The last step of the trainer that came last, whether it has ended or not.
     pub fn last_step(&self) -> Option<u64> {
         let mut stands = self.connections.values().rev().filter_map(|connection| connection.progress);

@@ -379,6 +379,7 @@ impl<'listener> Session<'listener> {
             progress: self.tally.progress().map(|(progress, _)| progress),
             furthest: self.tally.furthest_step(),
             last: self.tally.last_step(),
+            is_lost: self.tally.has_lost_trainer(),
             ranks: Ranks { heard, all },
         };
         let (act, finding) = gate.look(&sight, training, self.line.by_step())?;

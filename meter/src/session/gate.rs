@@ -67,6 +67,8 @@ pub(super) struct Training {
     pub(super) furthest: Option<u64>,
     /// The last step that was told of, also by trainers that have ended.
     pub(super) last: Option<u64>,
+    /// One has gone without a goodbye, and may go on unheard.
+    pub(super) is_lost: bool,
     pub(super) ranks: Ranks,
 }
 
@@ -186,7 +188,8 @@ impl GateKeeper {
     fn decide(&mut self, sight: &Sight<'_>, training: Training, course: Option<&Course>) -> Option<(GateAct, Finding)> {
         // Before anything was counted, nothing of this job can be judged.
         sight.own.flops?;
-        if self.quiet_at.is_some_and(|quiet| sight.training() <= quiet) {
+        let may_go_on = training.is_lost && self.order.gate.stops(Verdict::Undetermined);
+        if self.quiet_at.is_some_and(|quiet| sight.training() <= quiet) && !may_go_on {
             // Its training is over: what it does now, perhaps save its model, brings no line nearer.
             self.state = State::Open;
             return None;

@@ -21,6 +21,7 @@ struct Scene {
     /// How far the first rank is ahead of the last.
     apart: u64,
     has_told: bool,
+    is_lost: bool,
     own: RunSummary,
 }
 
@@ -44,6 +45,7 @@ impl Scene {
             ranks: Ranks { heard: 2, all: 2 },
             apart: 0,
             has_told: false,
+            is_lost: false,
             own: RunSummary { complete: true, ..Tally::new().summary() },
         }
     }
@@ -60,7 +62,7 @@ impl Scene {
         let progress = step.map(|step| Progress { step, first_step: 0, max_steps: self.end });
         let last = self.has_told.then_some(self.course.position());
         let furthest = step.map(|step| step + self.apart);
-        let training = Training { progress, furthest, last, ranks: self.ranks };
+        let training = Training { progress, furthest, last, is_lost: self.is_lost, ranks: self.ranks };
         self.keeper.look(&sight, training, Some(&self.course)).map(|(act, _)| act)
     }
 
@@ -156,6 +158,19 @@ fn a_job_whose_training_is_over_may_save_its_model() {
     assert_eq!(scene.look(9_001_000, 1030, None), None);
     assert_eq!(scene.look(9_060_000, 1030, None), None);
     assert_eq!(scene.look(9_061_000, 1030, None), Some(GateAct::Terminate));
+}
+
+#[test]
+fn a_trainer_that_was_lost_is_not_over_where_the_undetermined_is_stopped() {
+    let act = |gate: &str| {
+        let mut scene = Scene::new(gate, Some(500));
+        assert_eq!(scene.look(1000, 10, Some(1)), None);
+        (scene.is_lost, scene.own.complete) = (true, false);
+        assert_eq!(scene.look(2000, 10, None), None);
+        scene.look(62_000, 10, None)
+    };
+    assert_eq!(act("near"), None);
+    assert_eq!(act("near,undetermined"), Some(GateAct::Terminate));
 }
 
 #[test]
