@@ -202,11 +202,11 @@ def check_examples(page: Page) -> None:
     expressions = list(examples())
     assert len(expressions) > 10
     for expression in expressions:
-        names = re.findall(r"\bflopsmeter_\w+", expression)
-        assert names or expression.startswith("up{"), expression
-        for name in names:
+        series = re.findall(r"\b(flopsmeter_\w+)(\{[^}]*\})?", expression)
+        assert series or expression.startswith("up{"), expression
+        for name, selectors in series:
             assert name in labels, f"{name} of `{expression}` is not on the page"
-            selected = re.findall(r"(\w+)\s*=~?\s*\"", expression)
+            selected = re.findall(r"(\w+)\s*=~?\s*\"", selectors)
             grouped = [label for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(", ")]
             assert {*selected, *grouped} <= labels[name] | asked, expression
 
