@@ -21,6 +21,7 @@ COMMAND = str(Path(sysconfig.get_path("scripts")) / "flopsmeter")
 
 TRAINER = """
     import os, time
+    from torch import distributed
     from models import llama, trainer
     from transformers import TrainerCallback
 
@@ -36,6 +37,9 @@ TRAINER = """
     settings = {{"ddp_backend": "gloo"}} if "RANK" in os.environ else {{}}
     job = trainer(llama(), "{folder}/out", [8] * 4000, [Slow(), Note()], **settings)
     job.train()
+    # A group that is left to the end of the interpreter can abort it (pytorch/pytorch#190489).
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 """
 
 LOOP = """
