@@ -1,5 +1,7 @@
 //! Which base model an argument means: a declared file, a local model folder, or a name of the registry, in that order of certainty.
 
+mod folder;
+
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -28,8 +30,10 @@ pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
     if path.is_file() {
         return declared(path, argument);
     }
-    let name = if path.is_dir() { name_of_folder(path)? } else { argument.to_owned() };
-    let model = registry()?.lookup_name_or_path(&name).map_err(|miss| {
+    if path.is_dir() {
+        return referenced(Base::Registry(folder::model(path, registry()?)?), "");
+    }
+    let model = registry()?.lookup_name_or_path(argument).map_err(|miss| {
         let is_path =
             path.extension().is_some_and(|extension| extension == "toml") || argument.starts_with(['/', '.', '~']);
         if is_path {
@@ -61,16 +65,4 @@ fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<Resolv
     let reference =
         BaseReference::of(&base, declared_text).context("a base model without a row or file has no reference")?;
     Ok(ResolvedBase { base, reference })
-}
-
-/// What a local model folder says of its origin.
-fn name_of_folder(folder: &Path) -> anyhow::Result<String> {
-    let path = folder.join("config.json");
-    let next_step = "name a folder with a model's config.json, a Hugging Face id, or a declared base file";
-    let text = input::text(&path, "model configuration", next_step)?;
-    let not_json = || format!("{} is no JSON; {next_step}", path.display());
-    let config = flopsmeter_core::shape::read_json(&text).with_context(not_json)?;
-    let name = config.get("_name_or_path").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
-    // A folder in the hub's cache carries the id in its own path.
-    Ok(name.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned))
 }

@@ -6,12 +6,14 @@ mod base_facts;
 mod compose;
 mod consequence;
 mod contradiction;
+mod counting_basis;
 mod declaration;
 mod diff;
 mod duty;
 mod house;
 mod known;
 mod lines;
+mod measures;
 mod open_question;
 mod outcome;
 mod question;
@@ -31,6 +33,7 @@ pub use contradiction::{Contradiction, contradictions};
 pub use declaration::{Declaration, DeclarationProblem, Given};
 pub use diff::{Change, DIFF_SCHEMA, RulesDiff, diff};
 pub use house::House;
+pub use measures::Measures;
 pub use open_question::OpenQuestion;
 
 pub use outcome::{

@@ -2,7 +2,7 @@
 
 mod course;
 
-use crate::assess::Spent;
+use crate::assess::{Measures, Spent};
 use crate::facts::Progress;
 use crate::unit::Flops;
 
@@ -42,6 +42,9 @@ pub(crate) fn grown(all: &Spent, own: &Spent, then: Flops) -> Spent {
     let plus = |all: Option<Flops>, own: Option<Flops>| {
         all.map(|all| all + own.map_or(Flops::ZERO, |own| scaled_up(own, more, per)))
     };
+    // A basis that counts tokens grows with the operations; of the hardware's time to come nothing is known.
+    let tokens = |measures: Measures| measures.tokens.map(Flops);
+    let tokens = plus(tokens(all.measures), tokens(own.measures)).map(|tokens| tokens.0);
     Spent {
         training: plus(all.training, own.training),
         cumulative: plus(all.cumulative, own.cumulative),
@@ -49,6 +52,7 @@ pub(crate) fn grown(all: &Spent, own: &Spent, then: Flops) -> Spent {
         ceiling: None,
         ceiling_complete: false,
         other_counts: Vec::new(),
+        measures: Measures { tokens, ..Measures::default() },
         ..all.clone()
     }
 }

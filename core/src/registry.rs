@@ -2,19 +2,25 @@
 //!
 //! A name is resolved exactly or not at all: a miss suggests, it never guesses.
 
+mod check;
 mod declared;
 mod name;
 mod row;
 mod suggest;
+mod weights;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::unit::Flops;
+
+pub use check::{Checked, Defect, check};
 pub use declared::{DeclaredBase, DeclaredBaseProblem};
 pub use name::repository_of_path;
 pub use row::{BaseModel, FlopBound, FlopFigure, RegistryProblem};
+pub use weights::{StoredWeights, WeightsProblem};
 
 const ROWS: &str = include_str!("../data/base_models.csv");
 const ABOUT: &str = include_str!("../data/base_models.toml");
@@ -42,6 +48,8 @@ pub struct Registry {
 struct About {
     state: chrono::NaiveDate,
     attribution: Vec<String>,
+    /// Dense operations per second of the GPUs that rows name, by the makers' data sheets.
+    gpu_peaks: BTreeMap<String, Flops>,
 }
 
 /// A name that is no row's.
@@ -59,6 +67,9 @@ fn did_you_mean(suggestions: &[String]) -> String {
 }
 
 impl Registry {
+    /// The embedded table as it stands in the file, header first.
+    pub const TABLE: &'static str = ROWS;
+
     /// The embedded table, read at first use.
     pub fn embedded() -> Result<&'static Self, RegistryProblem> {
         static EMBEDDED: OnceLock<Result<Registry, RegistryProblem>> = OnceLock::new();
@@ -69,7 +80,7 @@ impl Registry {
     pub fn parse(rows: &str, about: &str) -> Result<Self, RegistryProblem> {
         let about: About =
             toml::from_str(about).map_err(|cause| RegistryProblem::About { cause: cause.message().to_owned() })?;
-        let models = row::read(rows, about.state)?;
+        let models = row::read(rows, &about)?;
         let mut names = HashMap::with_capacity(2 * models.len());
         for (index, model) in models.iter().enumerate() {
             for name in model.names() {
@@ -109,6 +120,25 @@ impl Registry {
     pub fn search(&self, text: &str) -> Vec<&BaseModel> {
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         self.models.iter().filter(|model| words.iter().all(|word| model.mentions(word))).collect()
+    }
+
+    /// Rows with this number of parameters, in the order of the table.
+    pub fn of_size(&self, parameters: u128) -> impl Iterator<Item = &BaseModel> {
+        let is_it = move |model: &&BaseModel| {
+            model.total_parameters.is_some_and(|listed| StoredWeights::is_count(parameters, listed))
+        };
+        self.models.iter().filter(is_it)
+    }
+
+    /// Rows that name this one as what they continue, prune or merge, in the order of the table.
+    pub fn children<'a>(&'a self, model: &'a BaseModel) -> impl Iterator<Item = &'a BaseModel> {
+        let is_child = |row: &&BaseModel| self.parent(row).is_some_and(|parent| parent.id == model.id);
+        self.models.iter().filter(is_child)
+    }
+
+    /// The row that a model continues, prunes or merges; `None` where its parent has none.
+    pub fn parent(&self, model: &BaseModel) -> Option<&BaseModel> {
+        model.parent.as_deref().and_then(|parent| self.find(parent))
     }
 
     /// All rows.
@@ -178,7 +208,7 @@ impl<'registry> Base<'registry> {
     }
 
     /// Its training compute, where a figure is known.
-    pub fn flop(&self) -> Option<crate::unit::Flops> {
+    pub fn flop(&self) -> Option<Flops> {
         match self {
             Self::Registry(model) => model.flop,
             Self::Declared(declared) => Some(declared.flop),

@@ -234,6 +234,16 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// The whole table as it is built in, as CSV
+    Table,
+    /// Whether every row holds: its arithmetic, its parent, its sources; for those who add rows
+    Check {
+        /// A table of the same columns [default: the built-in one]
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,10 @@
 //! `flopsmeter models`: the base-model registry.
 
+mod check;
+
 use std::fmt::Write as _;
 
-use flopsmeter_core::registry::BaseModel;
+use flopsmeter_core::registry::{BaseModel, Registry};
 use flopsmeter_core::rules::{LineKey, RuleSet};
 use flopsmeter_core::unit::Flops;
 use serde_json::json;
@@ -31,11 +33,13 @@ pub(crate) fn execute(command: ModelsCommand) -> anyhow::Result<ExitStatus> {
         ModelsCommand::Show { id, json } => {
             let model = registry.lookup(&id)?;
             if json {
-                output::json(&json!({"model": value(model, rules), "attribution": attribution}))?;
+                output::json(&json!({"model": with_lineage(registry, model, rules), "attribution": attribution}))?;
             } else {
-                output::data(&words(model, rules, attribution))?;
+                output::data(&words(registry, model, rules))?;
             }
         }
+        ModelsCommand::Table => output::data(Registry::TABLE)?,
+        ModelsCommand::Check { file, json } => return check::execute(file.as_deref(), rules, json),
     }
     Ok(ExitStatus::Done)
 }
@@ -63,7 +67,7 @@ fn table(models: &[&BaseModel], rules: &RuleSet, attribution: &[String]) -> Stri
     format!("{}{}\n", table.render(), attribution.join("\n"))
 }
 
-fn words(model: &BaseModel, rules: &RuleSet, attribution: &[String]) -> String {
+fn words(registry: &Registry, model: &BaseModel, rules: &RuleSet) -> String {
     let mut text = String::new();
     let figure = model.flop.map_or_else(|| "unknown".to_owned(), |flop| format!("{} FLOP", flop.scientific(4)));
     let mut line = |name: &str, value: &str| {
@@ -72,13 +76,36 @@ fn words(model: &BaseModel, rules: &RuleSet, attribution: &[String]) -> String {
     line("model", &model.id);
     line("also", &model.aliases.join(", "));
     line("developer", &format!("{}, {}, {}", model.developer, model.family, model.release_date));
+    for (name, count) in [
+        ("parameters", model.total_parameters),
+        ("active", model.active_parameters.filter(|active| Some(*active) != model.total_parameters)),
+        ("tokens", model.pretrain_tokens),
+    ] {
+        if let Some(count) = count {
+            line(name, &count.to_string());
+        }
+    }
     line("compute", &format!("{figure}, {} ({})", model.flop_basis, model.confidence));
     line("a third", &third(model, rules));
     for figure in &model.figures {
         line("figure", &format!("{} FLOP, {}", figure.flop.scientific(4), figure.source));
     }
     if let Some(formula) = &model.estimate_formula {
-        line("estimate", formula);
+        let method = model.estimate_method.as_deref().map_or_else(String::new, |method| format!(": {method}"));
+        line("estimate", &format!("{formula}{method}"));
+    }
+    if let Some((hours, gpu)) = model.gpu_hours.zip(model.gpu_type.as_ref()) {
+        line("GPU-hours", &format!("{hours} of {gpu}"));
+    }
+    if let Some(parent) = &model.parent {
+        let relation = model.parent_relation.as_deref().unwrap_or("how is not on record");
+        line("comes from", &format!("{}: {relation}", registry.parent(model).map_or(parent, |row| &row.id)));
+    }
+    for child in registry.children(model) {
+        line(
+            "became",
+            &format!("{}: {}", child.id, child.parent_relation.as_deref().unwrap_or("how is not on record")),
+        );
     }
     if let Some(reason) = &model.unknown_reason {
         line("unknown as", reason);
@@ -90,10 +117,21 @@ fn words(model: &BaseModel, rules: &RuleSet, attribution: &[String]) -> String {
         line("source", source);
     }
     line("licence", &model.licence);
-    for attribution in attribution {
+    for attribution in registry.attribution() {
         line("data", attribution);
     }
     text
+}
+
+/// The row, and the rows it comes from and led to.
+fn with_lineage(registry: &Registry, model: &BaseModel, rules: &RuleSet) -> serde_json::Value {
+    let mut row = value(model, rules);
+    row["parent"] = json!(model.parent.as_ref().map(|name| {
+        json!({"name": name, "id": registry.parent(model).map(|row| &row.id), "relation": model.parent_relation})
+    }));
+    row["children"] =
+        registry.children(model).map(|child| json!({"id": child.id, "relation": child.parent_relation})).collect();
+    row
 }
 
 fn value(model: &BaseModel, rules: &RuleSet) -> serde_json::Value {
@@ -106,6 +144,8 @@ fn value(model: &BaseModel, rules: &RuleSet) -> serde_json::Value {
         "total_parameters": model.total_parameters.map(|count| count.to_string()),
         "active_parameters": model.active_parameters.map(|count| count.to_string()),
         "pretrain_tokens": model.pretrain_tokens.map(|count| count.to_string()),
+        "gpu_hours": model.gpu_hours.map(|hours| hours.to_string()),
+        "gpu_type": model.gpu_type,
         "flop": model.flop,
         "flop_bound": model.flop_bound,
         "flop_basis": model.flop_basis,

@@ -22,6 +22,7 @@ mod law;
 mod manners;
 mod place;
 mod planning;
+mod registry;
 mod replay;
 mod traces;
 mod wrapping;

@@ -19,9 +19,21 @@ pub(super) struct BaseFacts<'b> {
     /// Its compute presumes the risk, and somebody denies it all the same; the risk of the result is open then.
     pub(super) risk_is_denied: bool,
     pub(super) total_parameters: Option<u128>,
+    /// Parameters that a token passes on the way through: of an encoder-decoder about half. `None` where compute is not counted by
+    /// tokens.
+    pub(super) parameters_passed: Option<u128>,
+    /// What its published GPU-hours could do by the data sheet.
+    pub(super) hardware: Option<HardwareFigure>,
     pub(super) origin: Origin,
     /// Contradictions among the sources.
     pub(super) findings: Vec<Finding>,
+}
+
+/// What the data sheets say that some GPUs could do in some hours.
+#[derive(Clone, Debug)]
+pub(super) struct HardwareFigure {
+    pub(super) flop: Flops,
+    pub(super) origin: Origin,
 }
 
 impl<'b> BaseFacts<'b> {
@@ -87,6 +99,8 @@ impl<'b> BaseFacts<'b> {
                 has_systemic_risk: model.has_systemic_risk,
                 risk_is_denied: false,
                 total_parameters: model.total_parameters,
+                parameters_passed: model.parameters_passed(),
+                hardware: model.hardware_flop.map(|flop| HardwareFigure { flop, origin: model.hardware_origin() }),
                 origin: match &model.unknown_reason {
                     Some(reason) => Origin::Missing { next_step: reason.clone() },
                     None => model.origin(),
@@ -103,6 +117,8 @@ impl<'b> BaseFacts<'b> {
                 has_systemic_risk: declared.systemic_risk,
                 risk_is_denied: false,
                 total_parameters: declared.total_parameters,
+                parameters_passed: declared.active_parameters.or(declared.total_parameters),
+                hardware: None,
                 origin: declared.origin(),
                 findings: Vec::new(),
             },
@@ -116,6 +132,8 @@ impl<'b> BaseFacts<'b> {
                 has_systemic_risk: None,
                 risk_is_denied: false,
                 total_parameters: None,
+                parameters_passed: None,
+                hardware: None,
                 origin: Origin::Missing { next_step: "declare it in a base file".to_owned() },
                 findings: vec![unresolved(name, suggestions)],
             },

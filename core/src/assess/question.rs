@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Answers, Basis, ExcludedRun, Inputs};
+use super::{Answers, Basis, ExcludedRun, Inputs, Measures};
 use crate::registry::Base;
 use crate::rules::{Counts, RuleSet};
 use crate::run::{PhaseSummary, RunSummary};
@@ -52,6 +52,8 @@ pub struct Spent {
     pub basis: Basis,
     /// The same work counted in other ways.
     pub other_counts: Vec<OtherCount>,
+    /// The same work by other measures than its operations.
+    pub measures: Measures,
     /// Compute behind weights that were merged in or used as initialisation, beside the base's; `None` where nothing was.
     pub merged: Option<Flops>,
     /// When the work was done, where that is known; it need not be all of it.
@@ -92,6 +94,7 @@ impl Default for Spent {
             ceiling_complete: false,
             basis: Basis::None,
             other_counts: Vec::new(),
+            measures: Measures::default(),
             merged: None,
             by_day: Vec::new(),
             excluded: Vec::new(),
@@ -113,6 +116,7 @@ impl Spent {
             ceiling: Some(Flops::ZERO),
             ceiling_complete: true,
             basis: Basis::Operations,
+            measures: Measures::ZERO,
             ..Self::default()
         };
         let mut runs = runs.into_iter().peekable();
@@ -130,6 +134,7 @@ impl Spent {
         self.complete &= run.complete && run.flops.is_some();
         self.ceiling = self.ceiling.zip(run.ceiling.flop).map(|(before, own)| before + own);
         self.ceiling_complete &= run.ceiling.complete && run.ceiling.flop.is_some();
+        let is_training = |phase: &str| rules.counts(phase) == Counts::Training;
         if let Some(flops) = &run.flops {
             let own = Sums::of(rules, flops.training, &run.phases);
             self.training = Some(self.training.unwrap_or_default() + own.training);
@@ -137,6 +142,9 @@ impl Spent {
             self.debatable = Some(self.debatable.unwrap_or_default() + own.debatable);
             let day = run.ended.unwrap_or(run.started).date_naive();
             self.by_day.push(DayWork { day, training: own.training, cumulative: own.cumulative });
+            self.measures = self.measures + Measures::of_run(run, own.training, is_training);
+        } else {
+            self.measures = Measures::default();
         }
         self
     }

@@ -12,13 +12,14 @@ use crate::registry::{Base, DeclaredBase, Registry};
 use crate::rules::RuleSet;
 use crate::unit::Flops;
 
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("edges", include_str!("../../../tests/law/edges.toml")),
     ("bases", include_str!("../../../tests/law/bases.toml")),
     ("counting", include_str!("../../../tests/law/counting.toml")),
     ("status", include_str!("../../../tests/law/status.toml")),
     ("product", include_str!("../../../tests/law/product.toml")),
     ("answers", include_str!("../../../tests/law/answers.toml")),
+    ("bases of counting", include_str!("../../../tests/law/counting_bases.toml")),
 ];
 
 #[derive(Deserialize)]
@@ -51,6 +52,7 @@ struct CaseBase {
     bound: Option<String>,
     gpai: Option<bool>,
     systemic_risk: Option<bool>,
+    parameters: Option<String>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "keys of a table, each one optional")]
@@ -68,6 +70,10 @@ struct CaseSpent {
     ceiling_complete: bool,
     other: BTreeMap<String, Flops>,
     merged: Option<Flops>,
+    /// Other measures of the same work.
+    attention_context: Option<Flops>,
+    tokens: Option<Flops>,
+    hardware: Option<Flops>,
     /// The two sums of a run that somebody left out.
     excluded_training: Option<Flops>,
     excluded_cumulative: Option<Flops>,
@@ -88,6 +94,9 @@ impl Default for CaseSpent {
             ceiling_complete: false,
             other: BTreeMap::new(),
             merged: None,
+            attention_context: None,
+            tokens: None,
+            hardware: None,
             excluded_training: None,
             excluded_cumulative: None,
             by_day: BTreeMap::new(),
@@ -115,6 +124,7 @@ struct Expect {
     findings: Vec<String>,
     no_findings: Vec<String>,
     readings: Vec<String>,
+    no_readings: Vec<String>,
     /// Readings with their verdicts.
     reading_verdicts: BTreeMap<String, Verdict>,
     owed: Vec<String>,
@@ -152,6 +162,7 @@ fn declared(base: &CaseBase, flop: &str) -> Base<'static> {
             .collect();
     file.extend(base.gpai.map(|value| ("gpai".to_owned(), value.into())));
     file.extend(base.systemic_risk.map(|value| ("systemic_risk".to_owned(), value.into())));
+    file.extend(base.parameters.as_ref().map(|count| quoted("total_parameters", count)));
     file.extend(base.bound.as_ref().map(|bound| quoted("flop_bound", bound)));
     Base::Declared(Box::new(DeclaredBase::parse(&file.to_string(), "base.toml").unwrap()))
 }
@@ -180,6 +191,11 @@ fn spent(case: &CaseSpent, rules: &RuleSet) -> Spent {
         ceiling_complete: case.ceiling_complete,
         basis: if case.training.is_some() { Basis::Operations } else { Basis::None },
         other_counts: case.other.iter().map(other).collect(),
+        measures: Measures {
+            attention_context: case.attention_context,
+            tokens: case.tokens.map(|tokens| tokens.0),
+            hardware: case.hardware,
+        },
         merged: case.merged,
         by_day: case
             .by_day
@@ -281,7 +297,7 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
     for (what, wanted, is) in [
         ("missing", &expect.missing, missing),
         ("findings", &expect.findings, findings.clone()),
-        ("readings", &expect.readings, readings),
+        ("readings", &expect.readings, readings.clone()),
         ("owed", &expect.owed, duties(false)),
         ("conditional", &expect.conditional, duties(true)),
         ("reasons", &expect.reasons, got.reasons.iter().map(|reason| reason.code.clone()).collect()),
@@ -291,6 +307,7 @@ fn differences(expect: &Expect, got: &Assessment) -> Vec<String> {
             wrong.push(format!("{what}: `{absent}` is not among {is:?}"));
         }
     }
+    wrong.extend(expect.no_readings.iter().filter(|code| readings.contains(code)).map(|code| format!("reads {code}")));
     let all_duties = [duties(false), duties(true)].concat();
     wrong.extend(expect.no_findings.iter().filter(|code| findings.contains(code)).map(|code| format!("found {code}")));
     wrong.extend(

@@ -1,6 +1,7 @@
 //! From lines and sums to the verdict on compute, with the other readings that bear on it.
 
 use super::base_facts::BaseFacts;
+use super::counting_basis;
 use super::lines::{Case, Lines, fallback, third_of_own};
 use super::yardstick::{Amounts, Yardstick};
 use super::{Basis, Reading, Spent, Verdict};
@@ -61,7 +62,8 @@ impl Facts<'_, '_> {
 
     fn settle(&self, amounts: Amounts) -> Judgement {
         let found = self.lines.verdict(amounts);
-        let raising: Vec<Reading> = self.of_base_figures(amounts).chain(self.of_other_counts(amounts)).collect();
+        let raising = self.of_base_figures(amounts).chain(self.of_other_counts(amounts));
+        let raising: Vec<Reading> = raising.chain(self.on_other_bases(amounts)).collect();
         let raises = |reading: &&Reading| found == Verdict::Below && reading.verdict != Verdict::Below;
         let raised_by: Vec<String> = raising.iter().filter(raises).map(|reading| reading.code.clone()).collect();
         let verdict = if raised_by.is_empty() { found } else { Verdict::Near };
@@ -166,6 +168,11 @@ impl Facts<'_, '_> {
         Some(reading(code, line.verdict(amounts), Some(&line), amounts))
     }
 
+    fn on_other_bases(&self, amounts: Amounts) -> Vec<Reading> {
+        let readings = |base| counting_basis::readings(self.rules, self.lines, base, self.spent.measures, amounts);
+        self.base.map(readings).unwrap_or_default()
+    }
+
     /// The same work counted otherwise, and with the kinds of work whose place the law leaves open.
     fn of_other_counts(&self, amounts: Amounts) -> impl Iterator<Item = Reading> {
         let debatable = self.spent.debatable.filter(|more| *more > Flops::ZERO).map(|more| {
@@ -193,7 +200,7 @@ fn code_of(line: &Yardstick<'_>) -> &'static str {
     }
 }
 
-fn reading(code: &str, verdict: Verdict, line: Option<&Yardstick<'_>>, amounts: Amounts) -> Reading {
+pub(super) fn reading(code: &str, verdict: Verdict, line: Option<&Yardstick<'_>>, amounts: Amounts) -> Reading {
     Reading {
         code: code.to_owned(),
         verdict,

@@ -60,6 +60,11 @@ impl<'r> Yardstick<'r> {
         Self { row, measure, line }
     }
 
+    /// The same line where its measure is from another source.
+    pub(super) fn with_origin(self, origin: Origin) -> Self {
+        Self { line: Line { origin, ..self.line }, ..self }
+    }
+
     /// The amount that is held against this line.
     pub(super) const fn amount(&self, amounts: Amounts) -> Flops {
         amounts.of(self.row.spent)

@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use csv::StringRecord;
 use sha2::{Digest as _, Sha256};
 
+use super::About;
 use crate::assess::Origin;
 use crate::ledger::Digest;
 use crate::unit::{Flops, parse_whole};
@@ -53,6 +54,13 @@ pub struct BaseModel {
     pub estimate_formula: Option<String>,
     /// What the arithmetic is.
     pub estimate_method: Option<String>,
+    /// Hours of one GPU that its training took, as published.
+    pub gpu_hours: Option<u128>,
+    /// Which GPU that was.
+    pub gpu_type: Option<String>,
+    /// Those hours times the GPU's peak by its data sheet; `None` of a model that continues another, whose hours are its own stage's.
+    pub hardware_flop: Option<Flops>,
+    gpu_hours_source: Option<String>,
     /// `confident`, `likely`, `speculative` or `none`.
     pub confidence: String,
     /// Whether its compute is over the presumption of systemic risk: `Some` where the table is sure.
@@ -83,6 +91,8 @@ pub enum FlopBound {
     /// At least this.
     Lower,
 }
+
+const SECONDS_PER_HOUR: u128 = 3600;
 
 /// A figure of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +164,23 @@ impl BaseModel {
         Origin::Registry { source, date }
     }
 
+    /// Where its GPU-hours come from.
+    pub fn hardware_origin(&self) -> Origin {
+        let hours = self.gpu_hours.zip(self.gpu_type.as_ref());
+        let hours =
+            hours.map_or_else(String::new, |(hours, gpu)| format!("{hours} hours of {gpu} × its data sheet's peak; "));
+        let source = self.gpu_hours_source.as_deref().unwrap_or("not on record");
+        Origin::Registry { source: format!("{hours}{source}"), date: self.state.to_string() }
+    }
+
+    /// Parameters that one token passes, for 6·P·D: of an encoder-decoder about half, as Google counts T5 (Raffel et al. 2020).
+    /// `None` of a model whose compute is not counted by tokens.
+    pub fn parameters_passed(&self) -> Option<u128> {
+        self.pretrain_tokens?;
+        let parameters = self.active_parameters.or(self.total_parameters)?;
+        Some(if self.architecture.starts_with("enc-dec") { parameters.div_ceil(2) } else { parameters })
+    }
+
     pub(super) fn mentions(&self, word: &str) -> bool {
         self.names()
             .chain([self.family.as_str(), self.developer.as_str()])
@@ -162,25 +189,38 @@ impl BaseModel {
 }
 
 /// Reads the table, one row for each line after the header.
-pub(super) fn read(text: &str, state: NaiveDate) -> Result<Vec<BaseModel>, RegistryProblem> {
+pub(super) fn read(text: &str, about: &About) -> Result<Vec<BaseModel>, RegistryProblem> {
+    let mut models = Vec::new();
+    each(text, |row, raw| {
+        models.push(model(row, raw, about)?);
+        Ok(())
+    })?;
+    Ok(models)
+}
+
+/// Hands over each row after the header, with its text as it stands in the file.
+pub(super) fn each(
+    text: &str,
+    mut take: impl FnMut(&Row<'_>, &str) -> Result<(), RegistryProblem>,
+) -> Result<(), RegistryProblem> {
     let form = |cause: csv::Error| RegistryProblem::Form { cause: cause.to_string() };
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(form)?.clone();
     let columns: HashMap<&str, usize> = header.iter().enumerate().map(|(index, name)| (name, index)).collect();
-    let mut models = Vec::new();
     let mut record = StringRecord::new();
     loop {
         let start = reader.position().byte();
         if !reader.read_record(&mut record).map_err(form)? {
-            return Ok(models);
+            return Ok(());
         }
         let range = usize::try_from(start).ok().zip(usize::try_from(reader.position().byte()).ok());
         let raw = range.and_then(|(start, end)| text.get(start..end)).unwrap_or_default().trim();
-        models.push(model(&Row { columns: &columns, record: &record }, raw, state)?);
+        take(&Row { columns: &columns, record: &record }, raw)?;
     }
 }
 
-struct Row<'a> {
+/// One line of the table.
+pub(super) struct Row<'a> {
     /// Where each column stands, by its name.
     columns: &'a HashMap<&'a str, usize>,
     record: &'a StringRecord,
@@ -188,21 +228,21 @@ struct Row<'a> {
 
 impl Row<'_> {
     /// A cell's text; an empty cell is `None`, an unknown column an error.
-    fn cell(&self, key: &str) -> Result<Option<&str>, RegistryProblem> {
+    pub(super) fn cell(&self, key: &str) -> Result<Option<&str>, RegistryProblem> {
         let column = self.columns.get(key);
         let column = column.ok_or_else(|| RegistryProblem::row("header", key, "the column is missing"))?;
         Ok(self.record.get(*column).map(str::trim).filter(|text| !text.is_empty()))
     }
 
-    fn text(&self, key: &str) -> Result<Option<String>, RegistryProblem> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, RegistryProblem> {
         Ok(self.cell(key)?.map(str::to_owned))
     }
 
-    fn required(&self, key: &str) -> Result<String, RegistryProblem> {
+    pub(super) fn required(&self, key: &str) -> Result<String, RegistryProblem> {
         self.text(key)?.ok_or_else(|| RegistryProblem::row(self.id(), key, "the cell is empty"))
     }
 
-    fn whole(&self, key: &str) -> Result<Option<u128>, RegistryProblem> {
+    pub(super) fn whole(&self, key: &str) -> Result<Option<u128>, RegistryProblem> {
         self.cell(key)?
             .map(|text| match parse_whole(text) {
                 Ok(0) => Err(RegistryProblem::row(self.id(), key, "zero is no figure; leave the cell empty")),
@@ -212,11 +252,30 @@ impl Row<'_> {
             .transpose()
     }
 
-    fn flop(&self, key: &str) -> Result<Option<Flops>, RegistryProblem> {
+    pub(super) fn flop(&self, key: &str) -> Result<Option<Flops>, RegistryProblem> {
         Ok(self.whole(key)?.map(Flops))
     }
 
-    fn id(&self) -> &str {
+    /// Seconds times the peak of the GPU's kind.
+    fn hardware(&self, about: &About) -> Result<Option<Flops>, RegistryProblem> {
+        let Some((hours, gpu)) = self.whole("gpu_hours")?.zip(self.cell("gpu_type")?) else { return Ok(None) };
+        let Some(peak) = about.gpu_peaks.get(gpu) else {
+            let known = about.gpu_peaks.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(RegistryProblem::row(
+                self.id(),
+                "gpu_type",
+                format!("`{gpu}` has no peak in base_models.toml ({known})"),
+            ));
+        };
+        if self.cell("parent_model")?.is_some() {
+            return Ok(None);
+        }
+        let too_many = || RegistryProblem::row(self.id(), "gpu_hours", "hours times peak leave 128 bits");
+        let flop = hours.checked_mul(SECONDS_PER_HOUR).and_then(|seconds| seconds.checked_mul(peak.0));
+        flop.map(|flop| Some(Flops(flop))).ok_or_else(too_many)
+    }
+
+    pub(super) fn id(&self) -> &str {
         self.record.get(0).unwrap_or_default()
     }
 
@@ -228,7 +287,7 @@ impl Row<'_> {
         })
     }
 
-    fn figures(&self) -> Result<Vec<FlopFigure>, RegistryProblem> {
+    pub(super) fn figures(&self) -> Result<Vec<FlopFigure>, RegistryProblem> {
         let whole_model = self.cell("flop_epoch_scope")? == Some("whole model");
         let mut figures = Vec::new();
         for (key, source) in [
@@ -248,7 +307,7 @@ impl Row<'_> {
     }
 }
 
-fn model(row: &Row<'_>, raw: &str, state: NaiveDate) -> Result<BaseModel, RegistryProblem> {
+fn model(row: &Row<'_>, raw: &str, about: &About) -> Result<BaseModel, RegistryProblem> {
     let flop = row.flop("flop")?;
     let bound = [("point", FlopBound::Point), ("lower", FlopBound::Lower), ("", FlopBound::Point)];
     let systemic = [("yes", Some(true)), ("no", Some(false)), ("unknown", None), ("unknown (lower bound)", None)];
@@ -284,6 +343,10 @@ fn model(row: &Row<'_>, raw: &str, state: NaiveDate) -> Result<BaseModel, Regist
         figures: row.figures()?,
         estimate_formula: row.text("estimate_formula")?,
         estimate_method: row.text("estimate_method")?,
+        gpu_hours: row.whole("gpu_hours")?,
+        gpu_type: row.text("gpu_type")?,
+        hardware_flop: row.hardware(about)?,
+        gpu_hours_source: row.text("gpu_hours_source")?,
         confidence: row.text("confidence")?.unwrap_or_default(),
         has_systemic_risk: row.choice("above_1e25", &systemic)?,
         sources_disagree: row.choice("disagreement_over_30pct", &[("yes", true), ("no", false), ("", false)])?,
@@ -292,7 +355,7 @@ fn model(row: &Row<'_>, raw: &str, state: NaiveDate) -> Result<BaseModel, Regist
         sources: list(row.text("sources")?, &['|']),
         licence: row.text("licence")?.unwrap_or_default(),
         epoch_snapshot: row.text("epoch_snapshot")?,
-        state,
+        state: about.state,
         raw: raw.to_owned(),
     })
 }

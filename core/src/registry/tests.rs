@@ -1,5 +1,4 @@
 use super::*;
-use crate::unit::Flops;
 
 fn registry() -> &'static Registry {
     Registry::embedded().unwrap_or_else(|problem| panic!("{problem}"))
@@ -109,89 +108,12 @@ fn a_problem_names_row_and_column() {
     assert!(headless.contains("column is missing"), "{headless}");
 }
 
-/// Value of a row's own arithmetic: sums of products and quotients.
-fn evaluate(formula: &str) -> f64 {
-    let number = |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("`{text}` in `{formula}`"));
-    let product = |text: &str| {
-        text.split('*').map(|part| part.split('/').map(number).reduce(|a, b| a / b).unwrap()).product::<f64>()
-    };
-    if let Some((above, below)) = formula.split_once("/(") {
-        return product(above) / product(below.trim_end_matches(')'));
-    }
-    formula.replace("e+", "e").split('+').map(product).sum()
-}
-
-fn float(flops: Flops) -> f64 {
-    flops.to_string().parse().unwrap()
-}
-
 #[test]
-fn every_estimate_is_reproducible_from_its_own_row() {
-    let mut checked = 0;
-    for model in registry().models() {
-        let Some(formula) = &model.estimate_formula else { continue };
-        let own = model.figures.iter().find(|figure| figure.source == "estimate").map(|figure| figure.flop);
-        let own = float(own.unwrap_or_else(|| panic!("{} has a formula and no estimate", model.id)));
-        let value = evaluate(formula);
-        assert!((value / own - 1.0).abs() < 6e-4, "{}: {formula} = {value:e}, the row says {own:e}", model.id);
-        checked += 1;
-    }
-    assert!(checked > 300, "only {checked} rows were checked");
-}
-
-#[test]
-fn no_row_disagrees_threefold_with_six_parameters_tokens_without_a_note() {
-    let mut checked = 0;
-    for model in registry().models() {
-        let Some(((flop, parameters), tokens)) = model.flop.zip(model.active_parameters).zip(model.pretrain_tokens)
-        else {
-            continue;
-        };
-        let estimate = crate::estimate::six_parameters_tokens(parameters, tokens).unwrap();
-        let agrees = flop.0 <= 3 * estimate.0 && estimate.0 <= 3 * flop.0;
-        assert!(agrees || model.notes.is_some(), "{}: {flop} against {estimate}", model.id);
-        checked += 1;
-    }
-    assert!(checked > 200, "only {checked} rows were checked");
-}
-
-/// Rows that are cheaper than their parent without a note, and why.
-const CHEAPER: [(&str, &str); 10] = [
-    ("Qwen/Qwen3-VL-8B-Instruct", "same 6ND of the parent as a lower bound; the parent's row has Epoch's rounding"),
-    ("Qwen/Qwen3-VL-32B-Instruct", "same 6ND of the parent as a lower bound; the parent's row has Epoch's rounding"),
-    ("Qwen/Qwen3-Embedding-0.6B", "same 6ND of the parent as a lower bound; the parent's row has Epoch's rounding"),
-    ("Qwen/Qwen3-Embedding-8B", "same 6ND of the parent as a lower bound; the parent's row has Epoch's rounding"),
-    (
-        "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B",
-        "same 6ND of the parent as a lower bound; the parent's row has Epoch's rounding",
-    ),
-    (
-        "nvidia/Llama-3_3-Nemotron-Super-49B-v1",
-        "6ND of the parent as a lower bound; Epoch's figure of the parent averages in GPU-hours",
-    ),
-    ("distilbert/distilbert-base-uncased", "distilled into a smaller network; the teacher is not in the figure"),
-    ("facebook/dinov2-small", "distilled; the relation says that the teacher is not in the figure"),
-    ("facebook/dinov2-base", "distilled; the relation says that the teacher is not in the figure"),
-    ("facebook/dinov2-large", "distilled; the relation says that the teacher is not in the figure"),
-];
-
-#[test]
-fn no_child_is_cheaper_than_its_parent_without_a_note() {
-    let mut cheaper: Vec<&str> = Vec::new();
-    for model in registry().models() {
-        let parent = model.parent.as_ref().and_then(|parent| registry().lookup(parent).ok());
-        let Some((own, of_parent)) = model.flop.zip(parent.and_then(|parent| parent.flop)) else { continue };
-        if own < of_parent && model.notes.is_none() {
-            cheaper.push(&model.id);
-        }
-    }
-    let explained: Vec<&str> = CHEAPER.iter().map(|(id, _)| *id).collect();
-    assert_eq!(cheaper, explained, "a new row needs a note, a mended one leaves this list");
-}
-
-#[test]
-fn every_parent_is_a_row_or_named_as_none() {
-    for model in registry().models().iter().filter(|model| model.parent.is_some()) {
-        assert!(model.parent_relation.is_some(), "{} names a parent and no relation", model.id);
-    }
+fn the_schema_describes_the_columns_of_the_table_in_their_order() {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../data/base_models.schema.json")).unwrap();
+    let fields = schema["fields"].as_array().unwrap();
+    let described: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
+    let columns: Vec<&str> = ROWS.lines().next().unwrap().split(',').collect();
+    assert_eq!(described, columns);
+    assert!(fields.iter().all(|field| field["description"].as_str().is_some_and(|text| !text.is_empty())));
 }

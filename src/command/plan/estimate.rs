@@ -1,7 +1,7 @@
 //! What the job takes: counted from the model's products, or estimated from its parameters.
 
 use anyhow::{Context as _, bail};
-use flopsmeter_core::assess::{Basis, OtherCount, Spent};
+use flopsmeter_core::assess::{Basis, Measures, OtherCount, Spent};
 use flopsmeter_core::estimate::six_parameters_tokens;
 use flopsmeter_core::facts::Checkpointing;
 use flopsmeter_core::flops::{Attention, Cost, Network};
@@ -89,6 +89,11 @@ impl Estimate {
         range.reasons.extend(network.cut_gradients().map(|it| Reason::unbounded(Network::CUT_GRADIENTS, it.text)));
         range.reasons.extend(model.shape.has_own_code().then(|| Reason::unbounded("own-code", OWN_CODE.to_owned())));
         let mut spent = Spent::counted(count.training(), Basis::Operations);
+        spent.measures = Measures {
+            attention_context: Some(Measures::attention_context_of(&count.terms)),
+            tokens: Some(data.job.tokens()),
+            hardware: None,
+        };
         if range.high > range.best {
             spent.other_counts.push(OtherCount { code: "highest-estimate".to_owned(), training: range.high });
         }
@@ -157,6 +162,14 @@ impl Estimate {
             unmatched: Vec::new(),
             way: Way::Parameters(six_parameters_tokens(parameters, 1).with_context(too_large)?.0),
         })
+    }
+
+    /// What such a job has spent once it has reached an amount.
+    pub(super) fn spent_at(&self, data: &Data, amount: Flops) -> Spent {
+        let is_counted = matches!(self.way, Way::Products(_));
+        let tokens = self.reach(data, amount).filter(|_| is_counted).map(|extent| extent.tokens);
+        let measures = Measures { tokens, ..Measures::default() };
+        Spent { measures, ..Spent::counted(amount, self.spent.basis) }
     }
 
     /// After how much of such a job an amount is reached.

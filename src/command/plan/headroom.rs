@@ -53,7 +53,8 @@ pub(super) fn edges(judge: &Judge, basis: Basis) -> Edges {
 
 impl Headroom {
     pub(super) fn find(judge: &Judge, estimate: &Estimate, data: &Data) -> Self {
-        let edges = edges(judge, estimate.spent.basis);
+        // Another basis of counting may say `near` first.
+        let edges = Edges::find(|amount| judge.verdict(estimate.spent_at(data, amount)));
         let until = |flop: Flops, verdict: Verdict| Until::of(flop, verdict, estimate, data);
         Self {
             near: edges.near.map(|edge| until(edge.flop, edge.verdict)),

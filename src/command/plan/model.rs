@@ -41,6 +41,8 @@ impl Model {
 /// Reads `--config`, else the folder that `--base` names; `None` where neither holds a configuration.
 pub(super) fn read(arguments: &PlanArguments) -> anyhow::Result<Option<Model>> {
     let folder = arguments.base.as_deref().map(Path::new).filter(|path| path.is_dir());
+    // An adapter's folder has no shape of its own.
+    let folder = folder.filter(|folder| !folder.join("adapter_config.json").exists());
     let path = arguments.config.as_deref().or(folder);
     path.map(read_config).transpose()
 }
