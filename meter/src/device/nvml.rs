@@ -7,6 +7,7 @@ pub(crate) mod chain;
 pub mod constants;
 mod gpm;
 mod library;
+pub(crate) mod orders;
 pub mod probe;
 pub mod process;
 mod processes;

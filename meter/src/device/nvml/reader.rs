@@ -4,10 +4,8 @@
 //! it takes orders as lines of JSON on its input, and answers in lines on its output. When its input ends it ends at once, even
 //! in the middle of a call, so that nobody has to send it signals.
 
-use std::io::{BufRead as _, Write};
+use std::io::Write;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use nvml_wrapper::Nvml;
 use serde::{Deserialize, Serialize};
@@ -16,14 +14,12 @@ use flopsmeter_core::sample::GpuReading;
 
 use super::board::Boards;
 use super::library::{self, Census};
+use super::orders::Orders;
 use super::probe::{Measurable, probe};
 use super::processes::ProcessLists;
 use super::read::WatchedGpu;
 use super::{GpuProcess, Listing};
 use crate::device::trace::{Head, Recorder};
-
-/// Orders that may wait: one to watch, one to read, one to list processes, one to list GPUs.
-const MAX_ORDERS: usize = 4;
 
 /// What the process is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +62,7 @@ pub enum Answer {
 /// Obeys until the input ends. `library` is loaded in place of the system's, if given; what is answered is recorded in a file
 /// with this head, if asked.
 pub fn serve(library: Option<&Path>, record: Option<(&Path, &Head)>) -> std::io::Result<()> {
-    let inbox = orders()?;
+    let orders = Orders::begin()?;
     // Whoever asked for a recording has tried the file: what fails now must not cost the readings.
     let mut recorder = record.and_then(|(path, head)| Recorder::begin(path, head).ok());
     let mut output = std::io::stdout().lock();
@@ -76,7 +72,7 @@ pub fn serve(library: Option<&Path>, record: Option<(&Path, &Head)>) -> std::io:
     };
     let mut census = Census::new(nvml);
     tell(census.list(), &mut output, recorder.as_mut())?;
-    obey(nvml, census, &inbox, &mut output, recorder)
+    obey(nvml, census, orders, &mut output, recorder)
 }
 
 fn tell(listing: Listing, output: &mut impl Write, recorder: Option<&mut Recorder>) -> std::io::Result<()> {
@@ -89,7 +85,7 @@ fn tell(listing: Listing, output: &mut impl Write, recorder: Option<&mut Recorde
 fn obey(
     nvml: &'static Nvml,
     mut census: Census,
-    orders: &Receiver<Order>,
+    orders: Orders,
     output: &mut impl Write,
     mut recorder: Option<Recorder>,
 ) -> std::io::Result<()> {
@@ -134,14 +130,6 @@ fn obey(
     Ok(())
 }
 
-/// The orders that come from outside. Call it before anything is opened.
-pub(crate) fn orders() -> std::io::Result<Receiver<Order>> {
-    close_inherited();
-    let (orders, inbox) = sync_channel(MAX_ORDERS);
-    thread::Builder::new().name("orders".to_owned()).spawn(move || listen(&orders))?;
-    Ok(inbox)
-}
-
 /// What was watched before keeps its place in the driver's buffers.
 fn watch(nvml: &'static Nvml, mut before: Vec<WatchedGpu>, uuids: Vec<String>) -> Vec<WatchedGpu> {
     let mut take = |uuid: String| match before.iter().position(|gpu| gpu.uuid() == uuid) {
@@ -157,23 +145,4 @@ pub(crate) fn say(output: &mut impl Write, answer: &Answer) -> std::io::Result<(
     line.push(b'\n');
     output.write_all(&line)?;
     output.flush()
-}
-
-/// Hands orders on. The end of the input ends the process.
-fn listen(orders: &SyncSender<Order>) {
-    for line in std::io::stdin().lock().lines() {
-        let Ok(line) = line else { break };
-        let Ok(order) = serde_json::from_str(&line) else { break };
-        if orders.send(order).is_err() {
-            break;
-        }
-    }
-    // SAFETY: ends the process. No destructor may run: the driver's own could wait for the call that hangs.
-    unsafe { libc::_exit(0) }
-}
-
-/// Descriptors that the caller of the meter left open are not ours to hold: somebody may wait for their end.
-fn close_inherited() {
-    // SAFETY: a plain system call, before this process has opened anything. A kernel that does not know it changes nothing.
-    let _best_effort = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
 }

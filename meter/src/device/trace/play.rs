@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 
 use flopsmeter_core::sample::GpuReading;
 use fs_err::File;
 
 use super::{Head, Line, SCHEMA, Said};
 use crate::clock::monotonic;
-use crate::device::nvml::reader::{Answer, Order, orders, say};
+use crate::device::nvml::orders::Orders;
+use crate::device::nvml::reader::{Answer, Order, say};
 use crate::device::nvml::{ListedGpu, Listing};
 
 /// A reading, or why there is none.
@@ -49,12 +49,12 @@ pub(crate) struct Trace {
 /// Obeys orders from the trace until the input ends. What is wrong with the trace is said as a driver says that it cannot list
 /// its GPUs.
 pub fn serve(path: &Path) -> io::Result<()> {
-    let inbox = orders()?;
+    let orders = Orders::begin()?;
     let mut output = io::stdout().lock();
     match Trace::read(path) {
         Ok(trace) => {
             say(&mut output, &Answer::Listed(trace.listing.clone()))?;
-            play(trace, &inbox, &mut output)
+            play(trace, orders, &mut output)
         }
         Err(problem) => {
             let reason = format!("the trace {} cannot be played: {problem}", path.display());
@@ -63,7 +63,7 @@ pub fn serve(path: &Path) -> io::Result<()> {
     }
 }
 
-fn play(mut trace: Trace, orders: &Receiver<Order>, output: &mut impl io::Write) -> io::Result<()> {
+fn play(mut trace: Trace, orders: impl Iterator<Item = Order>, output: &mut impl io::Write) -> io::Result<()> {
     let began = monotonic();
     let mut watched: Vec<String> = Vec::new();
     for order in orders {
