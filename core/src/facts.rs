@@ -1,7 +1,7 @@
 //! What a hook inside the training job tells: the model, how it is trained, and what was fed to it.
 //!
-//! These types are recorded in the ledger as they arrived, so that anybody can count again from them. A hook sends
-//! histograms, never sums: the cost of attention is quadratic in the length, so sums of tokens do not suffice.
+//! These types are recorded in the ledger, so that anybody can count again from them: as they arrived, or with the rows of one second
+//! added up. They are histograms, never sums: the cost of attention is quadratic in the length, so sums of tokens do not suffice.
 
 mod fed;
 mod inventory;

@@ -3,6 +3,8 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
+mod samples;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,9 @@ use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
 use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding};
-use crate::sample::{Device, Sample};
+use crate::sample::Device;
+
+pub use samples::Samples;
 
 /// Kind of [`Body::RunOpened`], the first entry of every run.
 pub const RUN_OPENED: &str = "run-opened";
@@ -34,7 +38,7 @@ pub enum Body {
     DevicesSeen(DevicesSeen),
     /// Counters of devices.
     Samples(Samples),
-    /// A message of a hook, as it arrived.
+    /// A message of a hook. What it tells several times a second of what was fed may be added up first.
     Hook(Hook),
     /// A hook's connection ended before its time.
     HookLost(HookLost),
@@ -121,13 +125,6 @@ pub struct BaseBound {
 pub struct DevicesSeen {
     /// The devices.
     pub devices: Vec<Device>,
-}
-
-/// See [`Body::Samples`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Samples {
-    /// The samples, in the order of reading.
-    pub samples: Vec<Sample>,
 }
 
 /// See [`Body::Hook`].
