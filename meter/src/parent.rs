@@ -50,7 +50,8 @@ impl Parent {
 
     /// Waits until it has ended, at most for `timeout`.
     pub fn has_ended_within(&self, timeout: Duration) -> bool {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // Whole milliseconds, upwards: who waits for a moment would otherwise ask again and again just before it.
+        let timeout = PollTimeout::try_from(timeout + Duration::from_nanos(999_999)).unwrap_or(PollTimeout::MAX);
         let mut watched = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         poll(&mut watched, timeout).is_ok_and(|ready| ready > 0)
     }

@@ -2,21 +2,21 @@
 
 mod announcements;
 mod gate;
+mod gathered;
+mod intake;
 mod line;
 mod report;
 mod siblings;
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::alert::Levels;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
-use flopsmeter_core::ledger::body::{
-    BaseBound, DevicesSeen, Hook, HookLost, RunClosed, RunOpened, Samples, SegmentClosed, SegmentOpened,
-};
+use flopsmeter_core::ledger::body::{BaseBound, DevicesSeen, RunClosed, RunOpened, SegmentClosed, SegmentOpened};
 use flopsmeter_core::lineage::BaseReference;
 use flopsmeter_core::run::{Exit, Finding, RunSummary};
 use flopsmeter_core::sample::Device;
@@ -25,26 +25,32 @@ use flopsmeter_core::tally::Tally;
 use crate::alert::{Dispatcher, FINISH_PATIENCE};
 use crate::clock::{SessionClock, recorded};
 use crate::daemon::{RunStatus, StatusReporter};
-use crate::hook::server::{HookEvent, HookWhat};
+use crate::hook::server::HookEvent;
 use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
 
 use gate::{GateKeeper, Ranks, Training};
+use gathered::Gathered;
 use line::{LineWatch, Sight};
 
 pub use gate::{GateAct, GateOrder, Stopped};
 pub use report::{Listener, ProgressReport};
 pub use siblings::Siblings;
 
-/// Records are on the disk after this time at the latest.
+/// From one [`Session::pump`] to the next. Each wakes a processor and brings what has come to the disk, once a second.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Behind the whole second of the session at which devices and hooks are read: by then they have answered.
+const AFTER_READING: Duration = Duration::from_millis(100);
+
+/// Where a gate is to decide in time.
+const GATED_PERIOD: Duration = Duration::from_millis(500);
+
+/// Records are on the disk after this time at the latest, and what was counted meanwhile is held against the line: at every pump but
+/// those that are made for a gate.
 const COMMIT_PERIOD: Duration = Duration::from_millis(800);
-
-/// Between two looks whether what was counted meanwhile crosses a line.
-const LOOKS_APART: Duration = Duration::from_secs(1);
-
-/// Events taken in one go, so that committing and progress are never put off for long.
-const EVENTS_AT_ONCE: usize = 4096;
+const LOOKS_APART: Duration = Duration::from_millis(800);
 
 /// Different findings of one session that are told and recorded; a job that makes more of them says nothing new.
 const MAXIMUM_FINDINGS: usize = 256;
@@ -118,6 +124,7 @@ pub struct Session<'listener> {
     listener: &'listener mut dyn Listener,
     segment: u32,
     found: BTreeSet<Finding>,
+    gathered: Gathered,
     line: LineWatch,
     sinks: Dispatcher,
     gate: Option<GateKeeper>,
@@ -152,6 +159,7 @@ impl<'listener> Session<'listener> {
             listener,
             segment: start.segment.segment,
             found: BTreeSet::new(),
+            gathered: Gathered::default(),
             line: LineWatch::new(start.levels, &start.run),
             sinks: start.sinks,
             gate: start.gate.map(GateKeeper::new),
@@ -179,7 +187,12 @@ impl<'listener> Session<'listener> {
         session
     }
 
-    /// Takes what has come, and does what is due. Call it a few times a second.
+    /// How long to wait before the next [`Self::pump`].
+    pub fn pause(&self) -> Duration {
+        if self.gate.is_some() { GATED_PERIOD } else { until_next_pump(self.clock.elapsed()) }
+    }
+
+    /// Takes what has come, and does what is due. Call it after each [`Self::pause`].
     pub fn pump(&mut self) {
         self.take_hook_events();
         self.take_device_events();
@@ -216,14 +229,6 @@ impl<'listener> Session<'listener> {
         self.take_hook_events();
         self.take_others();
         self.keep_gate()
-    }
-
-    /// Takes events that the sampler could not send before it stopped.
-    pub fn absorb(&mut self, events: Vec<SamplerEvent>) {
-        self.take_device_events();
-        for event in events {
-            self.read(event);
-        }
     }
 
     /// Records the end and returns the run's summary with its assessment. The hooks' server and the sampler were told to stop:
@@ -293,82 +298,6 @@ impl<'listener> Session<'listener> {
         }
     }
 
-    fn take_hook_events(&mut self) {
-        for _ in 0..EVENTS_AT_ONCE {
-            let Some(receiver) = &self.hooks else { return };
-            match receiver.try_recv() {
-                Ok(event) => self.hear(event),
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => self.hooks = None,
-            }
-        }
-    }
-
-    fn take_device_events(&mut self) {
-        for _ in 0..EVENTS_AT_ONCE {
-            let Some(receiver) = &self.devices else { return };
-            match receiver.try_recv() {
-                Ok(event) => self.read(event),
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => self.devices = None,
-            }
-        }
-    }
-
-    /// Reads both channels to their end, for a bounded time.
-    fn drain(&mut self) {
-        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
-        while let Some(receiver) = &self.hooks {
-            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
-                Ok(event) => self.hear(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.hooks = None,
-            }
-        }
-        while let Some(receiver) = &self.devices {
-            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
-                Ok(event) => self.read(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.devices = None,
-            }
-        }
-    }
-
-    fn hear(&mut self, event: HookEvent) {
-        let connection = event.connection;
-        let finding = event.what.finding();
-        match event.what {
-            HookWhat::Message(message) => {
-                self.fed = true;
-                self.enter(self.clock.now(), &Body::Hook(Hook { connection, message }));
-            }
-            HookWhat::Lost(lost) => {
-                let reason = lost.to_string();
-                self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
-            }
-            // What the refused ones were fed is missing, which the loss of a connection says to whoever sums up.
-            HookWhat::Overflow(_) => {
-                let reason = "refused: too many hooks were connected".to_owned();
-                self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
-            }
-        }
-        if let Some(finding) = finding {
-            self.find(finding);
-        }
-    }
-
-    fn read(&mut self, event: SamplerEvent) {
-        match event {
-            SamplerEvent::Devices(devices, findings) => {
-                if !devices.is_empty() {
-                    self.enter(self.clock.now(), &Body::DevicesSeen(DevicesSeen { devices }));
-                }
-                for finding in findings {
-                    self.find(finding);
-                }
-            }
-            SamplerEvent::Samples(samples) => self.enter(self.clock.now(), &Body::Samples(Samples { samples })),
-        }
-    }
-
     fn keep_gate(&mut self) -> Option<GateAct> {
         let gate = self.gate.as_mut()?;
         let own = self.tally.summary();
@@ -406,5 +335,22 @@ impl<'listener> Session<'listener> {
                 self.find(finding);
             }
         }
+    }
+}
+
+fn until_next_pump(elapsed: Duration) -> Duration {
+    let passed = (elapsed + PERIOD).saturating_sub(AFTER_READING);
+    PERIOD.saturating_sub(Duration::from_nanos(passed.subsec_nanos().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_written_once_a_second_just_after_the_readings() {
+        let until = |milliseconds| until_next_pump(Duration::from_millis(milliseconds)).as_millis();
+        assert_eq!([0, 50, 100, 101, 999, 7099, 7200].map(until), [100, 50, 1000, 999, 101, 1, 900]);
+        assert!(COMMIT_PERIOD < PERIOD && LOOKS_APART < PERIOD, "a pump that comes a little early is not passed over");
     }
 }

@@ -27,10 +27,6 @@ use crate::metering::{self, AlertSettings, Job, Prepared};
 use crate::narrator::Narrator;
 use crate::{output, rehearsal, settings};
 
-/// How often the session looks for events; the end of the job is seen at once. Each look wakes a processor: no oftener than it takes
-/// to have everything on the disk once a second.
-pub(crate) const PUMP_PERIOD: Duration = Duration::from_millis(500);
-
 /// Events of the sampler that may wait.
 pub(crate) const SAMPLER_QUEUE: usize = 256;
 
@@ -185,10 +181,14 @@ fn meter(
         start.findings.push(Finding { code: "sampler-missing".to_owned(), text });
     }
     let mut session = Session::begin(start, prepared.recorder, clock, hook_events, Some(devices), &mut narrator);
+    // A gate is to hear each rank as soon as it speaks; who only counts hears all of them at once.
+    if let Some(server) = server.as_ref().filter(|_| arguments.gate.is_none()) {
+        server.gather(clock);
+    }
     own_memory::give_back();
     let mut was_signalled = false;
     let ended = loop {
-        if let Some(ended) = child.wait_timeout(PUMP_PERIOD) {
+        if let Some(ended) = child.wait_timeout(session.pause()) {
             break ended;
         }
         // Before anything is written: the ranks run on while a disk is waited for.

@@ -12,7 +12,7 @@ use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::session::{HOOK_PATIENCE, JobEnd, Session};
 
 use crate::args::SessionArguments;
-use crate::command::run::{PUMP_PERIOD, SAMPLER_QUEUE, gpu_request, sampling};
+use crate::command::run::{SAMPLER_QUEUE, gpu_request, sampling};
 use crate::exit::ExitStatus;
 use crate::metering::{self, Job};
 use crate::narrator::Narrator;
@@ -40,8 +40,9 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     let mut narrator = Narrator::new(false);
     let mut session =
         Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
+    server.gather(clock);
     own_memory::give_back();
-    while !parent.has_ended_within(PUMP_PERIOD) {
+    while !parent.has_ended_within(session.pause()) {
         session.pump();
     }
     let at = clock.now();

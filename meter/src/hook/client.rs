@@ -6,7 +6,7 @@
 
 mod clock;
 mod outbox;
-mod tally;
+pub(crate) mod tally;
 
 use std::io;
 use std::path::Path;

@@ -6,6 +6,8 @@
 
 mod budget;
 mod connection;
+mod line;
+mod signs;
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -22,9 +24,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use budget::{Budget, Held};
-use connection::{Connection, Orders};
+use connection::Connection;
+use signs::{Orders, Rounds, Signs};
 
 use super::frame::{FrameProblem, encode};
+use crate::clock::SessionClock;
 
 /// Connections that are served at once; more are closed at once.
 pub const MAXIMUM_CONNECTIONS: usize = 512;
@@ -138,6 +142,7 @@ pub struct HookServer {
     path: PathBuf,
     stop: watch::Sender<Option<Instant>>,
     orders: watch::Sender<Orders>,
+    rounds: watch::Sender<Option<Rounds>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -149,11 +154,13 @@ impl HookServer {
         let (events, receiver) = sync_channel(QUEUE_MESSAGES);
         let (stop, stopped) = watch::channel(None);
         let (orders, told) = watch::channel(Orders::default());
-        let mut server = Self { folder, path, stop, orders, thread: None };
+        let (rounds, gathered) = watch::channel(None);
+        let mut server = Self { folder, path, stop, orders, rounds, thread: None };
         let failed = |cause: io::Error| ServerProblem { causes: cause.to_string() };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
-        let serve = move || runtime.block_on(serve(listener, events, stopped, told));
+        let serve =
+            move || runtime.block_on(serve(listener, events, Signs { stopped, orders: told, rounds: gathered }));
         server.thread = Some(std::thread::Builder::new().name("hooks".to_owned()).spawn(serve).map_err(failed)?);
         Ok((server, receiver))
     }
@@ -167,6 +174,13 @@ impl HookServer {
     pub fn tell(&self, message: &MeterMessage) -> Result<(), FrameProblem> {
         self.orders.send_replace(Some(encode(message)?.into()));
         Ok(())
+    }
+
+    /// From now on reads what processes say once a second, when the devices of the session with this clock are read as well: each
+    /// message by itself would wake a processor several times a second for each process. Before the first such moment, and where this
+    /// is never called, everything is read as it comes.
+    pub fn gather(&self, clock: SessionClock) {
+        self.rounds.send_replace(Some(Rounds::of(clock)));
     }
 
     /// Asks it to stop: what has arrived is still delivered, connections that are open after `patience` are given up. Returns at
@@ -228,22 +242,10 @@ fn private_folder(parent: &Path) -> io::Result<PathBuf> {
     }
 }
 
-async fn serve(
-    listener: UnixListener,
-    events: SyncSender<HookEvent>,
-    mut stopped: watch::Receiver<Option<Instant>>,
-    orders: watch::Receiver<Orders>,
-) {
+async fn serve(listener: UnixListener, events: SyncSender<HookEvent>, signs: Signs) {
     let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
-    let mut desk = Desk {
-        events,
-        stopped: stopped.clone(),
-        orders,
-        budget: Budget::default(),
-        open: JoinSet::new(),
-        next: 0,
-        refused: 0,
-    };
+    let mut stopped = signs.stopped.clone();
+    let mut desk = Desk { events, signs, budget: Budget::default(), open: JoinSet::new(), next: 0, refused: 0 };
     while stopped.borrow().is_none() {
         tokio::select! {
             accepted = listener.accept() => desk.take(accepted.map(|(stream, _)| stream)).await,
@@ -268,8 +270,7 @@ async fn at_once<F: Future>(future: F) -> Option<F::Output> {
 /// Where connections arrive.
 struct Desk {
     events: SyncSender<HookEvent>,
-    stopped: watch::Receiver<Option<Instant>>,
-    orders: watch::Receiver<Orders>,
+    signs: Signs,
     budget: Budget,
     open: JoinSet<()>,
     next: u32,
@@ -290,16 +291,14 @@ impl Desk {
         }
         let connection = self.next;
         self.next = self.next.saturating_add(1);
-        let served =
-            Connection::new(stream, connection, self.events.clone(), self.stopped.clone(), self.budget.clone())
-                .hearing(self.orders.clone());
+        let served = Connection::new(stream, connection, self.events.clone(), self.signs.clone(), self.budget.clone());
         self.open.spawn(served.serve());
     }
 
     async fn tell_of_refused(&self) {
         if self.refused > 0 {
             let event = HookEvent { connection: self.next, what: HookWhat::Overflow(self.refused), _held: None };
-            connection::deliver(&self.events, event, &self.stopped).await;
+            connection::deliver(&self.events, event, &self.signs.stopped).await;
         }
     }
 }

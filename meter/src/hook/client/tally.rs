@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use flopsmeter_core::facts::{ImageGrids, PackedSequences, Passes, Phase};
 
 /// Most rows held at once; a training job has as many as it has distinct batch forms, some hundreds.
-pub(super) const MAXIMUM_ROWS: usize = 50_000;
+pub(crate) const MAXIMUM_ROWS: usize = 50_000;
 
 /// Most lengths or sizes inside the passes of one row.
-pub(super) const MAXIMUM_SIZES: usize = 16_384;
+pub(crate) const MAXIMUM_SIZES: usize = 16_384;
 
 /// How much of a pass there was room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// All of it.
     Enough,
     /// The pass, but not the lengths inside it.
@@ -98,13 +98,13 @@ impl Sum {
 
 /// Counts passes by form.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     rows: HashMap<Form, Sum>,
 }
 
 impl Tally {
     /// Adds passes of one form.
-    pub(super) fn add(&mut self, model: u32, mut passes: Passes) -> Room {
+    pub(crate) fn add(&mut self, model: u32, mut passes: Passes) -> Room {
         let mut form = Form::of(model, &passes);
         let mut room = Room::Enough;
         let fits = match self.rows.get(&form) {
@@ -125,7 +125,7 @@ impl Tally {
     }
 
     /// All rows by model, in the order of their forms; the tally is empty afterwards.
-    pub(super) fn take(&mut self) -> BTreeMap<u32, Vec<Passes>> {
+    pub(crate) fn take(&mut self) -> BTreeMap<u32, Vec<Passes>> {
         let mut rows: Vec<(Form, Sum)> = self.rows.drain().collect();
         rows.sort_unstable_by_key(|(form, _)| *form);
         let mut by_model: BTreeMap<u32, Vec<Passes>> = BTreeMap::new();

@@ -1,7 +1,6 @@
 //! One process of the job.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::{Budget, Held};
+use super::line::Line;
+use super::signs::{Orders, Rounds, Signs};
 use super::{HookEvent, HookWhat, Lost};
 use crate::hook::frame::FrameReader;
 
@@ -25,21 +26,21 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 const PORTION_BYTES: usize = 16 << 10;
 
-/// What every process is told: a frame, once there is something to tell.
-pub(super) type Orders = Option<Arc<[u8]>>;
-
 /// A connection and what is known of it.
 pub(super) struct Connection {
-    stream: UnixStream,
+    line: Line,
     number: u32,
     events: SyncSender<HookEvent>,
     stopped: watch::Receiver<Option<Instant>>,
     orders: Option<watch::Receiver<Orders>>,
+    rounds: watch::Receiver<Option<Rounds>>,
     budget: Budget,
     reader: FrameReader,
     held: Option<Held>,
     greeted: bool,
     parted: bool,
+    /// Nothing was left to read.
+    drained: bool,
 }
 
 impl Connection {
@@ -47,29 +48,26 @@ impl Connection {
         stream: UnixStream,
         number: u32,
         events: SyncSender<HookEvent>,
-        stopped: watch::Receiver<Option<Instant>>,
+        signs: Signs,
         budget: Budget,
     ) -> Self {
-        let reader = FrameReader::default();
+        let Signs { stopped, mut orders, rounds } = signs;
+        // What was told before is passed on as well.
+        orders.mark_changed();
         Self {
-            stream,
+            line: Line::new(stream),
             number,
             events,
             stopped,
-            orders: None,
+            orders: Some(orders),
+            rounds,
             budget,
-            reader,
+            reader: FrameReader::default(),
             held: None,
             greeted: false,
             parted: false,
+            drained: false,
         }
-    }
-
-    /// Passes on what every process is told, what was told before included.
-    pub(super) fn hearing(mut self, mut orders: watch::Receiver<Orders>) -> Self {
-        orders.mark_changed();
-        self.orders = Some(orders);
-        self
     }
 
     /// Reads to the end and says why it ended, unless it ended as it should.
@@ -108,7 +106,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Until the socket can be read or has ended.
+    /// Until the socket is to be read, and can be or has ended.
     async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<(), Lost> {
         loop {
             // Looked at first, because a socket that is never empty would keep this going for ever.
@@ -116,10 +114,15 @@ impl Connection {
                 return Err(Lost::StillOpen);
             }
             let stops = *self.stopped.borrow();
+            let round = self.next_round().filter(|_| stops.is_none());
+            self.line.be_watched(round.is_none()).map_err(|cause| Lost::Unreadable(cause.to_string()))?;
             let ends =
                 if self.greeted { stops } else { Some(stops.map_or(greeting_ends, |stops| stops.min(greeting_ends))) };
             tokio::select! {
-                ready = self.stream.readable() => return ready.map_err(|cause| Lost::Unreadable(cause.to_string())),
+                ready = self.line.readable(), if round.is_none() => {
+                    return ready.map_err(|cause| Lost::Unreadable(cause.to_string()));
+                }
+                () = sleep_until(round.unwrap_or_else(Instant::now)), if round.is_some() => return Ok(()),
                 () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
                     return Err(if ends == stops { Lost::StillOpen } else { Lost::NoHello });
                 }
@@ -129,10 +132,15 @@ impl Connection {
         }
     }
 
+    /// When to read again: at once while there may be more, before it is known who speaks, and at the end.
+    fn next_round(&self) -> Option<Instant> {
+        if self.drained && self.greeted { self.rounds.borrow().map(Rounds::next) } else { None }
+    }
+
     /// Some bytes fit into any socket that nothing was written to; one that takes none is a process that never listens.
     fn tell(&self, order: Orders) {
         if let Some(frame) = order {
-            let _deaf = self.stream.try_write(&frame);
+            let _deaf = self.line.try_write(&frame);
         }
     }
 
@@ -144,7 +152,9 @@ impl Connection {
     /// The portion lies on the stack, so that a silent connection costs no buffer.
     fn read_portion(&mut self) -> io::Result<usize> {
         let mut portion = [0; PORTION_BYTES];
-        let read = self.stream.try_read(&mut portion)?;
+        let read = self.line.try_read(&mut portion);
+        self.drained = !read.as_ref().is_ok_and(|read| *read == portion.len());
+        let read = read?;
         self.reader.push(portion.get(..read).unwrap_or_default());
         Ok(read)
     }
