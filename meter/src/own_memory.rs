@@ -1,5 +1,7 @@
 //! This process's own memory: a meter lives beside its job for days and keeps no more than it needs.
 
+use core::ops::Range;
+
 /// Keeps the allocator to one heap. It would make one for each thread, and each of them keeps what it once needed. Call it before
 /// threads are started.
 pub fn share_one_heap() {
@@ -10,18 +12,78 @@ pub fn share_one_heap() {
     }
 }
 
-/// Gives what is free back to the system: starting reads tables and takes more than what follows.
+/// Gives back to the system what starting took and what follows does not need: free memory, and pages of our own program and its
+/// libraries, most of which only starting runs through. The system has those in its cache of files; what is run again is mapped again.
+/// Not for a process that has loaded the driver's library, which may do with its own pages what it likes.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the allocator looks after its own locks; nothing that is in use moves.
     unsafe {
         libc::malloc_trim(0);
     }
+    let maps = fs_err::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for pages in unchanged_files(&maps) {
+        // SAFETY: a private mapping of a file that cannot be written and of which no page was changed: whoever reads it next gets the
+        // file's bytes, which are the same. Our programs unload nothing, so the address is that of this mapping still.
+        let _best_effort =
+            unsafe { libc::madvise(core::ptr::without_provenance_mut(pages.start), pages.len(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// Addresses of private, unwritable mappings of files that are as they are in the file.
+fn unchanged_files(maps: &str) -> Vec<Range<usize>> {
+    let mut unchanged = Vec::new();
+    let mut candidate = None;
+    for line in maps.lines() {
+        if let Some(anonymous) = line.strip_prefix("Anonymous:") {
+            unchanged.extend(candidate.take().filter(|_| anonymous.trim() == "0 kB"));
+        } else if let Some(mapping) = file_mapping(line) {
+            candidate = mapping;
+        }
+    }
+    unchanged
+}
+
+/// `5581c0e00000-5581c1a00000 r-xp 00e00000 08:01 123 /usr/bin/flopsmeter`: `None` for a line that begins no mapping, and nothing in it
+/// for one that is to be left alone.
+fn file_mapping(line: &str) -> Option<Option<Range<usize>>> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let address = |digits| usize::from_str_radix(digits, 16).ok();
+    let (start, end) = (address(start)?, address(end)?);
+    let (rights, file) = (words.next()?, words.nth(3));
+    let is_unchangeable = rights.starts_with("r-") && rights.ends_with('p');
+    Some((is_unchangeable && file.is_some_and(|file| file.starts_with('/'))).then_some(start..end))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_unchanged_pages_of_files_are_given_back() {
+        let maps = "\
+5581c0000000-5581c0e00000 r--p 00000000 08:01 12 /usr/bin/flopsmeter
+Rss:                 100 kB
+Anonymous:             0 kB
+5581c0e00000-5581c1a00000 r-xp 00e00000 08:01 12 /usr/bin/flopsmeter
+Anonymous:             0 kB
+5581c1a00000-5581c1b00000 r--p 01a00000 08:01 12 /usr/bin/flopsmeter
+Anonymous:           812 kB
+5581c1b00000-5581c1c00000 rw-p 01b00000 08:01 12 /usr/bin/flopsmeter
+Anonymous:             0 kB
+5581c2000000-5581c2100000 rw-p 00000000 00:00 0 [heap]
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+7f0000002000-7f0000008000 r--s 00000000 08:01 99 /home/ada/ledger.sqlite-shm
+Anonymous:             0 kB
+7fff00000000-7fff00002000 r-xp 00000000 00:00 0 [vdso]
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me de sd
+";
+        assert_eq!(unchanged_files(maps), [0x5581_c000_0000..0x5581_c0e0_0000, 0x5581_c0e0_0000..0x5581_c1a0_0000]);
+    }
 
     #[test]
     fn what_is_in_use_stays_as_it_is() {

@@ -26,6 +26,7 @@ use crate::alert::{Dispatcher, FINISH_PATIENCE};
 use crate::clock::{SessionClock, recorded};
 use crate::daemon::{RunStatus, StatusReporter};
 use crate::hook::server::HookEvent;
+use crate::own_memory;
 use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
@@ -43,6 +44,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Behind the whole second of the session at which devices and hooks are read: by then they have answered.
 const AFTER_READING: Duration = Duration::from_millis(100);
+
+/// By then everything has been done once that is done again and again.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Where a gate is to decide in time.
 const GATED_PERIOD: Duration = Duration::from_millis(500);
@@ -132,6 +136,7 @@ pub struct Session<'listener> {
     fed: bool,
     looked: Option<Duration>,
     committed: Duration,
+    settled: bool,
     progress_period: Option<Duration>,
     progress_told: Duration,
     status: StatusReporter,
@@ -167,6 +172,7 @@ impl<'listener> Session<'listener> {
             fed: true,
             looked: None,
             committed: Duration::ZERO,
+            settled: false,
             progress_period: start.progress_period,
             progress_told: Duration::ZERO,
             status: start.status,
@@ -219,6 +225,10 @@ impl<'listener> Session<'listener> {
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
             self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge, self.line.ends()));
+        }
+        if !self.settled && elapsed >= SETTLED {
+            self.settled = true;
+            own_memory::give_back();
         }
     }
 

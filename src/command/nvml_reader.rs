@@ -14,6 +14,8 @@ pub(crate) fn execute(arguments: &NvmlReaderArguments) -> anyhow::Result<ExitSta
         trace::serve(path)?;
         return Ok(ExitStatus::Done);
     }
+    // Before the driver's library is there: from here on little is run again and again.
+    own_memory::give_back();
     let head = head();
     let record = arguments.record.as_deref().map(|path| (path, &head));
     reader::serve(settings::nvml_library().as_deref(), record)?;

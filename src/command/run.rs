@@ -185,7 +185,6 @@ fn meter(
     if let Some(server) = server.as_ref().filter(|_| arguments.gate.is_none()) {
         server.gather(clock);
     }
-    own_memory::give_back();
     let mut was_signalled = false;
     let ended = loop {
         if let Some(ended) = child.wait_timeout(session.pause()) {

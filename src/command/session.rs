@@ -41,7 +41,6 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     let mut session =
         Session::begin(prepared.start, prepared.recorder, clock, Some(hooks), Some(devices), &mut narrator);
     server.gather(clock);
-    own_memory::give_back();
     while !parent.has_ended_within(session.pause()) {
         session.pump();
     }

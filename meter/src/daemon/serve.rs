@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
@@ -15,6 +16,10 @@ use super::owner::{INBOX, Message, own};
 use super::reader::ReaderProcess;
 use super::socket::Listening;
 use crate::device::nvml::process::ReaderCommand;
+use crate::own_memory;
+
+/// By then everything has been done once that is done again and again.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// What a daemon is told.
 #[derive(Debug)]
@@ -73,6 +78,10 @@ async fn serve(options: DaemonOptions, ready: impl FnOnce(Option<SocketAddr>)) -
     let listener = UnixListener::from_std(options.listening.try_clone()?)?;
     tokio::spawn(client::open_door(listener, owner.clone()));
     ready(address);
+    tokio::spawn(async {
+        tokio::time::sleep(SETTLED).await;
+        own_memory::give_back();
+    });
     let reader = ReaderProcess::new(options.reader, options.nvml_library, owner);
     own(reader, inbox, &options.version, stopped).await;
     Ok(())
