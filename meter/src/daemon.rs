@@ -18,7 +18,8 @@ mod serve;
 pub mod socket;
 mod status;
 mod trust;
+mod user;
 
 pub use connection::DaemonConnection;
 pub use serve::{DaemonOptions, DaemonProblem, run};
-pub use status::{RunStatus, StatusReporter};
+pub use status::{RunStatus, StatusReporter, ledger_name};

@@ -24,7 +24,7 @@ use flopsmeter_core::tally::Tally;
 
 use crate::alert::{Dispatcher, FINISH_PATIENCE};
 use crate::clock::{SessionClock, recorded};
-use crate::daemon::{RunStatus, StatusReporter};
+use crate::daemon::{RunStatus, StatusReporter, ledger_name};
 use crate::hook::server::HookEvent;
 use crate::own_memory;
 use crate::sampler::SamplerEvent;
@@ -118,6 +118,7 @@ pub struct Closing {
 /// A run while it happens.
 pub struct Session<'listener> {
     recorder: RunRecorder,
+    ledger: String,
     tally: Tally,
     clock: SessionClock,
     judge: Judge,
@@ -153,6 +154,7 @@ impl<'listener> Session<'listener> {
         listener: &'listener mut dyn Listener,
     ) -> Self {
         let mut session = Self {
+            ledger: ledger_name(recorder.ledger_path()),
             recorder,
             tally: Tally::new(),
             clock,
@@ -220,7 +222,8 @@ impl<'listener> Session<'listener> {
         }
         self.status.report(elapsed, || {
             let summary = self.tally.summary();
-            RunStatus::of(&summary, &self.judge.assess(self.others.iter().chain([&summary]), Vec::new()))
+            let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+            RunStatus::of(&summary, &assessment, &self.ledger)
         });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
@@ -269,7 +272,7 @@ impl<'listener> Session<'listener> {
         }
         let mut summary = self.tally.summary();
         let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
-        self.status.report_last(|| RunStatus::of(&summary, &assessment));
+        self.status.report_last(|| RunStatus::of(&summary, &assessment, &self.ledger));
         summary.assessment = Some(assessment);
         summary.tag_phases(self.judge.rules);
         Closing { summary, finished, stopped }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::hub::Client;
 use super::line::MAX_LINE;
 use super::owner::Message;
+use super::user;
 
 /// Connections at once: two for each run, and some ranks or runs for each GPU of a large node.
 const MAX_CLIENTS: usize = 256;
@@ -56,7 +57,8 @@ pub(super) async fn open_door(listener: UnixListener, owner: mpsc::Sender<Messag
 async fn serve(stream: UnixStream, number: u64, owner: mpsc::Sender<Message>) {
     let (lines, waiting) = mpsc::channel(WAITING_LINES);
     let (held, dropped) = oneshot::channel();
-    if owner.send(Message::Joined(number, Client::new(lines, held))).await.is_err() {
+    let client = Client::new(lines, held, user::of(&stream));
+    if owner.send(Message::Joined(number, client)).await.is_err() {
         return;
     }
     let (input, output) = stream.into_split();

@@ -1,5 +1,7 @@
 //! All state of the daemon, and what follows from each event. It never waits; time is given to it.
 
+mod tell;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use super::metrics::figures::{Dropped, Figures};
 use super::proof::Watch;
 use super::reader::Reader;
 use super::runs::{Refused, Runs};
+use super::status::RunStatus;
 use crate::device::nvml::process::Heard;
 use crate::device::nvml::reader::{Answer, Order};
 use crate::device::nvml::{GpuProcess, Listing};
@@ -40,11 +43,13 @@ pub(super) struct Client {
     _held: oneshot::Sender<()>,
     wants_listing: bool,
     watch: Option<Watch>,
+    /// Whose it is.
+    user: String,
 }
 
 impl Client {
-    pub(super) const fn new(lines: mpsc::Sender<Vec<u8>>, held: oneshot::Sender<()>) -> Self {
-        Self { lines, _held: held, wants_listing: true, watch: None }
+    pub(super) const fn new(lines: mpsc::Sender<Vec<u8>>, held: oneshot::Sender<()>, user: String) -> Self {
+        Self { lines, _held: held, wants_listing: true, watch: None, user }
     }
 }
 
@@ -345,14 +350,19 @@ impl<R: Reader> Hub<R> {
                 }
                 known
             }
-            Request::Status(status) => match self.runs.tell(number, *status) {
-                Err(Refused::Wrong) => false,
-                Err(Refused::Full) => {
-                    self.figures.runs_left_out.inc();
-                    true
-                }
-                Ok(()) => true,
-            },
+            Request::Status(status) => self.show(number, *status),
+        }
+    }
+
+    fn show(&mut self, number: u64, status: RunStatus) -> bool {
+        let user = self.clients.get(&number).map_or("", |client| &client.user);
+        match self.runs.tell(number, user, status) {
+            Err(Refused::Wrong) => false,
+            Err(Refused::Full) => {
+                self.figures.runs_left_out.inc();
+                true
+            }
+            Ok(()) => true,
         }
     }
 
@@ -360,45 +370,6 @@ impl<R: Reader> Hub<R> {
     fn are_listed(&self, gpus: &[String]) -> bool {
         let has = |gpu: &String| self.listing.as_ref().is_some_and(|listing| listing.has(gpu));
         gpus.len() <= MAX_WATCHED && gpus.iter().all(has)
-    }
-
-    /// Tells those who wait for it which GPUs there are, as far as that can be said.
-    fn tell_listing(&mut self, now: Duration) {
-        let listing = match (&self.listing, &self.state) {
-            (Some(listing), _) => listing.clone(),
-            (None, State::Away { reason, .. }) => Listing::Unavailable { reason: reason.clone() },
-            (None, _) => return,
-        };
-        let answer = Answer::Listed(listing);
-        let waits = |client: &mut Client| std::mem::take(&mut client.wants_listing);
-        let waiting = self.clients.iter_mut().filter_map(|(&number, client)| waits(client).then_some(number));
-        let numbers: Vec<u64> = waiting.collect();
-        for number in numbers {
-            self.tell(number, &answer, now);
-        }
-    }
-
-    fn tell_watchers(&mut self, mut say: impl FnMut(&mut Watch) -> Option<Answer>, now: Duration) {
-        let watchers = self.clients.iter_mut().filter_map(|(&number, client)| Some((number, client.watch.as_mut()?)));
-        let answers: Vec<(u64, Answer)> =
-            watchers.filter_map(|(number, watch)| say(watch).map(|answer| (number, answer))).collect();
-        self.tell_all(&answers, now);
-    }
-
-    fn tell_all(&mut self, answers: &[(u64, Answer)], now: Duration) {
-        for (number, answer) in answers {
-            self.tell(*number, answer, now);
-        }
-    }
-
-    /// Whoever does not take what it is told is not waited for.
-    fn tell(&mut self, number: u64, answer: &Answer, now: Duration) {
-        let Ok(mut line) = serde_json::to_vec(answer) else { return };
-        line.push(b'\n');
-        let taken = self.clients.get(&number).is_some_and(|client| client.lines.try_send(line).is_ok());
-        if !taken {
-            self.drop_client(number, Dropped::Slow, now);
-        }
     }
 }
 

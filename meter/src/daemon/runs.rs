@@ -23,8 +23,9 @@ pub(super) struct Runs {
 #[derive(Debug)]
 struct Shown {
     status: RunStatus,
-    /// Who tells it.
+    /// Who tells it, and whose that is.
     client: u64,
+    user: String,
     /// When it stopped telling.
     left: Option<Duration>,
 }
@@ -39,23 +40,24 @@ pub(super) enum Refused {
 }
 
 impl Runs {
-    /// A client tells of a run: always the same one.
-    pub(super) fn tell(&mut self, client: u64, status: RunStatus) -> Result<(), Refused> {
-        let names = std::iter::once(&status.run).chain(&status.modification);
+    /// A client of this user's tells of a run: always the same one.
+    pub(super) fn tell(&mut self, client: u64, user: &str, status: RunStatus) -> Result<(), Refused> {
+        let names = [&status.run, &status.ledger].into_iter().chain(&status.modification);
         if !names.into_iter().all(|name| is_label(name)) || self.tells_another(client, &status.run) {
             return Err(Refused::Wrong);
         }
+        let user = user.to_owned();
         if let Some(shown) = self.runs.get_mut(&status.run) {
             if shown.client != client && shown.left.is_none() {
                 return Err(Refused::Wrong);
             }
-            *shown = Shown { status, client, left: None };
+            *shown = Shown { status, client, user, left: None };
             return Ok(());
         }
         if self.runs.len() >= MAX_RUNS && !self.forget_oldest() {
             return Err(Refused::Full);
         }
-        self.runs.insert(status.run.clone(), Shown { status, client, left: None });
+        self.runs.insert(status.run.clone(), Shown { status, client, user, left: None });
         Ok(())
     }
 
@@ -82,14 +84,14 @@ impl Runs {
         self.runs.retain(|_, shown| shown.left.is_none_or(|left| now.saturating_sub(left) < STAYS));
     }
 
-    /// All runs, and whether each is going on.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&RunStatus, bool)> {
-        self.runs.values().map(|shown| (&shown.status, shown.left.is_none()))
+    /// All runs, whose each is, and whether it is going on.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&RunStatus, &str, bool)> {
+        self.runs.values().map(|shown| (&shown.status, shown.user.as_str(), shown.left.is_none()))
     }
 }
 
 /// Short and plain, so that it is safe in any label.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= MAX_LABEL && text.bytes().all(plain)
 }
@@ -105,9 +107,11 @@ pub(super) mod tests {
         RunStatus {
             run: run.to_owned(),
             modification: Some("demo".to_owned()),
+            ledger: "1f2e3d4c".to_owned(),
             training: Some(Flops(1 << 70)),
             executed: Some(Flops(3 << 69)),
             ceiling: Some(Flops(5 << 70)),
+            ceiling_complete: true,
             energy_joules: Some(Joules::from_millijoules(1500)),
             held_devices: 9,
             gaps: 1,
@@ -122,12 +126,12 @@ pub(super) mod tests {
     #[test]
     fn a_finished_run_leaves_after_a_while() {
         let mut runs = Runs::default();
-        runs.tell(1, status("a")).unwrap();
+        runs.tell(1, "ada", status("a")).unwrap();
         runs.expire(STAYS * 100);
         assert_eq!(runs.iter().count(), 1);
         runs.left(1, Duration::from_secs(5));
         runs.expire(STAYS);
-        assert_eq!(runs.iter().map(|(_, on)| on).collect::<Vec<_>>(), [false]);
+        assert_eq!(runs.iter().map(|(_, _, on)| on).collect::<Vec<_>>(), [false]);
         runs.expire(STAYS + Duration::from_secs(5));
         assert_eq!(runs.iter().count(), 0);
     }
@@ -136,12 +140,12 @@ pub(super) mod tests {
     fn the_table_is_bounded_and_the_oldest_finished_run_makes_room() {
         let mut runs = Runs::default();
         for client in 0..MAX_RUNS as u64 {
-            runs.tell(client, status(&format!("run-{client}"))).unwrap();
+            runs.tell(client, "ada", status(&format!("run-{client}"))).unwrap();
         }
-        assert_eq!(runs.tell(9999, status("more")), Err(Refused::Full));
+        assert_eq!(runs.tell(9999, "ada", status("more")), Err(Refused::Full));
         runs.left(7, Duration::from_secs(2));
         runs.left(3, Duration::from_secs(1));
-        runs.tell(9999, status("more")).unwrap();
+        runs.tell(9999, "ada", status("more")).unwrap();
         assert_eq!(runs.iter().count(), MAX_RUNS);
         assert!(!runs.runs.contains_key("run-3") && runs.runs.contains_key("run-7"));
     }
@@ -149,19 +153,19 @@ pub(super) mod tests {
     #[test]
     fn nobody_tells_of_another_ones_run_or_of_two() {
         let mut runs = Runs::default();
-        runs.tell(1, status("a")).unwrap();
-        assert_eq!(runs.tell(2, status("a")), Err(Refused::Wrong));
-        assert_eq!(runs.tell(1, status("b")), Err(Refused::Wrong));
+        runs.tell(1, "ada", status("a")).unwrap();
+        assert_eq!(runs.tell(2, "ada", status("a")), Err(Refused::Wrong));
+        assert_eq!(runs.tell(1, "ada", status("b")), Err(Refused::Wrong));
         // A meter that connects again.
         runs.left(1, Duration::ZERO);
-        runs.tell(2, status("a")).unwrap();
+        runs.tell(2, "ada", status("a")).unwrap();
     }
 
     #[test]
     fn names_that_are_no_labels_are_refused() {
         let mut runs = Runs::default();
         for name in ["", "a\"b", "a\nb", "ä", &"x".repeat(65)] {
-            assert_eq!(runs.tell(1, status(name)), Err(Refused::Wrong), "{name}");
+            assert_eq!(runs.tell(1, "ada", status(name)), Err(Refused::Wrong), "{name}");
         }
     }
 }

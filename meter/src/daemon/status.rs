@@ -1,11 +1,13 @@
 //! How a run stands, as it tells the daemon for `/metrics`.
 
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flopsmeter_core::assess::{Assessment, Verdict};
+use flopsmeter_core::ledger::Digest;
 use flopsmeter_core::run::RunSummary;
 use flopsmeter_core::unit::{Flops, Joules};
 use serde::{Deserialize, Serialize};
@@ -21,12 +23,16 @@ pub struct RunStatus {
     pub run: String,
     /// The modification it belongs to, if any.
     pub modification: Option<String>,
+    /// Names the ledger that has both, see [`ledger_name`].
+    pub ledger: String,
     /// Model operations of the run.
     pub training: Option<Flops>,
     /// With recomputation and passes that train nothing.
     pub executed: Option<Flops>,
-    /// Hardware ceiling of the run.
+    /// Hardware ceiling of the run, as far as its devices could be bounded.
     pub ceiling: Option<Flops>,
+    /// Whether that bounds everything that it can have done so far.
+    pub ceiling_complete: bool,
     /// Energy of its devices.
     pub energy_joules: Option<Joules>,
     /// Devices that it holds.
@@ -46,14 +52,16 @@ pub struct RunStatus {
 }
 
 impl RunStatus {
-    /// Of a run as summed up so far, and what follows for its modification.
-    pub fn of(summary: &RunSummary, assessment: &Assessment) -> Self {
+    /// Of a run as summed up so far, and what follows for its modification; both are in `ledger`, by its [`ledger_name`].
+    pub fn of(summary: &RunSummary, assessment: &Assessment, ledger: &str) -> Self {
         Self {
             run: summary.run.clone(),
             modification: summary.modification.clone(),
+            ledger: ledger.to_owned(),
             training: summary.flops.map(|flops| flops.training),
             executed: summary.flops.map(|flops| flops.executed),
             ceiling: summary.ceiling.flop,
+            ceiling_complete: summary.ceiling.complete,
             energy_joules: summary.energy_joules,
             held_devices: summary.ceiling.devices.len(),
             gaps: summary.gaps.len(),
@@ -64,6 +72,14 @@ impl RunStatus {
             verdict: assessment.verdict,
         }
     }
+}
+
+/// A short name of the ledger at `path`: the same for everybody who means that file. The path itself is nobody else's business.
+pub fn ledger_name(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().and_then(|folder| fs_err::canonicalize(folder).ok());
+    let real = fs_err::canonicalize(&path).ok().or_else(|| Some(folder?.join(path.file_name()?)));
+    Digest::of(real.unwrap_or(path).as_os_str().as_bytes()).to_string().chars().take(8).collect()
 }
 
 /// Tells the daemon how a run stands, every few seconds, if there is a daemon; never waits for it.
@@ -117,5 +133,25 @@ impl StatusReporter {
         if self.stream.as_mut().is_some_and(|stream| stream.write_all(&line).is_err()) {
             self.stream = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_has_one_name_by_whatever_path_it_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let before = ledger_name(&path);
+        fs_err::write(&path, "").unwrap();
+        let link = folder.path().join("link");
+        fs_err::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        let roundabout = link.join("..").join(folder.path().file_name().unwrap()).join("ledger.sqlite");
+        assert_eq!([ledger_name(&path), ledger_name(&link.join("ledger.sqlite"))], [before.clone(), before.clone()]);
+        assert_eq!(ledger_name(&roundabout), before);
+        assert_ne!(ledger_name(&folder.path().join("other.sqlite")), before);
+        assert_eq!(before.len(), 8);
     }
 }

@@ -140,6 +140,11 @@ impl RunRecorder {
         }
     }
 
+    /// Where the ledger is that is meant, whether or not it works.
+    pub fn ledger_path(&self) -> &Path {
+        &self.ledger_path
+    }
+
     /// The ledger, as long as it works: for streams other than the run's.
     pub fn ledger(&mut self) -> Option<&mut Ledger> {
         match &mut self.target {

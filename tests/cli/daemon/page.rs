@@ -64,8 +64,11 @@ fn a_run_and_its_modification_can_be_watched() {
         page.value("flopsmeter_run_training_operations_total{").is_some_and(|told| told > 0.0)
     });
     assert_eq!(page.value("flopsmeter_run_running{"), Some(1.0));
-    assert_eq!(page.value("flopsmeter_modification_verdict{modification=\"demo\",verdict=\"below\"}"), Some(1.0));
-    assert!(page.value("flopsmeter_modification_line_spent_ratio{modification=\"demo\"}").is_some());
+    assert_eq!(
+        page.value("flopsmeter_modification_verdict{modification=\"demo\",verdict=\"below\",user=\""),
+        Some(1.0)
+    );
+    assert!(page.value("flopsmeter_modification_line_spent_ratio{modification=\"demo\",user=\"").is_some());
     assert!(page.value("flopsmeter_run_ceiling_operations{").unwrap() > 0.0);
     assert_eq!(page.value("flopsmeter_run_held_devices{"), Some(1.0));
 

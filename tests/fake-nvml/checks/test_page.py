@@ -4,6 +4,8 @@ the rules and the board under examples/prometheus against the page."""
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import socket
 import subprocess
@@ -26,13 +28,14 @@ from scene import Program, Scene
 PATIENCE_SECONDS = 60
 # The most runs that a page shows, and more than that.
 MOST_RUNS, MORE_RUNS = 128, 150
-RUN, VERDICT = {"run", "modification"}, {"verdict"}
-MODIFICATION = {"modification"}
+MODIFICATION = {"modification", "user", "ledger"}
+RUN, VERDICT = {"run"} | MODIFICATION, {"verdict"}
 # Name: type, unit, labels. A family that is not here is none that was meant.
 FAMILIES: dict[str, tuple[str, str, set[str]]] = {
     "flopsmeter_run_training_operations": ("counter", "operations", RUN),
     "flopsmeter_run_executed_operations": ("counter", "operations", RUN),
     "flopsmeter_run_ceiling_operations": ("gauge", "operations", RUN),
+    "flopsmeter_run_ceiling_complete": ("gauge", "", RUN),
     "flopsmeter_run_line_spent_ratio": ("gauge", "ratio", RUN),
     "flopsmeter_run_energy_joules": ("counter", "joules", RUN),
     "flopsmeter_run_gap_seconds": ("counter", "seconds", RUN),
@@ -113,8 +116,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flopsmeter: 
     return scene
 
 
-def start(scene: Scene, flopsmeter: Path, gpu: str, modification: str) -> Program:
-    options = ["--quiet", "--ledger", "ledger.sqlite", "--base", "base.toml", "--modification", modification, "--gpus", gpu]
+def start(scene: Scene, flopsmeter: Path, gpu: str, modification: str, ledger: str = "ledger.sqlite") -> Program:
+    options = ["--quiet", "--ledger", ledger, "--base", "base.toml", "--modification", modification, "--gpus", gpu]
     return scene.start(flopsmeter, "run", *options, "--", sys.executable, job.HOOKED, "facts.json")
 
 
@@ -165,10 +168,12 @@ def check_families(page: Page) -> None:
 def check_run(page: Page, run: dict[str, Any]) -> None:
     of_run = {"run": run["run"], "modification": run["modification"]}
     assessment = run["assessment"]
+    of_run |= {"user": user_name(), "ledger": ledger_name(page)}
     expected = {
         "training_operations_total": float(run["flops"]["training"]),
         "executed_operations_total": float(run["flops"]["executed"]),
-        "ceiling_operations": float(run["ceiling"]["flop"]),
+        "ceiling_operations": float(run["ceiling"]["flop"]) if run["ceiling"]["complete"] else None,
+        "ceiling_complete": float(run["ceiling"]["complete"]),
         "energy_joules_total": run["energy_joules"],
         "gap_seconds_total": sum(gap["duration_seconds"] for gap in run["gaps"]),
         "gaps": len(run["gaps"]),
@@ -191,6 +196,33 @@ def check_run(page: Page, run: dict[str, Any]) -> None:
         holds = float(verdict == assessment["verdict"])
         assert page.value("flopsmeter_run_verdict", **of_run, verdict=verdict) == holds
         assert page.value("flopsmeter_modification_verdict", **of_modification, verdict=verdict) == holds
+
+
+def user_name() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def ledger_name(page: Page) -> str:
+    """Of the one ledger on the page: a short name, and not where it lies."""
+    (name,) = {sample.labels["ledger"] for sample in page.samples if "ledger" in sample.labels}
+    assert re.fullmatch("[0-9a-f]{8}", name), name
+    return name
+
+
+def test_modifications_of_one_name_in_two_ledgers_are_two(scene: Scene, flopsmeter: Path) -> None:
+    with daemon(scene, flopsmeter) as watched:
+        ledgers = ["one.sqlite", "other.sqlite"]
+        programs = [start(scene, flopsmeter, f"GPU-{index}", "demo", ledger) for index, ledger in enumerate(ledgers)]
+        for index, program in enumerate(programs):
+            program.wait_for("ready")
+            program.tell(f"feed training 1 1 8 {index + 1}")
+        name = "flopsmeter_modification_training_operations"
+        page = watched.page_when(lambda page: len([sample for sample in page.samples if sample.name == name]) == 2)
+        told = {sample.labels["ledger"]: sample.value for sample in page.samples if sample.name == name}
+        assert len(told) == 2 and max(told.values()) == 2 * min(told.values()), told
+        for program in programs:
+            program.tell("goodbye")
+            assert program.finish() == 0
 
 
 def check_examples(page: Page) -> None:
@@ -227,7 +259,8 @@ def test_labels_are_bounded_whatever_clients_say(scene: Scene, flopsmeter: Path)
         for number in range(MORE_RUNS):
             client = socket.socket(socket.AF_UNIX)
             client.connect(str(watched.socket))
-            status = {"run": f"run-{number}", "held_devices": 1, "gaps": 0, "gap_seconds": 0, "verdict": "below"}
+            status = {"run": f"run-{number}", "ledger": "00000000", "held_devices": 1, "gaps": 0, "gap_seconds": 0, "verdict": "below"}
+            status["ceiling_complete"] = False
             client.sendall(json.dumps({"status": status}).encode() + b"\n")
             sockets.append(client)
         page = watched.page_when(

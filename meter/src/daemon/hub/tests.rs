@@ -115,7 +115,7 @@ impl Scene {
         let (sender, lines) = mpsc::channel(8);
         let (held, dropped) = oneshot::channel();
         self.joined += 1;
-        self.hub.joined(self.joined, Client::new(sender, held), self.now);
+        self.hub.joined(self.joined, Client::new(sender, held, "ada".to_owned()), self.now);
         Caller { number: self.joined, lines, dropped }
     }
 

@@ -21,6 +21,19 @@ type Rising = Counter<f64, AtomicU64>;
 struct Run {
     run: String,
     modification: String,
+    user: String,
+    ledger: String,
+}
+
+impl Run {
+    fn of(status: &RunStatus, user: &str) -> Self {
+        Self {
+            run: status.run.clone(),
+            modification: status.modification.clone().unwrap_or_default(),
+            user: user.to_owned(),
+            ledger: status.ledger.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -28,17 +41,24 @@ struct RunVerdict {
     run: String,
     modification: String,
     verdict: &'static str,
+    user: String,
+    ledger: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+/// A name is a modification's own in one ledger alone, and of what ledgers there are a user tells what it likes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
 struct Modification {
     modification: String,
+    user: String,
+    ledger: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModificationVerdict {
     modification: String,
     verdict: &'static str,
+    user: String,
+    ledger: String,
 }
 
 const VERDICTS: [(Verdict, &str); 4] = [
@@ -67,11 +87,14 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     let (energy, missing) = (Family::<Run, Rising>::default(), Family::<Run, Rising>::default());
     let (devices, gaps) = (Family::<Run, Gauge>::default(), Family::<Run, Gauge>::default());
     let (running, verdicts) = (Family::<Run, Gauge>::default(), Family::<RunVerdict, Gauge>::default());
-    for (status, is_running) in runs.iter() {
-        let run = Run { run: status.run.clone(), modification: status.modification.clone().unwrap_or_default() };
+    let complete = Family::<Run, Gauge>::default();
+    for (status, user, is_running) in runs.iter() {
+        let run = Run::of(status, user);
         rise(&training, &run, status.training.map(real));
         rise(&executed, &run, status.executed.map(real));
-        set(&ceiling, &run, status.ceiling.map(real));
+        // What bounds only a part is no ceiling.
+        set(&ceiling, &run, status.ceiling.filter(|_| status.ceiling_complete).map(real));
+        complete.get_or_create(&run).set(i64::from(status.ceiling_complete && status.ceiling.is_some()));
         set(&spent, &run, spent_ratio(status));
         rise(&energy, &run, status.energy_joules.map(joules));
         rise(&missing, &run, Some(status.gap_seconds));
@@ -79,8 +102,8 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
         gaps.get_or_create(&run).set(whole(status.gaps));
         running.get_or_create(&run).set(i64::from(is_running));
         for (verdict, name) in VERDICTS {
-            let Run { run, modification } = run.clone();
-            let labels = RunVerdict { run, modification, verdict: name };
+            let Run { run, modification, user, ledger } = run.clone();
+            let labels = RunVerdict { run, modification, user, ledger, verdict: name };
             verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
         }
     }
@@ -88,8 +111,9 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     registry.register_with_unit("training", help, operations(), training);
     let help = "Operations that the run has done, recomputation and passes that train nothing included";
     registry.register_with_unit("executed", help, operations(), executed);
-    let help = "Operations that the run's hardware can have done at most";
+    let help = "Operations that the run's hardware can have done at most, where all of it is bounded";
     registry.register_with_unit("ceiling", help, operations(), ceiling);
+    registry.register("ceiling_complete", "Whether all of the run's hardware is bounded", complete);
     let help = "Share of the legal line that is spent by the run's modification, or by the run if it has none";
     registry.register_with_unit("line_spent", help, ratio(), spent);
     registry.register_with_unit("energy", "Energy of the devices that the run holds", Unit::Joules, energy);
@@ -104,13 +128,13 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
 fn register_modifications(registry: &mut Registry, runs: &Runs) {
     let (training, line) = (Family::<Modification, Real>::default(), Family::<Modification, Real>::default());
     let (spent, verdicts) = (Family::<Modification, Real>::default(), Family::<ModificationVerdict, Gauge>::default());
-    for (modification, status) in latest(runs) {
-        let labels = Modification { modification: modification.to_owned() };
+    for (labels, status) in latest(runs) {
         set(&training, &labels, status.modification_training.map(real));
         set(&line, &labels, status.line.map(real));
         set(&spent, &labels, spent_ratio(status));
         for (verdict, name) in VERDICTS {
-            let labels = ModificationVerdict { modification: modification.to_owned(), verdict: name };
+            let Modification { modification, user, ledger } = labels.clone();
+            let labels = ModificationVerdict { modification, user, ledger, verdict: name };
             verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
         }
     }
@@ -122,11 +146,12 @@ fn register_modifications(registry: &mut Registry, runs: &Runs) {
 }
 
 /// Of the runs that tell of one modification, the one that has heard most of it.
-fn latest(runs: &Runs) -> BTreeMap<&str, &RunStatus> {
-    let mut latest: BTreeMap<&str, &RunStatus> = BTreeMap::new();
-    for (status, _) in runs.iter() {
-        let Some(modification) = &status.modification else { continue };
-        let shown = latest.entry(modification).or_insert(status);
+fn latest(runs: &Runs) -> BTreeMap<Modification, &RunStatus> {
+    let mut latest: BTreeMap<Modification, &RunStatus> = BTreeMap::new();
+    for (status, user, _) in runs.iter() {
+        let Some(modification) = status.modification.clone() else { continue };
+        let labels = Modification { modification, user: user.to_owned(), ledger: status.ledger.clone() };
+        let shown = latest.entry(labels).or_insert(status);
         if status.modification_training > shown.modification_training {
             *shown = status;
         }
@@ -183,19 +208,19 @@ mod tests {
     #[test]
     fn a_run_and_its_modification_are_told_with_units() {
         let mut runs = Runs::default();
-        runs.tell(1, status("r1")).unwrap();
+        runs.tell(1, "ada", status("r1")).unwrap();
         let text = page(&runs);
         for line in [
             "# TYPE flopsmeter_run_training_operations counter",
             "# UNIT flopsmeter_run_training_operations operations",
-            "flopsmeter_run_training_operations_total{run=\"r1\",modification=\"demo\"} 1.1805916207174114e21",
-            "flopsmeter_run_energy_joules_total{run=\"r1\",modification=\"demo\"} 1.5",
-            "flopsmeter_run_line_spent_ratio{run=\"r1\",modification=\"demo\"} 0.25",
-            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"near\"} 1",
-            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"below\"} 0",
-            "flopsmeter_run_held_devices{run=\"r1\",modification=\"demo\"} 9",
-            "flopsmeter_modification_line_spent_ratio{modification=\"demo\"} 0.25",
-            "flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\"} 1",
+            "flopsmeter_run_training_operations_total{run=\"r1\",modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"} 1.1805916207174114e21",
+            "flopsmeter_run_energy_joules_total{run=\"r1\",modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"} 1.5",
+            "flopsmeter_run_line_spent_ratio{run=\"r1\",modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"} 0.25",
+            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"near\",user=\"ada\",ledger=\"1f2e3d4c\"} 1",
+            "flopsmeter_run_verdict{run=\"r1\",modification=\"demo\",verdict=\"below\",user=\"ada\",ledger=\"1f2e3d4c\"} 0",
+            "flopsmeter_run_held_devices{run=\"r1\",modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"} 9",
+            "flopsmeter_modification_line_spent_ratio{modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"} 0.25",
+            "flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\",user=\"ada\",ledger=\"1f2e3d4c\"} 1",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
         }
@@ -204,19 +229,50 @@ mod tests {
     #[test]
     fn a_modification_is_told_once_by_the_run_that_knows_most() {
         let mut runs = Runs::default();
-        runs.tell(1, RunStatus { modification_training: None, verdict: Verdict::Below, ..status("r1") }).unwrap();
-        runs.tell(2, status("r2")).unwrap();
-        runs.tell(3, RunStatus { modification_training: Some(Flops(1)), ..status("r3") }).unwrap();
+        runs.tell(1, "ada", RunStatus { modification_training: None, verdict: Verdict::Below, ..status("r1") })
+            .unwrap();
+        runs.tell(2, "ada", status("r2")).unwrap();
+        runs.tell(3, "ada", RunStatus { modification_training: Some(Flops(1)), ..status("r3") }).unwrap();
         let text = page(&runs);
-        assert!(text.contains("flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\"} 1\n"), "{text}");
+        assert!(text.contains("flopsmeter_modification_verdict{modification=\"demo\",verdict=\"near\",user=\"ada\",ledger=\"1f2e3d4c\"} 1\n"), "{text}");
         assert_eq!(text.matches("flopsmeter_modification_line_operations{").count(), 1);
+    }
+
+    #[test]
+    fn modifications_of_one_name_in_two_ledgers_or_of_two_users_are_apart() {
+        let mut runs = Runs::default();
+        runs.tell(1, "ada", status("r1")).unwrap();
+        runs.tell(2, "ben", RunStatus { line: Some(Flops(7)), ..status("r2") }).unwrap();
+        runs.tell(3, "ada", RunStatus { ledger: "00000000".to_owned(), line: Some(Flops(9)), ..status("r3") }).unwrap();
+        let text = page(&runs);
+        for (user, ledger, line) in [("ben", "1f2e3d4c", "7.0"), ("ada", "00000000", "9.0")] {
+            let labels = format!("modification=\"demo\",user=\"{user}\",ledger=\"{ledger}\"");
+            assert!(text.contains(&format!("flopsmeter_modification_line_operations{{{labels}}} {line}\n")), "{text}");
+        }
+        assert_eq!(text.matches("flopsmeter_modification_line_operations{").count(), 3);
+    }
+
+    #[test]
+    fn a_ceiling_of_a_part_is_none() {
+        let mut runs = Runs::default();
+        runs.tell(1, "ada", RunStatus { ceiling_complete: false, ..status("r1") }).unwrap();
+        runs.tell(2, "ada", status("r2")).unwrap();
+        let text = page(&runs);
+        assert_eq!(text.matches("flopsmeter_run_ceiling_operations{").count(), 1, "{text}");
+        for (run, complete) in [("r1", 0), ("r2", 1)] {
+            let told = |line: &str| {
+                line.starts_with(&format!("flopsmeter_run_ceiling_complete{{run=\"{run}\","))
+                    && line.ends_with(&format!("}} {complete}"))
+            };
+            assert!(text.lines().any(told), "{run}: {text}");
+        }
     }
 
     #[test]
     fn what_is_not_known_is_not_told() {
         let mut runs = Runs::default();
         let unknown = RunStatus { training: None, ceiling: None, share_of_line_percent: None, ..status("r1") };
-        runs.tell(1, unknown).unwrap();
+        runs.tell(1, "ada", unknown).unwrap();
         let text = page(&runs);
         assert!(!text.contains("flopsmeter_run_training_operations_total{"), "{text}");
         assert!(!text.contains("flopsmeter_run_ceiling_operations{") && !text.contains("line_spent_ratio{"), "{text}");
