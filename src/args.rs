@@ -1,5 +1,6 @@
 //! What can be typed: the low form of every command, before anything is looked up.
 
+mod budget;
 mod daemon;
 mod machine;
 mod metering;
@@ -17,7 +18,7 @@ pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, 
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
     AnswerArguments, AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, QuestionsArguments,
-    ReportArguments, ReportCommand, RunDeclaration, RunsCommand, VerifyArguments,
+    ReportArguments, ReportCommand, RunDeclaration, RunsCommand, StatusArguments, VerifyArguments,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Say before a job what it will cost and where that puts it
     Plan(Box<PlanArguments>),
+    /// Say how all modifications stand: spent, set aside, left
+    Status(StatusArguments),
     /// Say where the law puts a modification
     Assess(AssessArguments),
     /// Write the documents
@@ -99,6 +102,13 @@ pub(crate) struct RulesArguments {
     /// The environment variable FLOPSMETER_HOUSE_RULES names the file as well; an empty value counts as none.
     #[arg(long, value_name = "FILE")]
     pub(crate) house_rules: Option<PathBuf>,
+}
+
+impl RulesArguments {
+    /// Those of today, with the house rules that the environment names.
+    pub(crate) fn in_force() -> Self {
+        Self { rules: "eu-gpai".to_owned(), as_of: None, house_rules: None }
+    }
 }
 
 /// A file: another kind of ledger must not become a folder of that name.

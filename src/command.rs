@@ -14,4 +14,5 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod session;
+pub(crate) mod status;
 pub(crate) mod verify;

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
-use flopsmeter_core::assess::{Answers, Assessment, ExcludedRun, InputDigest, Verdict};
+use flopsmeter_core::assess::{Answers, Assessment, Basis, ExcludedRun, InputDigest, Spent, Verdict};
+use flopsmeter_core::budget::Balance;
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
+use flopsmeter_core::unit::Flops;
+use flopsmeter_meter::budget::Account;
 use flopsmeter_meter::records::{self, Assignments, RunRecord};
 use flopsmeter_meter::store::Ledger;
 
@@ -27,6 +30,8 @@ pub(crate) struct Judgement {
     pub(crate) runs: Vec<RunRecord>,
     pub(crate) rules: &'static RuleSet,
     pub(crate) assessment: Assessment,
+    /// What of its line is spent, reserved and left.
+    pub(crate) balance: Balance,
 }
 
 /// A judge for a day.
@@ -81,14 +86,24 @@ pub(crate) fn of_modification(
     modification: &Modification,
     rules: &RulesArguments,
 ) -> anyhow::Result<Judgement> {
-    let assignments = Assignments::read(ledger)?;
+    let as_of = settings::as_of(rules.as_of);
+    let rules = rule_set(&rules.rules, as_of, settings::house_rules(rules.house_rules.clone()))?;
+    under(ledger, modification, rules, as_of)
+}
+
+/// The same under a rule set that was read already.
+pub(crate) fn under(
+    ledger: &Ledger,
+    modification: &Modification,
+    rules: &'static RuleSet,
+    as_of: NaiveDate,
+) -> anyhow::Result<Judgement> {
+    let assignments = Assignments::of(modification);
     let read =
         |run: &String| records::run(ledger, run, &assignments).with_context(|| format!("run {run} cannot be read"));
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
     let reference = base_of(modification, &runs);
     let base = reference.map(base::recorded).transpose()?;
-    let as_of = settings::as_of(rules.as_of);
-    let rules = rule_set(&rules.rules, as_of, settings::house_rules(rules.house_rules.clone()))?;
     let judge = Judge { base: base.clone(), rules, as_of, answers: modification.answers.clone() };
     let heads = heads(&runs);
     let (left_out, runs): (Vec<RunRecord>, Vec<RunRecord>) =
@@ -99,7 +114,22 @@ pub(crate) fn of_modification(
     };
     let excluded = left_out.iter().filter_map(out).collect();
     let assessment = judge.assess_without(runs.iter().map(|record| &record.summary), excluded, heads);
-    Ok(Judgement { base, runs, rules, assessment })
+    let summaries = runs.iter().map(|record| record.summary.clone()).collect();
+    let balance = balance(&judge, &Account { modification: modification.clone(), runs: summaries });
+    Ok(Judgement { base, runs, rules, assessment, balance })
+}
+
+/// What the runs of an account have spent: nothing where there are none.
+pub(crate) fn spent(judge: &Judge, account: &Account) -> Spent {
+    if account.runs.is_empty() {
+        return Spent::counted(Flops::ZERO, Basis::Operations);
+    }
+    Spent::of_runs(judge.rules, &account.runs)
+}
+
+/// What of a modification's line is spent, reserved and left.
+pub(crate) fn balance(judge: &Judge, account: &Account) -> Balance {
+    Balance::of(judge, &spent(judge, account), account.reserved(judge.rules, judge.as_of))
 }
 
 /// The base a modification was bound to; where it was made without one, the one its runs resolved.

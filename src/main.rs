@@ -41,6 +41,7 @@ fn execute(command: Command) -> anyhow::Result<ExitStatus> {
         Command::Session(arguments) => command::session::execute(&arguments),
         Command::NvmlReader(arguments) => command::nvml_reader::execute(&arguments),
         Command::Plan(arguments) => command::plan::execute(&arguments),
+        Command::Status(arguments) => command::status::execute(arguments),
         Command::Assess(arguments) => command::assess::execute(arguments),
         Command::Report(command) => command::report::execute(command),
         Command::Runs(command) => command::runs::execute(command),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flopsmeter_core::alert::Levels;
 use flopsmeter_core::assess::Answers;
+use flopsmeter_core::budget::Reservation;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
@@ -13,6 +14,7 @@ use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::DEVICES_REPLAYED;
 use flopsmeter_meter::alert::config::{COMMAND_PATIENCE, ConfigProblem};
 use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
+use flopsmeter_meter::budget;
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
@@ -94,8 +96,10 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
     let reference = base.as_ref().map(ResolvedBase::reference);
     let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
-    let membership =
-        arguments.modification.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), &job.run));
+    let membership = arguments.modification.as_deref().map(|slug| {
+        let wanted = arguments.reservation.as_deref();
+        join(&mut recorder, slug, reference.as_ref(), &job.run, wanted)
+    });
     let membership = membership.unwrap_or_default();
     findings.extend(membership.findings);
     let base_model = match (base, &membership.base) {
@@ -131,6 +135,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         elsewhere: elsewhere::of_command(&job_command),
         findings,
         siblings: membership.siblings,
+        reservation: membership.reservation,
         judge,
         levels: job.alerts.levels,
         sinks: Dispatcher::new(job.alerts.sinks, sender),
@@ -174,26 +179,39 @@ struct Membership {
     joined: bool,
     base: Option<BaseReference>,
     siblings: Option<Siblings>,
+    reservation: Option<Reservation>,
     answers: Answers,
     findings: Vec<Finding>,
 }
 
 /// Makes the modification where it is new and assigns the run, unless the two have different base models.
-fn join(recorder: &mut RunRecorder, slug: &str, base: Option<&BaseReference>, run: &str) -> Membership {
+fn join(
+    recorder: &mut RunRecorder,
+    slug: &str,
+    base: Option<&BaseReference>,
+    run: &str,
+    wanted: Option<&str>,
+) -> Membership {
     let Some(ledger) = recorder.ledger() else {
         let text =
             format!("run {run} could not be assigned to `{slug}` while the ledger cannot be written; assign it later");
         let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
         return Membership { findings, ..Membership::default() };
     };
-    try_join(ledger, slug, base, run).unwrap_or_else(|problem| {
+    try_join(ledger, slug, base, run, wanted).unwrap_or_else(|problem| {
         let text = format!("run {run} could not be assigned to `{slug}` ({problem}); assign it later");
         let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
         Membership { findings, ..Membership::default() }
     })
 }
 
-fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: &str) -> anyhow::Result<Membership> {
+fn try_join(
+    ledger: &mut Ledger,
+    slug: &str,
+    base: Option<&BaseReference>,
+    run: &str,
+    wanted: Option<&str>,
+) -> anyhow::Result<Membership> {
     let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
     let stream = modification_stream(slug);
     ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
@@ -209,9 +227,31 @@ fn try_join(ledger: &mut Ledger, slug: &str, base: Option<&BaseReference>, run: 
     }
     let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
     ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
+    let (reservation, findings) = take_reservation(ledger, &modification, run, wanted);
     let siblings = Siblings::watch(ledger.path(), slug, run);
     let Modification { base, answers, .. } = modification;
-    Ok(Membership { joined: true, base, siblings, answers, findings: Vec::new() })
+    Ok(Membership { joined: true, base, siblings, reservation, answers, findings })
+}
+
+/// What was set aside and is this run's from now on. A reservation that was named and cannot be had is a finding: the job runs, and what
+/// it spends is free room's.
+fn take_reservation(
+    ledger: &mut Ledger,
+    modification: &Modification,
+    run: &str,
+    wanted: Option<&str>,
+) -> (Option<Reservation>, Vec<Finding>) {
+    // Most modifications have none, and a job's start writes nothing that says so.
+    if modification.reservations.is_empty() && wanted.is_none() {
+        return (None, Vec::new());
+    }
+    let cause = match budget::take(ledger, &modification.slug, run, wanted, settings::now()) {
+        Ok(Ok(taken)) => return (taken, Vec::new()),
+        Ok(Err(problem)) => problem.to_string(),
+        Err(problem) => problem.to_string(),
+    };
+    let text = format!("run {run} spends no reservation: {cause}");
+    (None, vec![Finding { code: "reservation-not-taken".to_owned(), text }])
 }
 
 /// What has to be said of a trace: one that is played may be anybody's, and one that cannot be written is not there later.

@@ -1,5 +1,6 @@
 //! Results in words, for people at a terminal: the same wording at the end of a job, in `runs show` and in `assess`.
 
+pub(crate) mod budget;
 mod energy;
 pub(crate) mod law;
 

@@ -13,6 +13,9 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Stops at the line alone.
+    pub const EXCEEDS: Self = Self { near: false, undetermined: false };
+
     /// Whether this verdict is stopped.
     pub const fn stops(self, verdict: Verdict) -> bool {
         match verdict {

@@ -66,6 +66,12 @@ impl Judge {
         house_verdict_on_compute(&self.bare_question(spent))
     }
 
+    /// A judge by the organisation's own lines, where there are any: what it says is not the law.
+    pub fn by_house(&self) -> Option<Self> {
+        let house = self.rules.house()?;
+        Some(Self { rules: &house.rules, ..self.clone() })
+    }
+
     /// Where this sum puts the modification as levels see it: what was counted as if nothing were missing, because a lower bound that
     /// is inside the margin cannot turn out below it. `None` where nothing was counted.
     pub fn stand(&self, mut spent: Spent) -> Option<Stand> {
@@ -89,17 +95,17 @@ impl Judge {
     }
 
     /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
-    /// runs of the modification.
+    /// runs of the modification and to what is held for them.
     pub fn forecast(
         &self,
-        others: &[RunSummary],
+        (others, reserved): (&[RunSummary], Flops),
         own: &RunSummary,
         began: Flops,
         progress: Progress,
     ) -> Option<Forecast> {
         let since = Flops(own.flops?.training.0.saturating_sub(began.0));
         let total = projected_total(began, since, progress)?;
-        let stand = self.stand(self.grown(others, own, total))?;
+        let stand = self.stand(self.grown(others, own, total).and_more(reserved))?;
         let verdict = match stand.assessment.verdict {
             // What is missing from the count may bring it nearer.
             Verdict::Below if stand.is_lower_bound => Verdict::Undetermined,

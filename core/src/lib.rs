@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod assess;
+pub mod budget;
 pub mod ceiling;
 pub mod estimate;
 pub mod facts;

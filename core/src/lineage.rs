@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::assess::Answers;
+use crate::budget::Reservation;
 use crate::ledger::body::{Body, RunExcluded};
 use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
@@ -85,6 +86,9 @@ pub struct Modification {
     /// Runs of it that somebody left out of its sums.
     #[serde(default)]
     pub excluded: Vec<RunExcluded>,
+    /// Compute that was set aside for its runs, in the order of setting aside.
+    #[serde(default)]
+    pub reservations: Vec<Reservation>,
 }
 
 impl Modification {
@@ -107,6 +111,7 @@ impl Modification {
                 (Body::RunUnassigned(unassigned), Some(known)) => known.leave(&unassigned.run),
                 (Body::RunExcluded(excluded), Some(known)) => known.exclude(excluded.clone()),
                 (Body::RunIncluded(included), Some(known)) => known.excluded.retain(|out| out.run != included.run),
+                (body, Some(known)) => Reservation::apply(&mut known.reservations, at, body),
                 _ => {}
             }
         }

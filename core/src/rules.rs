@@ -75,6 +75,8 @@ pub struct RuleSet {
     /// The file's rows as they stand, to compare sets.
     source: toml::Table,
     house: Option<Box<HouseRules>>,
+    /// Name of the house rules whose lines stand here in place of the law's.
+    of_house: Option<String>,
 }
 
 impl RuleSet {
@@ -115,7 +117,13 @@ impl RuleSet {
             text.parse().map_err(|cause: toml::de::Error| RulesProblem::Syntax { cause: cause.to_string() })?;
         let document = Document::read(source.clone())?;
         check::check(&document)?;
-        Ok(Self { document, digest: Digest(Sha256::digest(text.as_bytes()).into()), source, house: None })
+        Ok(Self {
+            document,
+            digest: Digest(Sha256::digest(text.as_bytes()).into()),
+            source,
+            house: None,
+            of_house: None,
+        })
     }
 
     /// Its id, for example `eu-gpai-2026-07-27`.

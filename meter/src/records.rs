@@ -23,19 +23,58 @@ pub struct RunRecord {
 
 /// Reads one run by its full id. The modification in the summary is the one it is assigned to now.
 pub fn run(ledger: &Ledger, id: &str, assignments: &Assignments) -> Result<RunRecord, StoreProblem> {
-    let mut tally = Tally::new();
-    let mut head = None;
-    ledger.visit(&run_stream(id), |entry| {
-        tally.add(entry.at, &Body::read(&entry.kind, &entry.body));
-        head = Some(entry.head());
-    })?;
-    let mut summary = tally.summary();
-    id.clone_into(&mut summary.run);
-    if summary.state == RunState::Open {
-        leave_open(&mut summary);
-    }
+    let mut reader = RunReader::new(id);
+    reader.follow(ledger)?;
+    let mut summary = reader.summary();
     summary.modification = assignments.modification_of(id).map(str::to_owned);
-    Ok(RunRecord { summary, base: tally.base().cloned(), head })
+    Ok(RunRecord { summary, base: reader.tally.base().cloned(), head: reader.head })
+}
+
+/// Reads a run that may be going on: each time what is new of it.
+#[derive(Debug)]
+pub struct RunReader {
+    id: String,
+    tally: Tally,
+    head: Option<Head>,
+}
+
+impl RunReader {
+    /// Of the run with this full id; nothing is read yet.
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), tally: Tally::new(), head: None }
+    }
+
+    /// Reads what has come since the last time. Gives whether there was anything.
+    pub fn follow(&mut self, ledger: &Ledger) -> Result<bool, StoreProblem> {
+        let next = self.head.as_ref().map_or(0, |head| head.sequence.saturating_add(1));
+        let before = self.head.clone();
+        ledger.visit_from(&run_stream(&self.id), next, |entry| {
+            self.tally.add(entry.at, &Body::read(&entry.kind, &entry.body));
+            self.head = Some(entry.head());
+        })?;
+        Ok(self.head != before)
+    }
+
+    /// The last entry that was read.
+    pub const fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// The run so far, assigned to nothing and without an assessment.
+    pub fn summary(&self) -> RunSummary {
+        let mut summary = self.tally.summary();
+        self.id.clone_into(&mut summary.run);
+        summary.modification = None;
+        if summary.state == RunState::Open {
+            leave_open(&mut summary);
+        }
+        summary
+    }
+
+    /// What was read, to go on with.
+    pub fn into_tally(self) -> Tally {
+        self.tally
+    }
 }
 
 /// What is on record of a run without an end is a part of it: the job may be running, or have run on without a meter.
@@ -72,6 +111,12 @@ pub struct Assignments {
 }
 
 impl Assignments {
+    /// Those to one modification.
+    pub fn of(modification: &Modification) -> Self {
+        let pair = |run: &String| (run.clone(), modification.slug.clone());
+        Self { by_run: modification.runs.iter().map(pair).collect() }
+    }
+
     /// Reads all modifications of the ledger.
     pub fn read(ledger: &Ledger) -> Result<Self, StoreProblem> {
         let pairs = |modification: Modification| {

@@ -1,6 +1,8 @@
 //! The one owner of a run while it happens: takes what hooks and devices say, records it, keeps the sum, and says when a line is crossed.
 
 mod announcements;
+mod company;
+mod following;
 mod gate;
 mod gathered;
 mod intake;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::alert::Levels;
+use flopsmeter_core::budget::Reservation;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::Body;
 use flopsmeter_core::ledger::body::{BaseBound, DevicesSeen, RunClosed, RunOpened, SegmentClosed, SegmentOpened};
@@ -31,6 +34,8 @@ use crate::sampler::SamplerEvent;
 use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
 
+use company::Company;
+use following::Following;
 use gate::{GateKeeper, Ranks, Training};
 use gathered::Gathered;
 use line::{LineWatch, Sight};
@@ -77,6 +82,8 @@ pub struct SessionStart {
     pub findings: Vec<Finding>,
     /// Reads the other runs of the modification; `None` without one.
     pub siblings: Option<Siblings>,
+    /// What was set aside for this run.
+    pub reservation: Option<Reservation>,
     /// Who assesses.
     pub judge: Judge,
     /// The levels at which something is said.
@@ -124,6 +131,11 @@ pub struct Session<'listener> {
     judge: Judge,
     siblings: Option<Siblings>,
     others: Vec<RunSummary>,
+    company: Company,
+    following: Following,
+    /// An organisation's own lines, watched beside the law's.
+    house: Option<(Judge, LineWatch)>,
+    reservation: Option<Reservation>,
     hooks: Option<Receiver<HookEvent>>,
     devices: Option<Receiver<SamplerEvent>>,
     listener: &'listener mut dyn Listener,
@@ -153,6 +165,7 @@ impl<'listener> Session<'listener> {
         devices: Option<Receiver<SamplerEvent>>,
         listener: &'listener mut dyn Listener,
     ) -> Self {
+        let house = start.judge.by_house();
         let mut session = Self {
             ledger: ledger_name(recorder.ledger_path()),
             recorder,
@@ -161,6 +174,10 @@ impl<'listener> Session<'listener> {
             judge: start.judge,
             siblings: start.siblings,
             others: Vec::new(),
+            company: Company::default(),
+            following: Following::of(&start.run),
+            house: house.map(|judge| (judge, LineWatch::new(start.levels.clone(), &start.run))),
+            reservation: start.reservation,
             hooks,
             devices,
             listener,
@@ -215,6 +232,7 @@ impl<'listener> Session<'listener> {
         let elapsed = self.clock.elapsed();
         if self.looked.is_none_or(|looked| elapsed.saturating_sub(looked) >= LOOKS_APART) {
             self.looked = Some(elapsed);
+            self.follow_others(elapsed);
             self.watch_the_line(false);
         }
         if elapsed.saturating_sub(self.committed) >= COMMIT_PERIOD {
@@ -227,7 +245,12 @@ impl<'listener> Session<'listener> {
         });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
-            self.listener.progress(&ProgressReport::of(&self.tally, &self.others, &self.judge, self.line.ends()));
+            self.listener.progress(&ProgressReport::of(
+                &self.tally,
+                (&self.others, self.company.reserved()),
+                &self.judge,
+                self.line.ends(),
+            ));
         }
         if !self.settled && elapsed >= SETTLED {
             self.settled = true;
@@ -261,6 +284,7 @@ impl<'listener> Session<'listener> {
             gate.note_end(last_step);
             gate.stopped()
         });
+        self.settle_reservation();
         let at = self.clock.now();
         let JobEnd { at: ended, exit, cpu_time_nanoseconds, left_running } = end;
         let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
@@ -303,19 +327,17 @@ impl<'listener> Session<'listener> {
         }
     }
 
-    /// The modification's other runs as they stand: parallel jobs grow.
-    fn take_others(&mut self) {
-        if let Some(others) = self.siblings.as_ref().and_then(Siblings::latest) {
-            self.others = others;
-            self.fed = true;
-        }
-    }
-
     fn keep_gate(&mut self) -> Option<GateAct> {
         let gate = self.gate.as_mut()?;
-        let own = self.tally.summary();
-        let elapsed = self.clock.elapsed();
-        let sight = Sight { judge: &self.judge, others: &self.others, own: &own, clock: self.clock, elapsed };
+        let (elapsed, own) = (self.clock.elapsed(), self.tally.summary());
+        let sight = Sight {
+            judge: &self.judge,
+            others: &self.others,
+            company: &self.company,
+            own: &own,
+            clock: self.clock,
+            elapsed,
+        };
         let (heard, all) = self.tally.ranks();
         let training = Training {
             progress: self.tally.progress().map(|(progress, _)| progress),
@@ -329,16 +351,20 @@ impl<'listener> Session<'listener> {
         Some(act)
     }
 
-    /// Says once, loudly, when a level of the line is reached or foreseen.
+    /// Says once, loudly, when a level of the line is reached or foreseen: of the law's, and of an organisation's own.
     fn watch_the_line(&mut self, has_ended: bool) {
         let is_due = self.line.is_due(self.clock.elapsed());
         if !core::mem::take(&mut self.fed) && !is_due {
             return;
         }
         let (elapsed, own) = (self.clock.elapsed(), self.tally.summary());
-        let sight = Sight { judge: &self.judge, others: &self.others, own: &own, clock: self.clock, elapsed };
         let progress = self.tally.progress().filter(|_| !has_ended);
-        let alerts = self.line.look(&sight, progress, has_ended, self.recorder.ledger());
+        let (others, company, clock) = (&self.others, &self.company, self.clock);
+        let sight = |judge| Sight { judge, others, company, own: &own, clock, elapsed };
+        let mut alerts = self.line.look(&sight(&self.judge), progress, has_ended, self.recorder.ledger());
+        if let Some((judge, line)) = &mut self.house {
+            alerts.extend(line.look(&sight(judge), progress, has_ended, self.recorder.ledger()));
+        }
         for alert in alerts {
             self.listener.alert(&alert);
             let untried = self.sinks.give(&alert);

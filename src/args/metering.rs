@@ -20,6 +20,10 @@ pub(crate) struct MeteringArguments {
     #[arg(long, value_name = "NAME", value_parser = slug)]
     pub(crate) modification: Option<String>,
 
+    /// The reservation that this run spends, or the beginning of its id [default: the oldest of the modification that no run spends]
+    #[arg(long, value_name = "ID", requires = "modification")]
+    pub(crate) reservation: Option<String>,
+
     /// GPUs of the job: `all`, `none`, indices or UUIDs [default: what CUDA_VISIBLE_DEVICES leaves]
     #[arg(long, value_name = "LIST")]
     pub(crate) gpus: Option<String>,

@@ -1,15 +1,17 @@
 //! Arguments of `flopsmeter plan`.
 
-use flopsmeter_core::gate::Gate;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{ArgGroup, Args, ValueEnum};
+use flopsmeter_core::gate::Gate;
 use flopsmeter_core::plan::Utilisation;
 use flopsmeter_core::unit::Tokens;
 
+use super::budget::BudgetArguments;
+
 #[derive(Debug, Args)]
-#[command(allow_negative_numbers = true, group(ArgGroup::new("model").args(["config", "base"]).required(true).multiple(true)))]
+#[command(allow_negative_numbers = true, group(ArgGroup::new("model").args(["config", "base", "modification"]).required(true).multiple(true)))]
 pub(crate) struct PlanArguments {
     /// The model's shape: a config.json, the folder it is in, or `-` for standard input
     #[arg(long, value_name = "FILE|DIR")]
@@ -121,6 +123,9 @@ pub(crate) struct PlanArguments {
     /// Show other methods beside this one, with and without checkpointing
     #[arg(long)]
     pub(crate) compare: bool,
+
+    #[command(flatten)]
+    pub(crate) budget: BudgetArguments,
 
     /// End with code 10 (near), 11 (exceeds) or 12 (undetermined) where the verdict, or a house rule's, comes so far
     #[arg(long, value_name = "near|exceeds[,undetermined]")]

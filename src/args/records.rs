@@ -32,6 +32,19 @@ pub(crate) struct AssessArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) rules: RulesArguments,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReportCommand {
     /// The threshold memo: the verdict, the arithmetic, the line and how it was chosen
@@ -205,6 +218,18 @@ pub(crate) enum ModificationsCommand {
     Answer(AnswerArguments),
     /// Show the legal questions that are open, each with its text and where it stands
     Questions(QuestionsArguments),
+    /// Give back compute that was set aside, before a run spends it or while one does
+    Release {
+        /// The modification
+        modification: String,
+        /// The reservation's id or the beginning of it
+        reservation: String,
+        /// Who gives it back: name and role
+        #[arg(long, value_name = "NAME", value_parser = person)]
+        by: String,
+        #[command(flatten)]
+        ledger: LedgerArguments,
+    },
     /// Take a run out
     Unassign {
         /// The modification
@@ -279,7 +304,7 @@ fn reason(text: &str) -> Result<String, String> {
 }
 
 /// An answer that nobody stands for is none.
-fn person(text: &str) -> Result<String, String> {
+pub(super) fn person(text: &str) -> Result<String, String> {
     let name = text.trim();
     if name.is_empty() {
         return Err("an answer needs somebody who stands for it: write their name and role".to_owned());

@@ -2,6 +2,7 @@
 
 mod answer;
 mod questions;
+mod reservations;
 
 use anyhow::{Context as _, bail};
 use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunUnassigned};
@@ -24,6 +25,9 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
         ModificationsCommand::Answer(arguments) => answer::execute(arguments),
         ModificationsCommand::Questions(arguments) => questions::execute(arguments),
+        ModificationsCommand::Release { modification, reservation, by, ledger } => {
+            reservations::release(&modification, &reservation, &by, ledger)
+        }
         ModificationsCommand::Unassign { modification, run, ledger } => unassign(&modification, &run, ledger),
     }
 }
@@ -56,7 +60,7 @@ fn show(slug: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitS
     let ledger = Ledger::open_to_read(&settings::ledger_path(ledger.ledger))?;
     let modification = existing(&ledger, slug)?;
     if json {
-        output::json(&modification)?;
+        output::json(&reservations::WithBudget::of(&ledger, &modification))?;
         return Ok(ExitStatus::Done);
     }
     let mut text = format!("modification  {slug}\nbase model    {}\n", base_name(&modification));
@@ -75,6 +79,7 @@ fn show(slug: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitS
             answer.date
         ));
     }
+    text.push_str(&reservations::words(&ledger, &modification));
     output::data(&text)?;
     Ok(ExitStatus::Done)
 }

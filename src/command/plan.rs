@@ -1,6 +1,7 @@
 //! `flopsmeter plan`: what a job will cost and where that puts it, before it runs.
 
 mod answer;
+mod budget;
 mod comparison;
 mod data;
 mod estimate;
@@ -17,6 +18,7 @@ use crate::args::PlanArguments;
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::{base, judgement, output, settings};
 use answer::{Answer, Consequences};
+use budget::Book;
 use data::Data;
 use estimate::Estimate;
 use headroom::Headroom;
@@ -25,13 +27,19 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     data::refuse_contradictions(arguments)?;
     let method = method::method(arguments)?;
     let fleets = expectation::fleets(arguments)?;
-    let base = arguments.base.as_deref().map(base::resolve).transpose()?.map(|resolved| resolved.base);
+    let named = arguments.base.as_deref().map(base::resolve).transpose()?;
+    let book = Book::open(arguments, named.clone())?;
+    let base = match &book {
+        Some(book) => book.base()?,
+        None => named.map(|named| named.base),
+    };
     let model = model::read(arguments)?;
     if let Some(model) = &model {
         method::refuse_missing_blocks(arguments, model.shape.layers())?;
     }
     let data = Data::of(arguments, model.as_ref())?;
-    let judge = judgement::judge(base, Answers::default(), judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
+    let answers = book.as_ref().map_or_else(Answers::default, |book| book.account().modification.answers.clone());
+    let judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
     let estimate = match &model {
         Some(model) => {
             let (options, attention) = (estimate::options(arguments), estimate::attention(arguments));
@@ -45,6 +53,8 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         None if arguments.compare => return Err(no_comparison().into()),
         _ => None,
     };
+    let budgeted = book.map(|book| book.plan(arguments, &judge, &estimate)).transpose()?;
+    let (budget, by_budget) = budgeted.unzip();
     let verdict = assessment.verdict;
     let house = assessment.house.as_ref().map(|house| house.verdict);
     let consequences = Consequences {
@@ -52,6 +62,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         headroom: Headroom::find(&judge, &estimate, &data),
         expected: expectation::rows(&fleets, arguments, estimate.flops.executed),
         comparison,
+        budget,
         assessment,
     };
     let answer = Answer::new(arguments, data, estimate, consequences);
@@ -60,7 +71,11 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     } else {
         output::data(&words::answer(&answer, output::width()))?;
     }
-    Ok(judgement::at_gate(arguments.gate, verdict, house, "plan"))
+    match by_budget {
+        // It was told why.
+        Some(refused) if refused != ExitStatus::Done => Ok(refused),
+        _ => Ok(judgement::at_gate(arguments.gate, verdict, house, "plan")),
+    }
 }
 
 fn no_comparison() -> UsageProblem {

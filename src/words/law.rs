@@ -9,7 +9,7 @@ use super::flop;
 use crate::output::labelled;
 
 /// Columns of a label.
-const LABEL: usize = 11;
+pub(crate) const LABEL: usize = 11;
 
 /// The assessment as lines of text, with everything that follows from it.
 pub(crate) fn in_full(assessment: &Assessment) -> String {

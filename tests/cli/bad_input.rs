@@ -313,6 +313,7 @@ fn what_the_ledger_does_not_have_is_named_with_the_way_to_what_it_has() {
     let absent =
         format!("there is no ledger {}: name it with --ledger, or record a run first", place.ledger().display());
     let all = [
+        "status",
         "assess demo",
         "report threshold demo",
         "runs list",

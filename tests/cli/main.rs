@@ -4,6 +4,7 @@
 mod alerts;
 mod architecture;
 mod bad_input;
+mod budget;
 mod claims;
 mod conformance;
 mod counting;

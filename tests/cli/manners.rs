@@ -3,10 +3,11 @@
 use crate::job::{Training, run_hooked, write_facts};
 use crate::place::{Place, finish, finish_with_input};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
     "",
     "run",
     "plan",
+    "status",
     "assess",
     "report",
     "report threshold",
@@ -18,6 +19,7 @@ const COMMANDS: [&str; 18] = [
     "modifications show",
     "modifications create",
     "modifications assign",
+    "modifications release",
     "models",
     "models search",
     "verify",
@@ -61,6 +63,7 @@ fn data_stands_alone_and_without_colours() {
         "runs list",
         "modifications list",
         "modifications show demo",
+        "status",
         "assess demo",
         "models show meta-llama/Llama-3.1-8B",
         "plan --config config.json",

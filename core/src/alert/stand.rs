@@ -2,7 +2,7 @@
 
 use core::cmp::Ordering;
 
-use super::Level;
+use super::{Level, Levels};
 use crate::assess::{Assessment, Verdict};
 use crate::rules::{Fraction, LineKey, Measure, RuleSet, SpentKind};
 use crate::unit::Flops;
@@ -15,6 +15,8 @@ pub struct Stand {
     /// The sum that is held against the line; `None` where no line could be chosen.
     pub amount: Option<Flops>,
     near_edge: Option<Flops>,
+    /// Name of the house rules by whose stricter lines this is; `None` by the law's.
+    pub house: Option<String>,
     /// More was spent than was counted: what is said here is true of at least that much.
     pub is_lower_bound: bool,
 }
@@ -36,7 +38,8 @@ impl Stand {
             Measure::RoomToGpaiCriterion => row.near.floor_of(line.flop),
             _ => row.near.floor_of(line.base_flop),
         });
-        Self { assessment, amount, near_edge, is_lower_bound }
+        let house = rules.of_house().map(str::to_owned);
+        Self { assessment, amount, near_edge, house, is_lower_bound }
     }
 
     /// The amount from which on `level` is reached, to the operation or one below.
@@ -54,7 +57,17 @@ impl Stand {
 
     /// Names the line: another base, another figure of it or another rule is another line.
     pub fn line_key(&self) -> Option<String> {
-        self.assessment.line.as_ref().map(|line| format!("{}:{}", line.rule, line.flop))
+        let house = self.house.as_ref().map_or_else(String::new, |name| format!("house {name}:"));
+        self.assessment.line.as_ref().map(|line| format!("{house}{}:{}", line.rule, line.flop))
+    }
+
+    /// What is left until the next of these levels, the near edge or the line; `None` beyond all of them and where there is no line.
+    pub fn left_until_next(&self, levels: &Levels) -> Option<Flops> {
+        let amount = self.amount?;
+        let always = [Level::Near, Level::Share(100)];
+        let edges = levels.iter().chain(always).filter_map(|level| self.amount_of(level));
+        let next = edges.filter(|edge| *edge >= amount).min()?;
+        Some(Flops(next.0.saturating_sub(amount.0)) + Flops(1))
     }
 
     /// Whether `level` is reached. The line is rounded down to a whole operation, which changes no comparison of whole numbers
@@ -129,6 +142,15 @@ mod tests {
         let stand = stand(&judge(3900), 1);
         let amounts = ["near", "80%", "100%"].map(|level| stand.amount_of(level.parse().unwrap()).unwrap().0);
         assert_eq!(amounts, [700, 1040, 1300]);
+    }
+
+    #[test]
+    fn what_is_left_is_left_until_the_next_level() {
+        let judge = judge(3900);
+        let left =
+            |spent, levels: &str| stand(&judge, spent).left_until_next(&levels.parse().unwrap()).map(|left| left.0);
+        assert_eq!((left(0, "80%"), left(700, "80%"), left(701, "80%")), (Some(701), Some(1), Some(340)));
+        assert_eq!((left(1041, "80%"), left(1301, "80%"), left(1301, "200%")), (Some(260), None, Some(1300)));
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Watch {
         Self { levels, said: BTreeSet::new() }
     }
 
+    /// The levels that are watched.
+    pub const fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
     /// Levels that are reached and were not said, as [`Watch::say`] takes them. A forecast says nothing of what is spent already.
     pub fn due(&self, what: What, stand: &Stand) -> Vec<Key> {
         let Some(line) = stand.line_key() else { return Vec::new() };

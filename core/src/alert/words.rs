@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use super::{Level, Stand};
-use crate::assess::{Line, Verdict};
+use crate::assess::Verdict;
 use crate::rules::Fraction;
 use crate::run::Outlook;
 use crate::unit::Flops;
 
 /// What is said when levels are reached.
 pub fn reached(stand: &Stand, levels: &[Level]) -> String {
-    let place = place(stand.assessment.line.as_ref());
+    let place = place(stand);
     let line = line(stand);
     let share = stand.assessment.share_of_line_percent.as_deref().unwrap_or("?");
     let spent = if stand.is_lower_bound {
@@ -38,9 +38,13 @@ pub fn foreseen(stand: &Stand, is_certain: bool, spent: Flops, levels: &[Level],
         (_, true) => format!("WILL REACH {} OF ", highest(levels)),
         (_, false) => format!("IS LIKELY TO REACH {} OF ", highest(levels)),
     };
+    let reserved = match outlook.reserved {
+        Flops::ZERO => String::new(),
+        held => format!(", {} % of it set aside for other runs", percent(held)),
+    };
     let end = outlook.at_end.map_or_else(String::new, |end| {
         let (low, best, high) = (percent(end.low), percent(end.best), percent(end.high));
-        format!(" when the schedule ends: {best} % of it ({low} % to {high} %)")
+        format!(" when the schedule ends: {best} % of it ({low} % to {high} %){reserved}")
     });
     let now = if stand.is_lower_bound { "at least " } else { "" };
     let spent = format!("{now}{} % is spent now", percent(spent));
@@ -53,7 +57,7 @@ pub fn foreseen(stand: &Stand, is_certain: bool, spent: Flops, levels: &[Level],
         },
     );
     let joint = if end.is_empty() { ": " } else { "; " };
-    format!("{will}{}{end}{joint}{spent}{when}{}", line(stand), place(stand.assessment.line.as_ref()))
+    format!("{will}{}{end}{joint}{spent}{when}{}", line(stand), place(stand))
 }
 
 /// The level that is named.
@@ -66,11 +70,19 @@ fn highest(levels: &[Level]) -> String {
 }
 
 fn line(stand: &Stand) -> String {
-    stand.line().map_or_else(|| "the line".to_owned(), |line| format!("the line of {} FLOP", line.scientific(3)))
+    let whose =
+        stand.house.as_ref().map_or_else(|| "the line".to_owned(), |name| format!("the line of house rule {name},"));
+    stand.line().map_or(whose.clone(), |line| match &stand.house {
+        None => format!("{whose} of {} FLOP", line.scientific(3)),
+        Some(_) => format!("{whose} {} FLOP", line.scientific(3)),
+    })
 }
 
-fn place(line: Option<&Line>) -> String {
-    line.map_or_else(String::new, |line| format!(" ({}, {})", line.citation.instrument, line.citation.place))
+/// Where the line stands. A house rule is stricter than the law that it rests on, and is not the law.
+fn place(stand: &Stand) -> String {
+    let rests = if stand.house.is_some() { "stricter than the law: " } else { "" };
+    let line = stand.assessment.line.as_ref();
+    line.map_or_else(String::new, |line| format!(" ({rests}{}, {})", line.citation.instrument, line.citation.place))
 }
 
 fn minute(time: DateTime<Utc>) -> String {

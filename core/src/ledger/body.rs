@@ -15,6 +15,7 @@ use crate::facts::HookMessage;
 use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
+use crate::unit::Flops;
 
 pub use samples::Samples;
 
@@ -62,6 +63,14 @@ pub enum Body {
     RunExcluded(RunExcluded),
     /// Somebody declared that it is counted after all.
     RunIncluded(RunIncluded),
+    /// Compute was set aside for runs of the modification to come.
+    Reserved(Reserved),
+    /// A run of the modification spends what was set aside.
+    ReservationTaken(ReservationTaken),
+    /// A run that spent what was set aside has ended.
+    ReservationSettled(ReservationSettled),
+    /// What was set aside was given back by hand.
+    ReservationReleased(ReservationReleased),
     /// A run of the modification said that levels of its line are reached or foreseen, for all of its runs.
     LevelsSaid(LevelsSaid),
     /// The modification has gone back well below levels that were said: they may be said again.
@@ -222,6 +231,60 @@ pub struct RunIncluded {
     pub date: NaiveDate,
 }
 
+/// See [`Body::Reserved`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Id of the reservation, unique in the ledger.
+    pub reservation: String,
+    /// Model operations that are held: the high end of the plan, so that what was set aside is not less than what is spent.
+    pub flop: Flops,
+    /// What the plan takes by its best guess.
+    pub best: Flops,
+    /// Name of the base model whose line was looked at; `None` where none was known.
+    pub base: Option<String>,
+    /// The job that is expected, in words.
+    pub expected: String,
+    /// Who set it aside, where they said so.
+    pub by: Option<String>,
+    /// The last day on which it is held for a run that has not begun; `None` for no end.
+    pub until: Option<NaiveDate>,
+}
+
+/// See [`Body::ReservationTaken`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationTaken {
+    /// Id of the reservation.
+    pub reservation: String,
+    /// Id of the run.
+    pub run: String,
+}
+
+/// See [`Body::ReservationSettled`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationSettled {
+    /// Id of the reservation.
+    pub reservation: String,
+    /// Id of the run.
+    pub run: String,
+    /// Training operations of that run.
+    pub spent: Flops,
+    /// What nobody spends any more; nothing while another run of the same reservation goes on.
+    pub released: Flops,
+    /// What its runs have spent beyond what was held.
+    pub overrun: Flops,
+}
+
+/// See [`Body::ReservationReleased`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationReleased {
+    /// Id of the reservation.
+    pub reservation: String,
+    /// Who gives it back.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
 /// See [`Body::LevelsSaid`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelsSaid {
@@ -300,6 +363,10 @@ kinds! {
     "answered" => Answered,
     "run-excluded" => RunExcluded,
     "run-included" => RunIncluded,
+    "reserved" => Reserved,
+    "reservation-taken" => ReservationTaken,
+    "reservation-settled" => ReservationSettled,
+    "reservation-released" => ReservationReleased,
     "levels-said" => LevelsSaid,
     "levels-left" => LevelsLeft,
 }

@@ -77,7 +77,7 @@ impl RuleSet {
                 return Err(RulesProblem::row("header", format!("`{key}` is empty")));
             }
         }
-        let mut stricter = Self { house: None, ..self.clone() };
+        let mut stricter = Self { house: None, of_house: Some(head.name.clone()), ..self.clone() };
         let mut seen: Vec<LineKey> = Vec::new();
         for line in &lines {
             if seen.contains(&line.key) {
@@ -95,6 +95,11 @@ impl RuleSet {
             rules: stricter,
         };
         Ok(Self { house: Some(Box::new(house)), ..self.clone() })
+    }
+
+    /// The name of the house rules whose stricter lines these are; `None` for the law.
+    pub fn of_house(&self) -> Option<&str> {
+        self.of_house.as_deref()
     }
 
     /// The house rules beside this rule set, if there are any.

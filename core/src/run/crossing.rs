@@ -25,6 +25,9 @@ pub struct Crossing {
     pub line: Flops,
     /// Rule of the rule set that draws the line.
     pub rule: String,
+    /// Name of the house rules whose stricter line it is; nothing for the law's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub house: Option<String>,
     /// Share of the line that is spent, in per cent with two digits after the point.
     pub share_of_line_percent: Option<String>,
     /// More was spent than could be counted.
@@ -41,4 +44,11 @@ pub struct Outlook {
     pub at_end: Option<Range<Flops>>,
     /// When the highest of the levels is reached: `low` if little is done from now on, which is late or never.
     pub reached: Option<Range<Option<DateTime<Utc>>>>,
+    /// What is set aside for other runs, which `at_end` takes for spent.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub reserved: Flops,
+}
+
+fn is_nothing(flops: &Flops) -> bool {
+    *flops == Flops::ZERO
 }

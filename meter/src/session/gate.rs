@@ -196,11 +196,11 @@ impl GateKeeper {
         }
         let after_step = self.reachable(training, sight.elapsed);
         let then = after_step.map_or(sight.training(), |step| spent_by(sight, step, self.margin(), course));
-        let verdict = verdict(sight, then);
-        if !self.order.gate.stops(verdict) {
+        let others = sight.company.ahead(sight.elapsed.saturating_add(self.time_until(after_step, training)));
+        let Some((verdict, whose)) = self.stopping(sight, then, others) else {
             self.state = State::Open;
             return None;
-        }
+        };
         let Some(after_step) = after_step else {
             let is_over = self.has_waited(sight.elapsed);
             let why = "no trainer tells of its steps, so none can be asked to stop after one";
@@ -220,9 +220,10 @@ impl GateKeeper {
         }
         self.state = State::Announced(Announced { verdict, after_step, grace_began: None, later_steps: 0 });
         let text = format!(
-            "the gate `{}` has the trainer save and stop after step {after_step}: with the steps after it the verdict would be `{}`; \
-             assess the modification before going on",
+            "the gate `{}` has the trainer save and stop after step {after_step}: with the steps after it {}the verdict {whose}would be \
+             `{}`; assess the modification before going on",
             self.order.gate,
+            if others > Flops::ZERO { "and what other runs spend or have set aside " } else { "" },
             super::line::verdict_name(verdict)
         );
         Some((GateAct::StopAfter(after_step), Finding { code: "gate-stop".to_owned(), text }))
@@ -287,6 +288,22 @@ impl GateKeeper {
         step.checked_add(made)?.checked_add(LEAST_STEPS)
     }
 
+    /// The verdict that is to be stopped, the law's or, where that passes, a house rule's, and words for whose it is.
+    fn stopping(&self, sight: &Sight<'_>, then: Flops, others: Flops) -> Option<(Verdict, &'static str)> {
+        let stops = |verdict: &Verdict| self.order.gate.stops(*verdict);
+        let spent = sight.judge.grown(sight.others, sight.own, then).and_more(others);
+        let by_law = Some(verdict(sight, &spent)).filter(stops).map(|verdict| (verdict, ""));
+        let by_house = || sight.judge.house_verdict_at_least(&spent).filter(stops);
+        by_law.or_else(|| Some((by_house()?, "by the house rule ")))
+    }
+
+    /// Until the trainer has stopped after this step and the meter has seen it; the others go on for as long.
+    fn time_until(&self, after_step: Option<u64>, training: Training) -> Duration {
+        let behind = training.progress.map(|progress| progress.step);
+        let steps = after_step.zip(behind).map_or(0, |(after, step)| after.saturating_sub(step));
+        self.pace.time_of(steps.saturating_add(self.margin())).max(LEAD).saturating_add(LOOKS_APART)
+    }
+
     /// Steps until the next look.
     fn margin(&self) -> u64 {
         self.pace.steps_in(LOOKS_APART).unwrap_or(0).saturating_add(1)
@@ -321,14 +338,9 @@ fn spent_by(sight: &Sight<'_>, step: u64, margin: u64, course: Option<&Course>) 
     course.and_then(|course| course.guess(end)).map_or(sight.training(), |range: Range<Flops>| range.high)
 }
 
-/// What the assessment says, or what the counted part says where that is already worse: a lower bound can only rise.
-fn verdict(sight: &Sight<'_>, then: Flops) -> Verdict {
-    let spent: Spent = sight.judge.grown(sight.others, sight.own, then);
-    let counted = sight.judge.stand(spent.clone()).map(|stand| stand.assessment.verdict);
-    if let Some(verdict @ (Verdict::Near | Verdict::Exceeds)) = counted {
-        return verdict;
-    }
-    match sight.judge.verdict(spent) {
+/// The law's verdict on what will be spent, or what the counted part says where that is already worse.
+fn verdict(sight: &Sight<'_>, then: &Spent) -> Verdict {
+    match sight.judge.verdict_at_least(then) {
         // What is to come has no ceiling; what has come may have one, which settles it for now.
         Verdict::Undetermined => sight.judge.verdict(sight.all()),
         verdict => verdict,

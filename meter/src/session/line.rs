@@ -14,6 +14,7 @@ use flopsmeter_core::run::{Alert, Crossing, Outlook, RunSummary};
 use flopsmeter_core::unit::Flops;
 
 use super::announcements;
+use super::company::Company;
 use crate::clock::SessionClock;
 use crate::store::Ledger;
 
@@ -30,6 +31,8 @@ const MINIMUM_SEEN: Duration = Duration::from_mins(1);
 pub(super) struct Sight<'a> {
     pub(super) judge: &'a Judge,
     pub(super) others: &'a [RunSummary],
+    /// What those may still spend.
+    pub(super) company: &'a Company,
     pub(super) own: &'a RunSummary,
     pub(super) clock: SessionClock,
     /// Time of the session.
@@ -45,9 +48,14 @@ impl Sight<'_> {
         self.own.flops.map_or(Flops::ZERO, |flops| flops.training)
     }
 
-    /// Where the modification stands once this run has done `then` training operations.
+    /// What the modification will have spent once this run has done `then` training operations, and what is held for others is spent.
+    fn spent_at(&self, then: Flops) -> Spent {
+        self.judge.grown(self.others, self.own, then).and_more(self.company.reserved())
+    }
+
+    /// Where it stands then.
     fn stand_at(&self, then: Flops) -> Option<Stand> {
-        self.judge.stand(self.judge.grown(self.others, self.own, then))
+        self.judge.stand(self.spent_at(then))
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -91,6 +99,11 @@ impl LineWatch {
             times_left: 0,
             owes_forecast: false,
         }
+    }
+
+    /// The levels that are watched.
+    pub(super) const fn levels(&self) -> &Levels {
+        self.watch.levels()
     }
 
     /// The training operations of the run when its schedule ends, as far as stretches differ so far.
@@ -162,7 +175,7 @@ impl LineWatch {
     /// What is foreseen: at the end of the schedule, or where it has none, within the horizon.
     fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Alert> {
         let (totals, is_end, is_settled) = self.totals(sight.elapsed)?;
-        let best = sight.judge.grown(sight.others, sight.own, totals.best);
+        let best = sight.spent_at(totals.best);
         let then = sight.judge.stand(best.clone())?;
         if self.watch.has_said(What::Forecast)
             && let Some(eased) = sight.judge.eased(&best, &then)
@@ -179,7 +192,7 @@ impl LineWatch {
             let amount = |stand: Option<&Stand>| stand.and_then(|stand| stand.amount).unwrap_or_default();
             let ends = Range { low: amount(low.as_ref()), best: amount(Some(&then)), high: amount(high.as_ref()) };
             let reached = levels.last().and_then(|level| when(*level, now, sight, &by_time));
-            let outlook = Outlook { at_end: is_end.then_some(ends), reached };
+            let outlook = Outlook { at_end: is_end.then_some(ends), reached, reserved: sight.company.reserved() };
             let text = words::foreseen(seen, is_certain, now.amount.unwrap_or_default(), &levels, &outlook);
             (text, Some(outlook))
         })
@@ -232,6 +245,7 @@ impl LineWatch {
             spent: spent.as_ref().and_then(|now| now.amount).unwrap_or_default(),
             line: line.flop,
             rule: line.rule.clone(),
+            house: stand.house.clone(),
             share_of_line_percent: spent.and_then(|now| now.assessment.share_of_line_percent),
             is_lower_bound: stand.is_lower_bound,
             outlook,

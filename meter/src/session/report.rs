@@ -34,7 +34,13 @@ pub struct ProgressReport {
 }
 
 impl ProgressReport {
-    pub(super) fn of(tally: &Tally, others: &[RunSummary], judge: &Judge, ends: Option<Range<Flops>>) -> Self {
+    /// Beside `others`, what is held for them.
+    pub(super) fn of(
+        tally: &Tally,
+        (others, reserved): (&[RunSummary], Flops),
+        judge: &Judge,
+        ends: Option<Range<Flops>>,
+    ) -> Self {
         let summary = tally.summary();
         let stand = tally.progress();
         Self {
@@ -42,7 +48,7 @@ impl ProgressReport {
             progress: stand.map(|(progress, _)| progress),
             assessment: judge.assess(others.iter().chain([&summary]), Vec::new()),
             forecast: stand
-                .and_then(|(progress, began)| judge.forecast(others, &summary, began, progress))
+                .and_then(|(progress, began)| judge.forecast((others, reserved), &summary, began, progress))
                 .map(|forecast| Forecast { ends, ..forecast }),
         }
     }

@@ -5,6 +5,7 @@ use flopsmeter_core::plan::Reason;
 use flopsmeter_core::run::Term;
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::comparison::Row;
 use super::data::{Data, JobSize};
 use super::estimate::{self, Estimate, PlannedFlops, PlannedParameters};
@@ -45,6 +46,9 @@ pub(super) struct Answer {
     pub(super) expected: Vec<Expectation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) comparison: Option<Vec<Row>>,
+    /// Of the modification that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) budget: Option<Budget>,
     pub(super) assessment: Assessment,
 }
 
@@ -66,6 +70,7 @@ pub(super) struct Consequences {
     pub(super) headroom: Headroom,
     pub(super) expected: Vec<Expectation>,
     pub(super) comparison: Option<Vec<Row>>,
+    pub(super) budget: Option<Budget>,
     pub(super) assessment: Assessment,
 }
 
@@ -95,6 +100,7 @@ impl Answer {
             headroom: then.headroom,
             expected: then.expected,
             comparison: then.comparison,
+            budget: then.budget,
             assessment: then.assessment,
         }
     }

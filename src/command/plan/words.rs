@@ -7,6 +7,7 @@ use flopsmeter_core::plan::Batching;
 use flopsmeter_core::unit::Flops;
 
 use super::answer::Answer;
+use super::budget::Budget;
 use super::comparison::Row;
 use super::data::{JobSize, LengthSummary};
 use super::expectation::Expectation;
@@ -28,6 +29,7 @@ pub(super) fn answer(answer: &Answer, width: Option<usize>) -> String {
     text.push_str(&range(answer));
     text.push_str(&words::assessment(&answer.assessment));
     text.push_str(&headroom(answer));
+    text.push_str(&answer.budget.as_ref().map_or_else(String::new, budget));
     for expectation in &answer.expected {
         text.push_str(&expected(expectation));
     }
@@ -194,6 +196,30 @@ fn left(until: &Until) -> String {
             text.push_str(&format!("; {} and {} tokens left", words::flop(Some(left)), figures::rounded(more)));
         }
         (left, None) => text.push_str(&format!("; {} left", words::flop(Some(left)))),
+    }
+    text
+}
+
+fn budget(budget: &Budget) -> String {
+    let base = budget.base.as_ref().map_or_else(String::new, |base| format!(" on {base}"));
+    let mut text = format!("budget     {}{base}: {}\n", budget.modification, words::budget::balance(&budget.balance));
+    let planned = budget.plan;
+    let house =
+        planned.house_verdict.map_or_else(String::new, |verdict| format!(", by the house rule {}", verdict.name()));
+    text.push_str(&format!(
+        "           with this plan's {} at most beside what was there before it: {}{house}\n",
+        words::flop(Some(planned.flop)),
+        planned.verdict.name()
+    ));
+    if let Some(reserved) = &budget.reservation {
+        let until = reserved.until.map_or_else(String::new, |until| format!(" until {until}"));
+        text.push_str(&format!(
+            "reserved   {}: {} held{until}; `flopsmeter run --modification {} --reservation {}` spends it\n",
+            reserved.reservation,
+            words::flop(Some(reserved.flop)),
+            budget.modification,
+            reserved.reservation
+        ));
     }
     text
 }

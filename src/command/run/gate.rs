@@ -1,81 +1,77 @@
 //! What a gate looks at before a job, whether earlier runs of the modification alone have reached its verdict, and after it, whether
 //! its end was the gate's.
 
-use flopsmeter_core::assess::{Basis, Spent, Verdict};
+use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::gate::Gate;
-use flopsmeter_core::lineage::Modification;
-use flopsmeter_core::run::{Exit, RunSummary};
+use flopsmeter_core::run::Exit;
 use flopsmeter_core::unit::Flops;
-use flopsmeter_meter::records::{self, Assignments};
+use flopsmeter_meter::budget::Account;
 use flopsmeter_meter::session::Stopped;
-use flopsmeter_meter::store::{Ledger, StoreProblem};
+use flopsmeter_meter::store::Ledger;
 
 use crate::args::MeteringArguments;
 use crate::base::{self, ResolvedBase};
 use crate::exit::ExitStatus;
 use crate::{judgement, metering, output, settings};
 
+/// A verdict, and what gives it.
+type Said = (Verdict, String);
+
 /// The code to end with instead of starting the job, which was told why.
 pub(super) fn refusal(gate: Gate, arguments: &MeteringArguments, hooks_missing: bool) -> Option<ExitStatus> {
-    let (verdict, why) = match look(arguments) {
-        Ok(_) if hooks_missing => (Verdict::Undetermined, "no trainer could be heard or asked to stop".to_owned()),
-        Ok(verdict) => (verdict, "earlier runs and the base model give it".to_owned()),
-        Err(problem) => (Verdict::Undetermined, format!("{problem:#}")),
-    };
-    let (name, status) = match verdict {
-        Verdict::Below => return None,
-        Verdict::Near => ("near", ExitStatus::GateNear),
-        Verdict::Exceeds => ("exceeds", ExitStatus::GateExceeds),
-        Verdict::Undetermined => ("undetermined", ExitStatus::GateUndetermined),
-    };
-    if gate.stops(verdict) {
-        output::talk(&format!("the job was not started: the gate `{gate}` stops the verdict `{name}` ({why})"));
-        return Some(status);
+    let mut all = look(arguments).unwrap_or_else(|problem| vec![(Verdict::Undetermined, format!("{problem:#}"))]);
+    if hooks_missing {
+        all.push((Verdict::Undetermined, "no trainer could be heard or asked to stop".to_owned()));
     }
-    if verdict == Verdict::Undetermined {
+    if let Some((verdict, why)) = all.iter().find(|(verdict, _)| gate.stops(*verdict)) {
+        let name = verdict.name();
+        output::talk(&format!("the job was not started: the gate `{gate}` stops the verdict `{name}` ({why})"));
+        return ExitStatus::of_gate(*verdict);
+    }
+    if let Some((_, why)) = all.iter().find(|(verdict, _)| *verdict == Verdict::Undetermined) {
         output::talk(&format!("the gate `{gate}` starts the job at the verdict `undetermined` ({why})"));
     }
     None
 }
 
-/// The verdict before the job has done anything.
-fn look(arguments: &MeteringArguments) -> anyhow::Result<Verdict> {
+/// The verdicts before the job has done anything: the law's, an organisation's own, and the law's once everything that is set aside is
+/// spent.
+fn look(arguments: &MeteringArguments) -> anyhow::Result<Vec<Said>> {
     let mut findings = Vec::new();
     let base = arguments.base.as_deref().and_then(|argument| metering::resolve(argument, &mut findings));
     if let Some(finding) = findings.pop() {
         anyhow::bail!(finding.text);
     }
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
-    let mut modification = Modification::default();
-    let mut runs = Vec::new();
+    let mut account = Account::default();
     if let Some(slug) = &arguments.modification
         && path.exists()
     {
-        let ledger = Ledger::open_to_read(&path)?;
-        if let Some(known) = records::modification(&ledger, slug)? {
-            // A run that names another base is recorded apart, and judged by itself.
-            if metering::conflict(&known, base.as_ref().map(ResolvedBase::reference).as_ref()).is_none() {
-                runs = summaries(&ledger, &known)?;
-                modification = known;
-            }
+        let known = Account::read(&Ledger::open_to_read(&path)?, slug)?;
+        // A run that names another base is recorded apart, and judged by itself.
+        if metering::conflict(&known.modification, base.as_ref().map(ResolvedBase::reference).as_ref()).is_none() {
+            account = known;
         }
     }
-    let base = match (base, &modification.base) {
+    let base = match (base, &account.modification.base) {
         (Some(base), _) => Some(base.base),
         (None, Some(bound)) => Some(base::recorded(bound)?),
         (None, None) => None,
     };
-    let judge = judgement::judge(base, modification.answers, judgement::IN_FORCE, settings::as_of(None))?;
-    if runs.is_empty() {
-        return Ok(judge.verdict(Spent::counted(Flops::ZERO, Basis::Operations)));
+    let answers = account.modification.answers.clone();
+    let judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(None))?;
+    let spent = judgement::spent(&judge, &account);
+    let reserved = account.reserved(judge.rules, judge.as_of);
+    let before = "earlier runs and the base model give it";
+    let mut said = vec![(judge.verdict(spent.clone()), before.to_owned())];
+    said.extend(judge.house_verdict(spent.clone()).map(|verdict| (verdict, format!("the house rule's; {before}"))));
+    if reserved > Flops::ZERO {
+        let with = spent.and_more(reserved);
+        let why = |whose: &str| format!("{whose}once the {} FLOP that are set aside are spent", reserved.scientific(3));
+        said.push((judge.verdict_at_least(&with), why("")));
+        said.extend(judge.house_verdict_at_least(&with).map(|verdict| (verdict, why("the house rule's, "))));
     }
-    Ok(judge.assess(&runs, Vec::new()).verdict)
-}
-
-/// Runs that are left out by a declaration are no part of what `assess` judges either.
-fn summaries(ledger: &Ledger, modification: &Modification) -> Result<Vec<RunSummary>, StoreProblem> {
-    let read = |run: &String| Ok(records::run(ledger, run, &Assignments::default())?.summary);
-    modification.runs.iter().filter(|run| modification.exclusion_of(run).is_none()).map(read).collect()
+    Ok(said)
 }
 
 /// The verdict at which the gate ended the job; `None` where the job's end was its own. A trainer that stopped as it was told may

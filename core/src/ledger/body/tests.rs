@@ -59,6 +59,20 @@ fn one_of_each() -> Vec<Body> {
             by: "Ada".to_owned(),
             date: NaiveDate::MIN,
         }),
+        Body::Reserved(Reserved { reservation: "b".to_owned(), flop: Flops(u128::MAX), ..Reserved::default() }),
+        Body::ReservationTaken(ReservationTaken { reservation: "b".to_owned(), run: "a".to_owned() }),
+        Body::ReservationSettled(ReservationSettled {
+            reservation: "b".to_owned(),
+            run: "a".to_owned(),
+            spent: Flops(2),
+            released: Flops(1),
+            overrun: Flops::ZERO,
+        }),
+        Body::ReservationReleased(ReservationReleased {
+            reservation: "b".to_owned(),
+            by: "Ada".to_owned(),
+            date: NaiveDate::MIN,
+        }),
         Body::LevelsSaid(LevelsSaid { run: "a".to_owned(), id: "1".to_owned(), keys: vec![key.clone()] }),
         Body::LevelsLeft(LevelsLeft { run: "a".to_owned(), keys: vec![key] }),
     ]

@@ -78,6 +78,12 @@ impl Pace {
         u64::try_from(made).ok()
     }
 
+    /// Time that so many steps take at the slowest of late.
+    pub(super) fn time_of(&self, steps: u64) -> Duration {
+        let slowest = self.recent.iter().map(|stretch| stretch.time_per_step()).max().unwrap_or_default();
+        slowest.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+    }
+
     /// The most that one step took so far.
     pub(super) const fn slowest(&self) -> Duration {
         self.slowest
@@ -110,5 +116,6 @@ mod tests {
         assert_eq!(pace.steps_in(Duration::from_secs(3)), Some(12));
         assert_eq!(pace.slowest(), Duration::from_secs(4), "the start of the job is no step");
         assert_eq!(pace.since(Duration::from_secs(99)), Some(Duration::from_secs(2)));
+        assert_eq!(pace.time_of(2), Duration::from_mins(3), "a step may take as long as the first");
     }
 }

@@ -9,10 +9,13 @@ use flopsmeter_core::tally::Tally;
 
 use super::*;
 use crate::clock::SessionClock;
+use crate::session::company::Company;
 
 /// Against a line of 1000; each step takes a second and ten operations.
 struct Scene {
     judge: Judge,
+    company: Company,
+    others: Vec<RunSummary>,
     clock: SessionClock,
     keeper: GateKeeper,
     course: Course,
@@ -38,6 +41,8 @@ impl Scene {
         let order = GateOrder { gate: gate.parse().unwrap(), grace: Duration::from_mins(1) };
         Self {
             judge,
+            company: Company::default(),
+            others: Vec::new(),
             clock: SessionClock::start(),
             keeper: GateKeeper::new(order),
             course: Course::from(0, Flops::ZERO),
@@ -54,7 +59,14 @@ impl Scene {
         let flops = RunFlops { training: Flops(training), forward: Flops(training), ..RunFlops::default() };
         let own = RunSummary { flops: Some(flops), ..self.own.clone() };
         let elapsed = Duration::from_millis(milliseconds);
-        let sight = Sight { judge: &self.judge, others: &[], own: &own, clock: self.clock, elapsed };
+        let sight = Sight {
+            judge: &self.judge,
+            others: &self.others,
+            company: &self.company,
+            own: &own,
+            clock: self.clock,
+            elapsed,
+        };
         if let Some(step) = step {
             self.has_told = true;
             self.course.observe(step, Flops(training));
@@ -83,6 +95,32 @@ fn the_trainer_is_stopped_before_the_line() {
     assert_eq!(scene.keeper.stopped(), Some(Stopped::ByTrainer(Verdict::Exceeds)));
     // It has said goodbye: whatever its process still does, the gate has no part in it.
     assert_eq!(scene.look(10_000_000, 990, None), None);
+}
+
+/// Another run of the modification that does as much, read once a second.
+#[test]
+fn two_jobs_that_stop_each_by_itself_do_not_cross_together() {
+    let mut scene = Scene::new("exceeds", None);
+    let started = scene.clock.started();
+    let other = |training: u128| RunSummary {
+        run: "other".to_owned(),
+        started,
+        flops: Some(RunFlops { training: Flops(training), forward: Flops(training), ..RunFlops::default() }),
+        ..scene.own.clone()
+    };
+    let other: Vec<RunSummary> = (0..200).map(|second| other(second * 10)).collect();
+    let (step, act) = (1..200_u64)
+        .find_map(|step| {
+            // Read a second late.
+            let read = Duration::from_secs(step - 1);
+            scene.others = vec![other[usize::try_from(step - 1).unwrap()].clone()];
+            scene.company.observe(&scene.judge, (&scene.others, &[]), "own", (read, scene.clock.at(read)));
+            Some((step, scene.look(1000 * step, u128::from(step) * 10, Some(step))?))
+        })
+        .unwrap();
+    let GateAct::StopAfter(after) = act else { panic!("{act:?} at step {step}") };
+    assert!(20 * after <= 1000, "both stop after step {after}, and are over the line together");
+    assert!(20 * after > 800, "they stop long before they have to: after step {after}");
 }
 
 #[test]

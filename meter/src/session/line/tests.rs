@@ -28,6 +28,7 @@ fn run(training: u128) -> RunSummary {
 
 struct Scene {
     judge: Judge,
+    company: Company,
     clock: SessionClock,
     line: LineWatch,
 }
@@ -35,12 +36,13 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let line = LineWatch::new(Levels::default(), &RunOpened { run: "r".to_owned(), ..RunOpened::default() });
-        Self { judge: judge(), clock: SessionClock::start(), line }
+        Self { judge: judge(), company: Company::default(), clock: SessionClock::start(), line }
     }
 
     fn look(&mut self, seconds: u64, training: u128, progress: Option<Progress>) -> Vec<Alert> {
         let (own, elapsed) = (run(training), Duration::from_secs(seconds));
-        let sight = Sight { judge: &self.judge, others: &[], own: &own, clock: self.clock, elapsed };
+        let sight =
+            Sight { judge: &self.judge, others: &[], company: &self.company, own: &own, clock: self.clock, elapsed };
         self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, None)
     }
 }
@@ -128,7 +130,8 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
     let judge = judge();
     let own = RunSummary { complete: false, ..run(900) };
     let clock = SessionClock::start();
-    let sight = Sight { judge: &judge, others: &[], own: &own, clock, elapsed: Duration::ZERO };
+    let company = Company::default();
+    let sight = Sight { judge: &judge, others: &[], company: &company, own: &own, clock, elapsed: Duration::ZERO };
     let mut line = LineWatch::new(Levels::default(), &RunOpened::default());
     let alerts = line.look(&sight, None, false, None);
     assert!(

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::{Body, Digest, Entry, Head, RUN_PREFIX, run_stream};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::Ledger;
+use super::{Ledger, signed};
 use crate::store::problem::StoreProblem;
 
 impl Ledger {
@@ -47,12 +47,17 @@ impl Ledger {
     }
 
     /// Passes every entry of a stream to `visit`, in order, one at a time.
-    pub fn visit(&self, stream: &str, mut visit: impl FnMut(Entry)) -> Result<(), StoreProblem> {
+    pub fn visit(&self, stream: &str, visit: impl FnMut(Entry)) -> Result<(), StoreProblem> {
+        self.visit_from(stream, 0, visit)
+    }
+
+    /// The same from the entry with this sequence number on.
+    pub fn visit_from(&self, stream: &str, first: u64, mut visit: impl FnMut(Entry)) -> Result<(), StoreProblem> {
         const ENTRIES: &str = "
-            SELECT sequence, at, kind, body, previous, digest FROM entry WHERE stream = ?1 ORDER BY sequence";
+            SELECT sequence, at, kind, body, previous, digest FROM entry WHERE stream = ?1 AND sequence >= ?2 ORDER BY sequence";
         let mut read = || {
             let mut statement = self.connection.prepare_cached(ENTRIES)?;
-            let mut rows = statement.query([stream])?;
+            let mut rows = statement.query(params![stream, signed(first)])?;
             while let Some(row) = rows.next()? {
                 visit(entry_of(stream, row)?);
             }
@@ -94,7 +99,7 @@ impl Ledger {
 
 pub(super) fn head_of(connection: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
     connection
-        .prepare_cached("SELECT sequence, digest FROM entry WHERE stream = ?1 ORDER BY sequence DESC LIMIT 1")?
+        .prepare_cached("SELECT sequence, digest FROM entry WHERE stream = ?1 AND sequence >= ?2 ORDER BY sequence DESC LIMIT 1")?
         .query_row([stream], |row| Ok(Head { sequence: unsigned(row, 0)?, digest: Digest(row.get(1)?) }))
         .optional()
 }

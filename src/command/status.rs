@@ -1,0 +1,79 @@
+//! `flopsmeter status`: how all modifications of a ledger stand.
+
+use flopsmeter_core::assess::Verdict;
+use flopsmeter_core::budget::Balance;
+use flopsmeter_core::unit::Flops;
+use flopsmeter_meter::records;
+use flopsmeter_meter::store::Ledger;
+use serde::Serialize;
+
+use crate::args::StatusArguments;
+use crate::exit::ExitStatus;
+use crate::output::{self, TextTable};
+use crate::{judgement, settings};
+
+/// One modification.
+#[derive(Serialize)]
+struct Standing {
+    modification: String,
+    base: Option<String>,
+    runs: usize,
+    /// On what was done.
+    verdict: Verdict,
+    share_of_line_percent: Option<String>,
+    budget: Balance,
+}
+
+pub(crate) fn execute(arguments: StatusArguments) -> anyhow::Result<ExitStatus> {
+    let ledger = Ledger::open_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
+    let as_of = settings::as_of(arguments.rules.as_of);
+    let house = settings::house_rules(arguments.rules.house_rules);
+    let rules = judgement::rule_set(&arguments.rules.rules, as_of, house)?;
+    let mut all = Vec::new();
+    for modification in records::modifications(&ledger)? {
+        let judged = judgement::under(&ledger, &modification, rules, as_of)?;
+        all.push(Standing {
+            base: judged.base.as_ref().map(|base| base.name().to_owned()),
+            runs: modification.runs.len(),
+            verdict: judged.assessment.verdict,
+            share_of_line_percent: judged.assessment.share_of_line_percent,
+            budget: judged.balance,
+            modification: modification.slug,
+        });
+    }
+    // The modifications of one base model stand together.
+    all.sort_by(|one, other| (&one.base, &one.modification).cmp(&(&other.base, &other.modification)));
+    if arguments.json {
+        output::json(&all)?;
+    } else {
+        output::data(&table(&all).render())?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn table(all: &[Standing]) -> TextTable {
+    let mut table = TextTable::new(&[
+        "base model",
+        "modification",
+        ">runs",
+        ">spent",
+        ">set aside",
+        ">left until exceeds",
+        ">% of line",
+        "verdict",
+    ]);
+    let flop = |value: Option<Flops>| value.map_or_else(|| "-".to_owned(), |value| value.scientific(3));
+    for one in all {
+        table.row(vec![
+            one.base.clone().unwrap_or_else(|| "none".to_owned()),
+            one.modification.clone(),
+            one.runs.to_string(),
+            flop(one.budget.spent),
+            flop(Some(one.budget.reserved)),
+            flop(one.budget.exceeds.map(|room| room.flop_left)),
+            one.share_of_line_percent.clone().unwrap_or_else(|| "-".to_owned()),
+            one.verdict.name().to_owned(),
+        ]);
+    }
+    table
+}
