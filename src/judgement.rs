@@ -11,6 +11,7 @@ use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
+use flopsmeter_core::run::RunSummary;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::Account;
 use flopsmeter_meter::records::{self, Assignments, RunRecord};
@@ -113,8 +114,8 @@ pub(crate) fn under(
         Some(ExcludedRun::of(rules, declared, &record.summary))
     };
     let excluded = left_out.iter().filter_map(out).collect();
-    let assessment = judge.assess_without(runs.iter().map(|record| &record.summary), excluded, heads);
-    let summaries = runs.iter().map(|record| record.summary.clone()).collect();
+    let summaries: Vec<RunSummary> = runs.iter().map(|record| record.summary.clone()).collect();
+    let assessment = judge.assess_without(&records::joined(ledger, &summaries)?, excluded, heads);
     let balance = balance(&judge, &Account { modification: modification.clone(), runs: summaries });
     Ok(Judgement { base, runs, rules, assessment, balance })
 }

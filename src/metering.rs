@@ -1,5 +1,7 @@
 //! What `run` and `session` share: everything a session starts with, gathered so that no fault of ours keeps a job from running.
 
+mod resume;
+
 use std::path::{Path, PathBuf};
 
 use flopsmeter_core::alert::Levels;
@@ -11,10 +13,10 @@ use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::run::{Finding, RunSummary};
-use flopsmeter_core::tally::DEVICES_REPLAYED;
+use flopsmeter_core::tally::{DEVICES_REPLAYED, Tally};
 use flopsmeter_meter::alert::config::{COMMAND_PATIENCE, ConfigProblem};
 use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
-use flopsmeter_meter::budget;
+use flopsmeter_meter::budget::{self, Spender};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
@@ -26,6 +28,9 @@ use crate::base::{self, ResolvedBase};
 use crate::exit::UsageProblem;
 use crate::{judgement, settings};
 
+pub(crate) use resume::{Resumed, named, refuse_unknown_phase};
+use resume::{modification_of, resume};
+
 /// A session's beginning and where it is recorded.
 pub(crate) struct Prepared {
     pub(crate) start: SessionStart,
@@ -34,8 +39,10 @@ pub(crate) struct Prepared {
 
 /// What is metered.
 pub(crate) struct Job {
-    /// Id of the run.
+    /// Id of the run, where it is a new one.
     pub(crate) run: String,
+    /// The run that it goes on with, or why it cannot.
+    pub(crate) resumed: Option<Resumed>,
     /// The command as it was given.
     pub(crate) command: Vec<String>,
     /// Its process id; 0 before it is started.
@@ -93,13 +100,14 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let job_command = job.command.clone();
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
     let ledger = Ledger::open(&path);
+    let (run, earlier) = resume(job.resumed, &ledger, &mut findings).unwrap_or((job.run, None));
+    let job = Job { run, resumed: None, alerts: AlertSettings { findings: Vec::new(), ..job.alerts }, ..job };
+    let slug = modification_of(arguments, earlier.is_some().then_some(job.run.as_str()), &ledger, &mut findings);
     let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
-    let reference = base.as_ref().map(ResolvedBase::reference);
+    let reference = base.as_ref().map(ResolvedBase::reference).or_else(|| earlier.as_ref()?.base().cloned());
     let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
-    let membership = arguments.modification.as_deref().map(|slug| {
-        let wanted = arguments.reservation.as_deref();
-        join(&mut recorder, slug, reference.as_ref(), &job.run, wanted)
-    });
+    let member = Member { run: &job.run, job: arguments.job.as_deref(), wanted: arguments.reservation.as_deref() };
+    let membership = slug.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), member));
     let membership = membership.unwrap_or_default();
     findings.extend(membership.findings);
     let base_model = match (base, &membership.base) {
@@ -110,7 +118,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let judge = judge(base_model, membership.answers, &mut findings)?;
     let sender = Sender {
         run: job.run.clone(),
-        modification: membership.joined.then(|| arguments.modification.clone()).flatten(),
+        modification: slug.clone().filter(|_| membership.joined),
         host: settings::host(),
     };
     let start = SessionStart {
@@ -119,19 +127,21 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
             command: job.command,
             host: settings::host(),
             base: arguments.base.clone(),
-            modification: membership.joined.then(|| arguments.modification.clone()).flatten(),
-            phase: None,
+            modification: slug.filter(|_| membership.joined),
+            phase: arguments.phase.clone(),
+            job: arguments.job.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             folder: settings::working_folder(),
         },
         base: reference.or(membership.base),
         segment: SegmentOpened {
-            segment: 0,
+            segment: earlier.as_ref().map_or(0, Tally::segments),
             host: settings::host(),
             boot: settings::boot_id(),
             pid: job.pid,
             claim: arguments.gpus.clone(),
         },
+        earlier,
         elsewhere: elsewhere::of_command(&job_command),
         findings,
         siblings: membership.siblings,
@@ -184,21 +194,26 @@ struct Membership {
     findings: Vec<Finding>,
 }
 
+/// A run that is to belong to a modification.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    run: &'a str,
+    /// The job that it is a part of.
+    job: Option<&'a str>,
+    /// The reservation that it is to spend.
+    wanted: Option<&'a str>,
+}
+
 /// Makes the modification where it is new and assigns the run, unless the two have different base models.
-fn join(
-    recorder: &mut RunRecorder,
-    slug: &str,
-    base: Option<&BaseReference>,
-    run: &str,
-    wanted: Option<&str>,
-) -> Membership {
+fn join(recorder: &mut RunRecorder, slug: &str, base: Option<&BaseReference>, member: Member<'_>) -> Membership {
+    let run = member.run;
     let Some(ledger) = recorder.ledger() else {
         let text =
             format!("run {run} could not be assigned to `{slug}` while the ledger cannot be written; assign it later");
         let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
         return Membership { findings, ..Membership::default() };
     };
-    try_join(ledger, slug, base, run, wanted).unwrap_or_else(|problem| {
+    try_join(ledger, slug, base, member).unwrap_or_else(|problem| {
         let text = format!("run {run} could not be assigned to `{slug}` ({problem}); assign it later");
         let findings = vec![Finding { code: "modification-unassigned".to_owned(), text }];
         Membership { findings, ..Membership::default() }
@@ -209,8 +224,7 @@ fn try_join(
     ledger: &mut Ledger,
     slug: &str,
     base: Option<&BaseReference>,
-    run: &str,
-    wanted: Option<&str>,
+    member: Member<'_>,
 ) -> anyhow::Result<Membership> {
     let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
     let stream = modification_stream(slug);
@@ -225,10 +239,12 @@ fn try_join(
     if let Some(conflict) = conflict(&modification, base) {
         return Ok(Membership { findings: vec![conflict], ..Membership::default() });
     }
-    let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
-    ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
-    let (reservation, findings) = take_reservation(ledger, &modification, run, wanted);
-    let siblings = Siblings::watch(ledger.path(), slug, run);
+    let assigned = Body::RunAssigned(RunAssigned { run: member.run.to_owned() });
+    if !modification.runs.iter().any(|known| known == member.run) {
+        ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
+    }
+    let (reservation, findings) = take_reservation(ledger, &modification, member);
+    let siblings = Siblings::watch(ledger.path(), slug, member.run);
     let Modification { base, answers, .. } = modification;
     Ok(Membership { joined: true, base, siblings, reservation, answers, findings })
 }
@@ -238,14 +254,13 @@ fn try_join(
 fn take_reservation(
     ledger: &mut Ledger,
     modification: &Modification,
-    run: &str,
-    wanted: Option<&str>,
+    Member { run, job, wanted }: Member<'_>,
 ) -> (Option<Reservation>, Vec<Finding>) {
     // Most modifications have none, and a job's start writes nothing that says so.
     if modification.reservations.is_empty() && wanted.is_none() {
         return (None, Vec::new());
     }
-    let cause = match budget::take(ledger, &modification.slug, run, wanted, settings::now()) {
+    let cause = match budget::take(ledger, &modification.slug, Spender { run, job }, wanted, settings::now()) {
         Ok(Ok(taken)) => return (taken, Vec::new()),
         Ok(Err(problem)) => problem.to_string(),
         Err(problem) => problem.to_string(),

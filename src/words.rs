@@ -138,6 +138,12 @@ pub(crate) fn run(run: &RunSummary) -> String {
     let modification = run.modification.as_deref().unwrap_or("none");
     let mut text = format!("run        {} ({}), modification {modification}\n", run.run, end(run));
     text.push_str(&format!("command    {}\n", run.command.join(" ")));
+    if let Some(job) = &run.job {
+        text.push_str(&format!("job        {job}\n"));
+    }
+    if let Some(phase) = &run.phase {
+        text.push_str(&format!("phase      {phase}, as declared on the command line\n"));
+    }
     for model in &run.models {
         text.push_str(&format!(
             "model      {}, {} of {} parameters trained ({}), gradient checkpointing {}\n",

@@ -32,6 +32,12 @@ pub struct RunSummary {
     pub run: String,
     /// The modification it belongs to, if it was assigned to one.
     pub modification: Option<String>,
+    /// The job that it is a part of, where it was named: a job on several nodes has a run on each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The kind of work that it was declared to be, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
     /// `open` until the last segment is closed.
     pub state: RunState,
     /// Start of the first segment.

@@ -45,6 +45,8 @@ type ConnectionKey = (usize, u32);
 pub struct Tally {
     run: String,
     modification: Option<String>,
+    job: Option<String>,
+    phase: Option<String>,
     base: Option<BaseReference>,
     command: Vec<String>,
     started: Option<DateTime<Utc>>,
@@ -91,6 +93,8 @@ impl Tally {
             Body::RunOpened(opened) => {
                 self.run.clone_from(&opened.run);
                 self.modification.clone_from(&opened.modification);
+                self.job.clone_from(&opened.job);
+                self.phase.clone_from(&opened.phase);
                 self.command.clone_from(&opened.command);
                 self.started.get_or_insert(at);
             }
@@ -203,36 +207,47 @@ impl Tally {
     /// Where the job stands by the trainer that is furthest from its end, and the model operations from before it began. Trainers
     /// that have ended are left out: a job may run one after the other.
     pub fn progress(&self) -> Option<(Progress, Flops)> {
-        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
-        let stands = running.filter_map(|connection| Some((connection.progress?, connection.before)));
+        let stands = self.running().filter_map(|connection| Some((connection.progress?, connection.before)));
         stands.min_by_key(|(progress, _)| progress.step)
     }
 
     /// The step of the rank that is furthest ahead, of trainers that have not ended.
     pub fn furthest_step(&self) -> Option<u64> {
-        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
-        running.filter_map(|connection| Some(connection.progress?.step)).max()
+        self.running().filter_map(|connection| Some(connection.progress?.step)).max()
     }
 
     /// Whether a trainer that told of steps was lost, so that it may go on unheard.
     pub fn has_lost_trainer(&self) -> bool {
-        self.connections.values().any(|connection| connection.lost && connection.progress.is_some())
+        self.of_this_segment().any(|connection| connection.lost && connection.progress.is_some())
     }
 
     /// The last step of the trainer that came last, whether it has ended or not.
     pub fn last_step(&self) -> Option<u64> {
-        let mut stands = self.connections.values().rev().filter_map(|connection| connection.progress);
-        stands.next().map(|progress| progress.step)
+        self.of_this_segment().filter_map(|connection| connection.progress).last().map(|progress| progress.step)
     }
 
     /// Ranks whose trainers tell of steps, and how many there are by what their launcher told them; both of trainers that have not
     /// ended.
     pub fn ranks(&self) -> (u64, u64) {
-        let running = self.connections.values().filter(|connection| !connection.ended && !connection.lost);
-        let telling: Vec<&Connection> = running.filter(|connection| connection.progress.is_some()).collect();
+        let telling: Vec<&Connection> = self.running().filter(|connection| connection.progress.is_some()).collect();
         let ranks: BTreeSet<u32> = telling.iter().map(|connection| connection.rank).collect();
         let all = telling.iter().map(|connection| u64::from(connection.world_size)).max().unwrap_or(0);
         (u64::try_from(ranks.len()).unwrap_or(u64::MAX), all)
+    }
+
+    /// Hooks of the segment that was opened last: those of an earlier one are over, whether or not they could say so.
+    fn of_this_segment(&self) -> impl Iterator<Item = &Connection> {
+        let last = self.segments.opened();
+        self.connections.iter().filter(move |(key, _)| key.0 == last).map(|(_, connection)| connection)
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Connection> {
+        self.of_this_segment().filter(|connection| !connection.ended && !connection.lost)
+    }
+
+    /// Segments that were opened: the number of the next one.
+    pub fn segments(&self) -> u32 {
+        u32::try_from(self.segments.opened()).unwrap_or(u32::MAX)
     }
 
     /// Operations so far, `None` while nothing could be counted.
@@ -330,6 +345,8 @@ impl Tally {
             schema: RUN_SCHEMA.to_owned(),
             run: self.run.clone(),
             modification: self.modification.clone(),
+            job: self.job.clone(),
+            phase: self.phase.clone(),
             state: if closed { RunState::Closed } else { RunState::Open },
             started: self.started.unwrap_or_default(),
             ended: self.ended.filter(|_| !self.segments.any_open()),

@@ -137,20 +137,30 @@ pub enum NotTaken {
     },
 }
 
-/// Has `run` spend the reservation `wanted`, or the oldest that no run spends. `Ok(None)` where none is open and none was named.
+/// A run that is to spend a reservation.
+#[derive(Clone, Copy, Debug)]
+pub struct Spender<'a> {
+    /// Id of the run.
+    pub run: &'a str,
+    /// The job that it is a part of, where it was named.
+    pub job: Option<&'a str>,
+}
+
+/// Has a run spend the reservation `wanted`, that of its job, or the oldest that no run spends. `Ok(None)` where none is open and none was named.
 pub fn take(
     ledger: &mut Ledger,
     slug: &str,
-    run: &str,
+    spender: Spender<'_>,
     wanted: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<Result<Option<Reservation>, NotTaken>, StoreProblem> {
     let mut taken = Ok(None);
     ledger.append_decided(&modification_stream(slug), at, |bodies| {
         let modification = Modification::from_bodies(bodies.iter().map(|body| (at, body)))?;
-        taken = choose(&modification, slug, run, wanted, at.date_naive());
+        taken = choose(&modification, slug, spender, wanted, at.date_naive());
         let reservation = taken.as_ref().ok()?.as_ref()?.reserved.reservation.clone();
-        entry(&Body::ReservationTaken(ReservationTaken { reservation, run: run.to_owned() }))
+        let (run, job) = (spender.run.to_owned(), spender.job.map(str::to_owned));
+        entry(&Body::ReservationTaken(ReservationTaken { reservation, run, job }))
     })?;
     Ok(taken)
 }
@@ -158,7 +168,7 @@ pub fn take(
 fn choose(
     modification: &Modification,
     slug: &str,
-    run: &str,
+    Spender { run, job }: Spender<'_>,
     wanted: Option<&str>,
     day: NaiveDate,
 ) -> Result<Option<Reservation>, NotTaken> {
@@ -166,8 +176,13 @@ fn choose(
     let Some(wanted) = wanted else {
         // A run that goes on spends what it spent before.
         let own = all.iter().find(|one| one.is_taken_by(run) && one.released.is_none());
+        let of_job = || {
+            let is_same =
+                |one: &&Reservation| job.is_some() && one.runs.iter().any(|taker| taker.job.as_deref() == job);
+            all.iter().filter(|one| one.released.is_none()).find(is_same)
+        };
         let open = || all.iter().find(|one| one.state(day) == ReservationState::Open);
-        return Ok(own.or_else(open).cloned());
+        return Ok(own.or_else(of_job).or_else(open).cloned());
     };
     let one = named(modification, slug, wanted)?;
     match one.state(day) {

@@ -1,6 +1,6 @@
 //! Runs and modifications read back from a ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::{Body, Head, MODIFICATION_PREFIX, modification_stream, run_stream};
@@ -75,6 +75,38 @@ impl RunReader {
     pub fn into_tally(self) -> Tally {
         self.tally
     }
+}
+
+/// Runs with those of one job on several nodes taken together, as one run of several segments: only together do they tell whether all of
+/// its ranks were heard.
+pub fn joined(ledger: &Ledger, runs: &[RunSummary]) -> Result<Vec<RunSummary>, StoreProblem> {
+    let mut joined: Vec<RunSummary> = Vec::new();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for run in runs {
+        let Some(job) = run.job.as_deref() else {
+            joined.push(run.clone());
+            continue;
+        };
+        // At the place of the first of them.
+        if done.insert(job) {
+            let parts: Vec<&RunSummary> = runs.iter().filter(|other| other.job.as_deref() == Some(job)).collect();
+            joined.push(if parts.len() > 1 { as_one(ledger, &parts)? } else { run.clone() });
+        }
+    }
+    Ok(joined)
+}
+
+fn as_one(ledger: &Ledger, parts: &[&RunSummary]) -> Result<RunSummary, StoreProblem> {
+    let mut tally = Tally::new();
+    for part in parts {
+        ledger.visit(&run_stream(&part.run), |entry| tally.add(entry.at, &Body::read(&entry.kind, &entry.body)))?;
+    }
+    let first = parts.first().map(|part| (part.run.clone(), part.modification.clone())).unwrap_or_default();
+    let mut summary = RunSummary { run: first.0, modification: first.1, ..tally.summary() };
+    if summary.state == RunState::Open {
+        leave_open(&mut summary);
+    }
+    Ok(summary)
 }
 
 /// What is on record of a run without an end is a part of it: the job may be running, or have run on without a meter.

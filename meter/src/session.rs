@@ -70,8 +70,10 @@ pub const HOOK_PATIENCE: Duration = Duration::from_millis(500);
 /// What a session starts with.
 #[derive(Debug)]
 pub struct SessionStart {
-    /// The run's first entry.
+    /// The run's first entry; it stands there already where an earlier segment is gone on with.
     pub run: RunOpened,
+    /// What is on record of the run's earlier segments.
+    pub earlier: Option<Tally>,
     /// The base model that was resolved.
     pub base: Option<BaseReference>,
     /// The segment's first entry.
@@ -166,10 +168,11 @@ impl<'listener> Session<'listener> {
         listener: &'listener mut dyn Listener,
     ) -> Self {
         let house = start.judge.by_house();
+        let is_new = start.earlier.is_none();
         let mut session = Self {
             ledger: ledger_name(recorder.ledger_path()),
             recorder,
-            tally: Tally::new(),
+            tally: start.earlier.unwrap_or_default(),
             clock,
             judge: start.judge,
             siblings: start.siblings,
@@ -197,8 +200,10 @@ impl<'listener> Session<'listener> {
             status: start.status,
         };
         let at = clock.started();
-        session.enter(at, &Body::RunOpened(start.run));
-        if let Some(base) = start.base {
+        if is_new {
+            session.enter(at, &Body::RunOpened(start.run));
+        }
+        if let Some(base) = start.base.filter(|_| session.tally.base().is_none()) {
             session.enter(at, &Body::BaseBound(BaseBound { base }));
         }
         session.enter(at, &Body::SegmentOpened(start.segment));

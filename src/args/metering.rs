@@ -24,6 +24,15 @@ pub(crate) struct MeteringArguments {
     #[arg(long, value_name = "ID", requires = "modification")]
     pub(crate) reservation: Option<String>,
 
+    /// What kind of work this run is, by the rule set's name for it, where a hook cannot tell (for example `sweep` or
+    /// `synthetic-data-private`)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) phase: Option<String>,
+
+    /// The job that this run is a part of: a job on several nodes is metered by a run on each, and its runs count together
+    #[arg(long, value_name = "ID", value_parser = job_name)]
+    pub(crate) job: Option<String>,
+
     /// GPUs of the job: `all`, `none`, indices or UUIDs [default: what CUDA_VISIBLE_DEVICES leaves]
     #[arg(long, value_name = "LIST")]
     pub(crate) gpus: Option<String>,
@@ -60,6 +69,10 @@ pub(crate) struct MeteringArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) metering: MeteringArguments,
+
+    /// Go on with this run, given by its id or the beginning of it: what follows is a further segment of it
+    #[arg(long, value_name = "RUN")]
+    pub(crate) resume: Option<String>,
 
     /// Do not start the job if it cannot be metered (exit code 125)
     #[arg(long)]
@@ -123,6 +136,15 @@ pub(crate) enum DeviceChoice {
     Record(PathBuf),
     /// A trace, and the processor.
     Replay(PathBuf),
+}
+
+/// A name that can be shown anywhere: schedulers give numbers and words.
+fn job_name(text: &str) -> Result<String, String> {
+    let is_plain = |character: char| character.is_ascii_graphic();
+    if (1..=128).contains(&text.len()) && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("a job's name has 1 to 128 visible ASCII characters, for example $SLURM_JOB_ID".to_owned())
 }
 
 fn device_choice(text: &str) -> Result<DeviceChoice, String> {

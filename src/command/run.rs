@@ -23,7 +23,7 @@ use flopsmeter_meter::wrap::{Child, Ended, Signals, SpawnProblem};
 
 use crate::args::{DeviceChoice, MeteringArguments, RunArguments};
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::metering::{self, AlertSettings, Job, Prepared};
+use crate::metering::{self, AlertSettings, Job, Prepared, Resumed};
 use crate::narrator::Narrator;
 use crate::{output, rehearsal, settings};
 
@@ -34,6 +34,8 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     own_memory::share_one_heap();
     // A `--gpus` that names nothing is a usage error: it has to be told before the job starts.
     let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
+    metering::refuse_unknown_phase(&arguments.metering)?;
+    let resumed = arguments.resume.as_deref().map(|run| metering::named(run, &arguments.metering)).transpose()?;
     let alerts = metering::alerts(&arguments.metering)?;
     let signals = match Signals::take() {
         Ok(signals) => signals,
@@ -67,7 +69,7 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
     };
     // A writer into the job's input must see it close as if we were not there.
     let _best_effort = let_go_of_streams();
-    match prepare(arguments, alerts, child.id(), findings) {
+    match prepare(arguments, alerts, resumed, child.id(), findings) {
         Ok(prepared) => Ok(meter(arguments, prepared, gpus, clock, hooks, &child)),
         Err(problem) => {
             output::talk(&format!("the job runs on without a meter: {problem:#}"));
@@ -98,13 +100,14 @@ pub(crate) fn gpu_request(list: Option<&String>) -> anyhow::Result<GpuRequest> {
 fn prepare(
     arguments: &RunArguments,
     alerts: AlertSettings,
+    resumed: Option<Resumed>,
     pid: u32,
     findings: Vec<Finding>,
 ) -> anyhow::Result<Prepared> {
     let command = arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let progress_period = (!arguments.quiet).then_some(arguments.progress);
     let gate = arguments.gate.map(|gate| GateOrder { gate, grace: arguments.gate_grace });
-    let job = Job { run: settings::new_run_id(), command, pid, progress_period, alerts, gate };
+    let job = Job { run: settings::new_run_id(), resumed, command, pid, progress_period, alerts, gate };
     let mut prepared = metering::prepare(&arguments.metering, job)?;
     prepared.start.findings.extend(findings);
     Ok(prepared)

@@ -21,6 +21,7 @@ use crate::{output, settings};
 pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus> {
     own_memory::share_one_heap();
     let gpus = gpu_request(arguments.metering.gpus.as_ref())?;
+    metering::refuse_unknown_phase(&arguments.metering)?;
     let alerts = metering::alerts(&arguments.metering)?;
     let parent = Parent::watch(arguments.parent)?;
     detach()?;
@@ -30,7 +31,15 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
     output::data(&format!("{}\n", server.path().display()))?;
     let command = parent.command_line();
     let progress_period = Some(Duration::from_mins(1));
-    let job = Job { run: settings::new_run_id(), command, pid: parent.id(), progress_period, alerts, gate: None };
+    let job = Job {
+        run: settings::new_run_id(),
+        resumed: None,
+        command,
+        pid: parent.id(),
+        progress_period,
+        alerts,
+        gate: None,
+    };
     let prepared = metering::prepare(&arguments.metering, job)?;
     let process = JobProcess::default();
     process.set(parent.id());

@@ -25,5 +25,6 @@ mod place;
 mod planning;
 mod registry;
 mod replay;
+mod resume;
 mod traces;
 mod wrapping;

@@ -1,6 +1,6 @@
 //! The same work by other measures than its operations: what other ways of counting need.
 
-use crate::run::{DeviceCeiling, RunSummary, Term};
+use crate::run::{DeviceCeiling, PhaseSummary, RunSummary, Term};
 use crate::unit::Flops;
 
 /// Other measures of the training that [`super::Spent::training`] counts; `None` where a part of it is not known by that measure.
@@ -36,8 +36,8 @@ impl Measures {
     }
 
     /// Those of one run, of whose phases `training` says which are the training itself.
-    pub(super) fn of_run(run: &RunSummary, training: Flops, is_training: impl Fn(&str) -> bool) -> Self {
-        let phases = || run.phases.iter().filter(|phase| is_training(phase.phase.name()));
+    pub(super) fn of_run(run: &RunSummary, training: Flops, is_training: impl Fn(&PhaseSummary) -> bool) -> Self {
+        let phases = || run.phases.iter().filter(|phase| is_training(phase));
         let counted = phases().fold(Flops::ZERO, |sum, phase| sum + phase.forward + phase.backward);
         let context = phases().fold(Flops::ZERO, |sum, phase| sum + Self::attention_context_of(&phase.terms));
         let tokens = phases().fold(0_u128, |sum, phase| sum.saturating_add(u128::from(phase.tokens.fed.0)));

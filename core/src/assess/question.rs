@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::{Answers, Basis, ExcludedRun, Inputs, Measures};
+use crate::facts::Phase;
 use crate::registry::Base;
 use crate::rules::{Counts, RuleSet};
 use crate::run::{PhaseSummary, RunSummary};
@@ -134,9 +135,9 @@ impl Spent {
         self.complete &= run.complete && run.flops.is_some();
         self.ceiling = self.ceiling.zip(run.ceiling.flop).map(|(before, own)| before + own);
         self.ceiling_complete &= run.ceiling.complete && run.ceiling.flop.is_some();
-        let is_training = |phase: &str| rules.counts(phase) == Counts::Training;
+        let is_training = |phase: &PhaseSummary| counts_as(rules, phase, run.phase.as_deref()) == Counts::Training;
         if let Some(flops) = &run.flops {
-            let own = Sums::of(rules, flops.training, &run.phases);
+            let own = Sums::of(rules, flops.training, run);
             self.training = Some(self.training.unwrap_or_default() + own.training);
             self.cumulative = Some(self.cumulative.unwrap_or_default() + own.cumulative);
             self.debatable = Some(self.debatable.unwrap_or_default() + own.debatable);
@@ -159,12 +160,12 @@ struct Sums {
 
 impl Sums {
     /// `training` is the run's own sum of passes that a backward pass follows.
-    fn of(rules: &RuleSet, training: Flops, phases: &[PhaseSummary]) -> Self {
+    fn of(rules: &RuleSet, training: Flops, run: &RunSummary) -> Self {
         let mut sums = Self { training, cumulative: training, debatable: Flops::ZERO };
         let mut in_training_steps = Flops::ZERO;
-        for phase in phases {
+        for phase in &run.phases {
             let work = phase.forward + phase.backward;
-            let counts = rules.counts(phase.phase.name());
+            let counts = counts_as(rules, phase, run.phase.as_deref());
             if counts == Counts::Training {
                 in_training_steps += work;
                 continue;
@@ -192,6 +193,21 @@ impl Sums {
     fn add_debatable(&mut self, work: Flops) {
         self.debatable += work;
         self.cumulative += work;
+    }
+}
+
+/// How one kind of work of a run counts that was declared to be of the kind `declared`.
+///
+/// The declaration stands on a command line and is nobody's by name. It says what a hook cannot tell, and takes nothing out of both
+/// sums: what trains is computed both ways where the rule set does not count the declared kind as training.
+fn counts_as(rules: &RuleSet, phase: &PhaseSummary, declared: Option<&str>) -> Counts {
+    let seen = rules.counts(phase.phase.name());
+    let Some(declared) = declared.map(|name| rules.counts(name)) else { return seen };
+    match (phase.phase, declared) {
+        (Phase::Training, Counts::Training) => Counts::Training,
+        (Phase::Training, _) => Counts::Debatable,
+        (Phase::Generation | Phase::Other, Counts::Cumulative) => Counts::Cumulative,
+        _ => seen,
     }
 }
 

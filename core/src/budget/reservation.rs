@@ -29,6 +29,8 @@ pub struct Reservation {
 pub struct Taker {
     /// Id of the run.
     pub run: String,
+    /// The job that it is a part of, where it was named.
+    pub job: Option<String>,
     /// What it had spent at its end; `None` while it goes on, or where its end was not noted.
     pub spent: Option<Flops>,
 }
@@ -71,7 +73,7 @@ impl Reservation {
             }
             Body::ReservationTaken(taken) => {
                 if let Some(one) = named(all, &taken.reservation) {
-                    one.take(&taken.run);
+                    one.take(&taken.run, taken.job.as_deref());
                 }
             }
             Body::ReservationSettled(ReservationSettled { reservation, run, spent, .. }) => {
@@ -90,10 +92,10 @@ impl Reservation {
     }
 
     /// A run that goes on after its end spends again.
-    fn take(&mut self, run: &str) {
+    fn take(&mut self, run: &str, job: Option<&str>) {
         match self.runs.iter_mut().find(|taker| taker.run == run) {
             Some(taker) => taker.spent = None,
-            None => self.runs.push(Taker { run: run.to_owned(), spent: None }),
+            None => self.runs.push(Taker { run: run.to_owned(), job: job.map(str::to_owned), spent: None }),
         }
     }
 
@@ -172,7 +174,7 @@ mod tests {
     }
 
     fn taken(id: &str, run: &str) -> Body {
-        Body::ReservationTaken(ReservationTaken { reservation: id.to_owned(), run: run.to_owned() })
+        Body::ReservationTaken(ReservationTaken { reservation: id.to_owned(), run: run.to_owned(), job: None })
     }
 
     fn settled(id: &str, run: &str, spent: u128) -> Body {

@@ -101,6 +101,8 @@ pub struct RunOpened {
     pub modification: Option<String>,
     /// `--phase` as it was given.
     pub phase: Option<String>,
+    /// `--job` as it was given: the runs of one job on several nodes have the same.
+    pub job: Option<String>,
     /// Version of flopsmeter that records.
     pub version: String,
     /// Working folder of the command.
@@ -257,6 +259,8 @@ pub struct ReservationTaken {
     pub reservation: String,
     /// Id of the run.
     pub run: String,
+    /// The job that the run is a part of, where it was named: its other runs spend the same reservation.
+    pub job: Option<String>,
 }
 
 /// See [`Body::ReservationSettled`].

@@ -48,7 +48,9 @@ fn a_run_takes_the_oldest_that_is_open_and_settles_it() {
         assert!(matches!(try_reserve(&mut ledger, id, 100), Setting::Held));
     }
     let taken = |ledger: &mut Ledger, run: &str, wanted: Option<&str>| {
-        take(ledger, "demo", run, wanted, at()).unwrap().map(|taken| taken.map(|one| one.reserved.reservation))
+        take(ledger, "demo", Spender { run, job: None }, wanted, at())
+            .unwrap()
+            .map(|taken| taken.map(|one| one.reserved.reservation))
     };
     assert_eq!(taken(&mut ledger, "a", None), Ok(Some("r1".to_owned())));
     assert_eq!(taken(&mut ledger, "b", None), Ok(Some("r2".to_owned())));
@@ -85,4 +87,21 @@ fn what_is_refused_makes_no_modification() {
     let mut ledger = ledger(folder.path());
     assert!(matches!(try_reserve(&mut ledger, "r1", 1001), Setting::Refused(LINE)));
     assert_eq!(records::modification(&ledger, "demo").unwrap(), None);
+}
+
+#[test]
+fn the_runs_of_one_job_spend_what_was_set_aside_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(folder.path());
+    for id in ["r1", "r2"] {
+        assert!(matches!(try_reserve(&mut ledger, id, 100), Setting::Held));
+    }
+    let mut taken = |run: &str, job: Option<&str>| {
+        let taken = take(&mut ledger, "demo", Spender { run, job }, None, at()).unwrap().unwrap();
+        taken.map(|one| one.reserved.reservation)
+    };
+    assert_eq!(taken("a", Some("j")).as_deref(), Some("r1"));
+    assert_eq!(taken("b", Some("j")).as_deref(), Some("r1"), "of the same job, on another node");
+    assert_eq!(taken("c", Some("k")).as_deref(), Some("r2"));
+    assert_eq!(taken("d", None), None);
 }

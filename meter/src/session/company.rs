@@ -188,7 +188,7 @@ mod tests {
         let reserved = Reserved { reservation: "x".to_owned(), flop: Flops(500), ..Reserved::default() };
         Reservation::apply(&mut all, started(), &Body::Reserved(reserved));
         if let Some(run) = of {
-            let taken = ReservationTaken { reservation: "x".to_owned(), run: run.to_owned() };
+            let taken = ReservationTaken { reservation: "x".to_owned(), run: run.to_owned(), job: None };
             Reservation::apply(&mut all, started(), &Body::ReservationTaken(taken));
         }
         all

@@ -60,7 +60,7 @@ fn one_of_each() -> Vec<Body> {
             date: NaiveDate::MIN,
         }),
         Body::Reserved(Reserved { reservation: "b".to_owned(), flop: Flops(u128::MAX), ..Reserved::default() }),
-        Body::ReservationTaken(ReservationTaken { reservation: "b".to_owned(), run: "a".to_owned() }),
+        Body::ReservationTaken(ReservationTaken { reservation: "b".to_owned(), run: "a".to_owned(), job: None }),
         Body::ReservationSettled(ReservationSettled {
             reservation: "b".to_owned(),
             run: "a".to_owned(),
