@@ -38,7 +38,7 @@ use company::Company;
 use following::Following;
 use gate::{GateKeeper, Ranks, Training};
 use gathered::Gathered;
-use line::{LineWatch, Sight};
+use line::{LineWatch, Said, Sight};
 
 pub use gate::{GateAct, GateOrder, Stopped};
 pub use report::{Listener, ProgressReport};
@@ -179,7 +179,8 @@ impl<'listener> Session<'listener> {
             others: Vec::new(),
             company: Company::default(),
             following: Following::of(&start.run),
-            house: house.map(|judge| (judge, LineWatch::new(start.levels.clone(), &start.run))),
+            house: house
+                .map(|judge| (judge, LineWatch::new(start.levels.clone(), &start.run).telling(start.sinks.sinks()))),
             reservation: start.reservation,
             hooks,
             devices,
@@ -187,7 +188,7 @@ impl<'listener> Session<'listener> {
             segment: start.segment.segment,
             found: BTreeSet::new(),
             gathered: Gathered::default(),
-            line: LineWatch::new(start.levels, &start.run),
+            line: LineWatch::new(start.levels, &start.run).telling(start.sinks.sinks()),
             sinks: start.sinks,
             gate: start.gate.map(GateKeeper::new),
             of_gate: None,
@@ -231,9 +232,8 @@ impl<'listener> Session<'listener> {
             self.find(finding);
             self.commit();
         }
-        for finding in self.sinks.failures() {
-            self.find(finding);
-        }
+        let missed = self.sinks.failures();
+        self.note_missed(missed);
         let elapsed = self.clock.elapsed();
         if self.looked.is_none_or(|looked| elapsed.saturating_sub(looked) >= LOOKS_APART) {
             self.looked = Some(elapsed);
@@ -278,9 +278,8 @@ impl<'listener> Session<'listener> {
         self.drain();
         self.take_others();
         self.watch_the_line(true);
-        for finding in self.sinks.finish(FINISH_PATIENCE) {
-            self.find(finding);
-        }
+        let missed = self.sinks.finish(FINISH_PATIENCE);
+        self.note_missed(missed);
         if let Some(finding) = self.of_gate.take() {
             self.find(finding);
         }
@@ -370,14 +369,12 @@ impl<'listener> Session<'listener> {
         if let Some((judge, line)) = &mut self.house {
             alerts.extend(line.look(&sight(judge), progress, has_ended, self.recorder.ledger()));
         }
-        for alert in alerts {
+        for Said { alert, sinks } in alerts {
             self.listener.alert(&alert);
-            let untried = self.sinks.give(&alert);
+            let missed = self.sinks.give(&alert, sinks.as_ref());
             self.enter(alert.at, &Body::Alert(alert));
             self.commit();
-            for finding in untried {
-                self.find(finding);
-            }
+            self.note_missed(missed);
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum Body {
     LevelsSaid(LevelsSaid),
     /// The modification has gone back well below levels that were said: they may be said again.
     LevelsLeft(LevelsLeft),
+    /// Where levels were said, somebody did not take it: they may be said there again.
+    LevelsMissed(LevelsMissed),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -298,6 +300,20 @@ pub struct LevelsSaid {
     pub id: String,
     /// The levels.
     pub keys: Vec<Key>,
+    /// Digests of the sinks that are told, besides standard error and the ledger; `None` in records of versions for which a level that
+    /// was said was said to all.
+    pub sinks: Option<Vec<String>>,
+}
+
+/// See [`Body::LevelsMissed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelsMissed {
+    /// Id of the run whose alert it was.
+    pub run: String,
+    /// Id of the alert.
+    pub id: String,
+    /// Digests of the sinks that did not take it.
+    pub sinks: Vec<String>,
 }
 
 /// See [`Body::LevelsLeft`].
@@ -373,6 +389,7 @@ kinds! {
     "reservation-released" => ReservationReleased,
     "levels-said" => LevelsSaid,
     "levels-left" => LevelsLeft,
+    "levels-missed" => LevelsMissed,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

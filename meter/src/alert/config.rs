@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flopsmeter_core::alert::{Level, Levels};
+use flopsmeter_core::ledger::Digest;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 
@@ -129,6 +130,18 @@ impl core::fmt::Debug for Secret {
 }
 
 impl Sink {
+    /// The same for the same place wherever it is configured; nothing can be read off it.
+    pub(super) fn key(&self) -> String {
+        let place = match self {
+            Self::Command { command, .. } => format!("command {command}"),
+            Self::Webhook { endpoint, .. } => format!("webhook {}", endpoint.url()),
+            Self::Slack { endpoint } => format!("slack {}", endpoint.url()),
+            Self::Teams { endpoint } => format!("teams {}", endpoint.url()),
+            Self::Mail(route) => format!("mail {} {:?}", route.server, route.to),
+        };
+        Digest::of(place.as_bytes()).to_string().chars().take(16).collect()
+    }
+
     /// What people call it: its kind, and its host where it has one.
     pub(super) fn name(&self) -> String {
         match self {

@@ -1,5 +1,6 @@
 //! Gives alerts to sinks, each in a thread of its own, and gathers what became of them.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Channel, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
@@ -32,7 +33,19 @@ struct Report {
 struct Lane {
     sink: Sink,
     queue: Option<SyncSender<Arc<Message>>>,
-    on_its_way: usize,
+    /// Ids of alerts, in the order in which they are delivered.
+    on_its_way: VecDeque<String>,
+}
+
+/// An alert that a sink did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Id of the alert.
+    pub id: String,
+    /// Key of the sink, as in [`Dispatcher::sinks`].
+    pub sink: String,
+    /// What is to be said of it.
+    pub finding: Finding,
 }
 
 /// Gives alerts to sinks.
@@ -47,52 +60,61 @@ impl Dispatcher {
     /// For these sinks. Nothing is started yet.
     pub fn new(sinks: Vec<Sink>, sender: Sender) -> Self {
         let (report, reports) = channel();
-        let lanes = sinks.into_iter().map(|sink| Lane { sink, queue: None, on_its_way: 0 }).collect();
+        let lanes = sinks.into_iter().map(|sink| Lane { sink, queue: None, on_its_way: VecDeque::new() }).collect();
         Self { sender, lanes, reports, report }
     }
 
-    /// Gives an alert to every sink, without waiting. Returns what cannot even be tried.
-    pub fn give(&mut self, alert: &Alert) -> Vec<Finding> {
+    /// Keys of the sinks: the same for the same place in every run.
+    pub fn sinks(&self) -> BTreeSet<String> {
+        self.lanes.iter().map(|lane| lane.sink.key()).collect()
+    }
+
+    /// Gives an alert to each of these sinks, or to all, without waiting. Returns what cannot even be tried.
+    pub fn give(&mut self, alert: &Alert, only: Option<&BTreeSet<String>>) -> Vec<Missed> {
         let message = Arc::new(Message::new(&self.sender, alert));
-        let mut findings = Vec::new();
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
+        let is_told = |lane: &Lane| only.is_none_or(|only| only.contains(&lane.sink.key()));
+        let mut missed = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| is_told(lane)) {
             match lane.give(number, Arc::clone(&message), &self.report) {
-                Ok(()) => lane.on_its_way += 1,
-                Err(cause) => findings.push(finding(number, &lane.sink, &cause)),
+                Ok(()) => lane.on_its_way.push_back(message.id.clone()),
+                Err(cause) => missed.push(lane.missed(number, message.id.clone(), &cause)),
             }
         }
-        findings
+        missed
     }
 
     /// What has failed since this was last asked.
-    pub fn failures(&mut self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    pub fn failures(&mut self) -> Vec<Missed> {
+        let mut missed = Vec::new();
         while let Ok(report) = self.reports.try_recv() {
-            findings.extend(self.take(report));
+            missed.extend(self.take(report));
         }
-        findings
+        missed
     }
 
     /// Waits until everything is delivered or has failed, at most for `patience`; what is still on its way then is lost.
-    pub fn finish(&mut self, patience: Duration) -> Vec<Finding> {
+    pub fn finish(&mut self, patience: Duration) -> Vec<Missed> {
         let deadline = clock::monotonic() + patience;
-        let mut findings = Vec::new();
-        while self.lanes.iter().any(|lane| lane.on_its_way > 0) {
+        let mut missed = Vec::new();
+        while self.lanes.iter().any(|lane| !lane.on_its_way.is_empty()) {
             match self.reports.recv_timeout(deadline.saturating_duration_since(clock::monotonic())) {
-                Ok(report) => findings.extend(self.take(report)),
+                Ok(report) => missed.extend(self.take(report)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        for (number, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.on_its_way > 0) {
-            findings.push(finding(number, &lane.sink, "it had not taken it when the job had ended"));
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let late = core::mem::take(&mut lane.on_its_way);
+            let why = "it had not taken it when the job had ended";
+            missed.extend(late.into_iter().map(|id| lane.missed(number, id, why)));
         }
-        findings
+        missed
     }
 
-    fn take(&mut self, report: Report) -> Option<Finding> {
+    fn take(&mut self, report: Report) -> Option<Missed> {
         let lane = self.lanes.get_mut(report.sink)?;
-        lane.on_its_way = lane.on_its_way.saturating_sub(1);
-        report.outcome.err().map(|problem| finding(report.sink, &lane.sink, &problem.text))
+        let id = lane.on_its_way.pop_front().unwrap_or_default();
+        let problem = report.outcome.err()?;
+        Some(lane.missed(report.sink, id, &problem.text))
     }
 }
 
@@ -112,6 +134,10 @@ fn finding(number: usize, sink: &Sink, cause: &str) -> Finding {
 }
 
 impl Lane {
+    fn missed(&self, number: usize, id: String, cause: &str) -> Missed {
+        Missed { id, sink: self.sink.key(), finding: finding(number, &self.sink, cause) }
+    }
+
     fn give(&mut self, number: usize, message: Arc<Message>, report: &Channel<Report>) -> Result<(), String> {
         if self.queue.is_none() {
             self.queue = Some(start(self.sink.clone(), number, report.clone()).map_err(|cause| cause.to_string())?);

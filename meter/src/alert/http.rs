@@ -33,6 +33,11 @@ impl Endpoint {
         Ok(Self { url: url.to_owned(), ca_file })
     }
 
+    /// All of it: for comparing alone.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Scheme and host.
     pub(super) fn shown(&self) -> String {
         self.url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use flopsmeter_core::assess::Spent;
 use flopsmeter_core::judge::Judge;
-use flopsmeter_core::ledger::body::RunOpened;
+use flopsmeter_core::ledger::body::{LevelsMissed, RunOpened};
 use flopsmeter_core::ledger::{Head, modification_stream};
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::unit::Flops;
 
-use super::{Session, Siblings};
+use super::{Session, Siblings, announcements};
+use crate::alert::Missed;
 use crate::{budget, clock};
 
 /// What is known of the modification, and when its runs were last asked for.
@@ -71,6 +72,19 @@ impl Session<'_> {
         let left = |judge: &Judge| judge.stand(counted.clone())?.left_until_next(self.line.levels());
         let house = self.house.as_ref().and_then(|(judge, _)| left(judge));
         left(&self.judge).into_iter().chain(house).min()
+    }
+
+    /// Says which alerts did not reach whom, and leaves it to the next run to say so there.
+    pub(super) fn note_missed(&mut self, missed: Vec<Missed>) {
+        for Missed { id, sink, finding } in missed {
+            self.find(finding);
+            let at = self.clock.now();
+            if let Some((slug, ledger)) = self.following.modification.as_deref().zip(self.recorder.ledger()) {
+                let note = LevelsMissed { run: self.following.run.clone(), id, sinks: vec![sink] };
+                // Not noted, it is not said there again: the ledger has the alert.
+                let _unnoted = announcements::missed(ledger, slug, at, &note);
+            }
+        }
     }
 
     /// Notes what of its reservation this run has spent.

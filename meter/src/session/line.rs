@@ -1,5 +1,6 @@
 //! Watches how close the modification comes to its line, and how close it will come.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +14,7 @@ use flopsmeter_core::ledger::body::{LevelsLeft, RunOpened};
 use flopsmeter_core::run::{Alert, Crossing, Outlook, RunSummary};
 use flopsmeter_core::unit::Flops;
 
-use super::announcements;
+use super::announcements::{self, Speaker};
 use super::company::Company;
 use crate::clock::SessionClock;
 use crate::store::Ledger;
@@ -63,12 +64,22 @@ impl Sight<'_> {
     }
 }
 
+/// An alert, and who is to hear it.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) alert: Alert,
+    /// Keys of the sinks that have not heard of it; `None` for all.
+    pub(super) sinks: Option<BTreeSet<String>>,
+}
+
 /// What was said, and how the run has grown.
 #[derive(Debug)]
 pub(super) struct LineWatch {
     watch: Watch,
     run: String,
     modification: Option<String>,
+    /// Keys of the sinks that this run tells.
+    sinks: BTreeSet<String>,
     by_step: Option<BySteps>,
     /// Training operations over milliseconds of the session.
     by_time: Course,
@@ -93,12 +104,18 @@ impl LineWatch {
             watch: Watch::new(levels),
             run: run.run.clone(),
             modification: run.modification.clone(),
+            sinks: BTreeSet::new(),
             by_step: None,
             by_time: Course::from(0, Flops::ZERO),
             next_forecast: Duration::ZERO,
             times_left: 0,
             owes_forecast: false,
         }
+    }
+
+    /// The same, telling these sinks.
+    pub(super) fn telling(self, sinks: BTreeSet<String>) -> Self {
+        Self { sinks, ..self }
     }
 
     /// The levels that are watched.
@@ -129,7 +146,7 @@ impl LineWatch {
         progress: Option<(Progress, Flops)>,
         has_ended: bool,
         mut ledger: Option<&mut Ledger>,
-    ) -> Vec<Alert> {
+    ) -> Vec<Said> {
         self.observe(sight, progress);
         let all = sight.all();
         let Some(stand) = sight.judge.stand(all.clone()) else { return Vec::new() };
@@ -173,7 +190,7 @@ impl LineWatch {
     }
 
     /// What is foreseen: at the end of the schedule, or where it has none, within the horizon.
-    fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Alert> {
+    fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Said> {
         let (totals, is_end, is_settled) = self.totals(sight.elapsed)?;
         let best = sight.spent_at(totals.best);
         let then = sight.judge.stand(best.clone())?;
@@ -218,17 +235,19 @@ impl LineWatch {
         sight: &Sight<'_>,
         ledger: Option<&mut Ledger>,
         words: impl FnOnce(&[Key]) -> (String, Option<Outlook>),
-    ) -> Option<Alert> {
+    ) -> Option<Said> {
         let due = self.watch.due(what, stand);
         let line = stand.assessment.line.as_ref().filter(|_| !due.is_empty())?;
         let id = |left: usize| self.id(&due, left);
-        let claimed = self
-            .modification
-            .as_deref()
-            .zip(ledger)
-            .and_then(|(slug, ledger)| announcements::claim(ledger, slug, sight.now(), &self.run, &due, id).ok());
+        let claimed = self.modification.as_deref().zip(ledger).and_then(|(slug, ledger)| {
+            let speaker = Speaker { slug, run: &self.run, sinks: &self.sinks };
+            announcements::claim(ledger, speaker, sight.now(), &due, id).ok()
+        });
         // A ledger that cannot be asked leaves it said twice rather than never.
-        let (own, id) = claimed.unwrap_or_else(|| (due.clone(), id(self.times_left)));
+        let (own, id, sinks) = match claimed {
+            Some(claim) => (claim.keys, claim.id, Some(claim.sinks)),
+            None => (due.clone(), id(self.times_left), None),
+        };
         for key in due {
             self.watch.say(key);
         }
@@ -251,7 +270,7 @@ impl LineWatch {
             outlook,
         };
         let verdict = verdict_name(stand.assessment.verdict).to_owned();
-        Some(Alert { at: sight.now(), verdict, text, crossing: Some(crossing) })
+        Some(Said { alert: Alert { at: sight.now(), verdict, text, crossing: Some(crossing) }, sinks })
     }
 
     fn leave_behind(&mut self, what: What, eased: &Stand, sight: &Sight<'_>, ledger: Option<&mut Ledger>) {

@@ -73,7 +73,13 @@ fn one_of_each() -> Vec<Body> {
             by: "Ada".to_owned(),
             date: NaiveDate::MIN,
         }),
-        Body::LevelsSaid(LevelsSaid { run: "a".to_owned(), id: "1".to_owned(), keys: vec![key.clone()] }),
+        Body::LevelsSaid(LevelsSaid {
+            run: "a".to_owned(),
+            id: "1".to_owned(),
+            keys: vec![key.clone()],
+            sinks: Some(vec!["s".to_owned()]),
+        }),
+        Body::LevelsMissed(LevelsMissed { run: "a".to_owned(), id: "1".to_owned(), sinks: vec!["s".to_owned()] }),
         Body::LevelsLeft(LevelsLeft { run: "a".to_owned(), keys: vec![key] }),
     ]
 }

@@ -80,10 +80,11 @@ fn one_sink_that_never_answers_holds_up_neither_the_others_nor_the_end() {
     let sinks = vec![webhook(&format!("http://{}/", silent.local_addr().unwrap())), webhook(&url)];
     let mut dispatcher = Dispatcher::new(sinks, Sender::default());
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "NEAR".to_owned(), crossing: None };
-    assert_eq!(dispatcher.give(&alert), []);
+    assert_eq!(dispatcher.give(&alert, None), []);
     assert!(requests.recv().unwrap().contains("NEAR"));
-    let findings = dispatcher.finish(Duration::from_millis(100));
-    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    let missed = dispatcher.finish(Duration::from_millis(100));
+    let [Missed { finding, sink, .. }] = missed.as_slice() else { panic!("{missed:?}") };
+    assert!(dispatcher.sinks().contains(sink), "{sink}");
     assert_eq!(finding.code, "alert-not-delivered");
     assert!(finding.text.starts_with("an alert did not reach sink 1 (webhook at http://127.0.0.1:"), "{finding:?}");
     assert!(finding.text.contains("it had not taken it when the job had ended"), "{finding:?}");
@@ -94,4 +95,25 @@ fn nothing_is_started_before_there_is_an_alert() {
     let mut dispatcher = Dispatcher::new(vec![webhook("http://127.0.0.1:9/")], Sender::default());
     assert!(dispatcher.lanes.iter().all(|lane| lane.queue.is_none()));
     assert_eq!((dispatcher.failures(), dispatcher.finish(Duration::ZERO)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn only_those_are_told_who_have_not_heard() {
+    let (first, heard) = serve(&[200]);
+    let (second, unheard) = serve(&[200]);
+    let sinks = vec![webhook(&first), webhook(&second)];
+    let only = BTreeSet::from([sinks[1].key()]);
+    let mut dispatcher = Dispatcher::new(sinks, Sender::default());
+    let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "NEAR".to_owned(), crossing: None };
+    assert_eq!(dispatcher.give(&alert, Some(&only)), []);
+    assert_eq!(dispatcher.finish(Duration::from_secs(30)), []);
+    assert_eq!((heard.try_iter().count(), unheard.try_iter().count()), (0, 1));
+}
+
+#[test]
+fn a_sink_has_one_key_wherever_it_is_named_and_tells_nothing_by_it() {
+    let (one, other) = (webhook("http://example.org/secret"), webhook("http://example.org/another"));
+    assert_eq!(one.key(), webhook("http://example.org/secret").key());
+    assert_ne!(one.key(), other.key());
+    assert!(!one.key().contains("secret") && one.key().len() == 16);
 }

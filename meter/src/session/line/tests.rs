@@ -43,7 +43,8 @@ impl Scene {
         let (own, elapsed) = (run(training), Duration::from_secs(seconds));
         let sight =
             Sight { judge: &self.judge, others: &[], company: &self.company, own: &own, clock: self.clock, elapsed };
-        self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, None)
+        let said = self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, None);
+        said.into_iter().map(|said| said.alert).collect()
     }
 }
 
@@ -133,7 +134,8 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
     let company = Company::default();
     let sight = Sight { judge: &judge, others: &[], company: &company, own: &own, clock, elapsed: Duration::ZERO };
     let mut line = LineWatch::new(Levels::default(), &RunOpened::default());
-    let alerts = line.look(&sight, None, false, None);
+    let said = line.look(&sight, None, false, None);
+    let alerts: Vec<Alert> = said.into_iter().map(|said| said.alert).collect();
     assert!(
         alerts[0]
             .text
