@@ -4,6 +4,7 @@
 mod check;
 mod check_answers;
 mod compare;
+mod cumulation;
 mod document;
 mod fraction;
 mod house;
@@ -22,6 +23,7 @@ use crate::unit::Flops;
 use document::Document;
 
 pub use compare::RowChange;
+pub use cumulation::{CumulationCounts, CumulationKey, CumulationRow};
 pub use fraction::{Fraction, FractionProblem};
 pub use house::HouseRules;
 pub use problem::RulesProblem;
@@ -217,6 +219,21 @@ impl RuleSet {
     /// The policy of this key.
     pub fn policy(&self, key: &str) -> Option<&PolicyRow> {
         self.document.policies.iter().find(|row| row.key == key)
+    }
+
+    /// How modifications are added up and against what, each way once.
+    pub fn cumulation(&self) -> &[CumulationRow] {
+        &self.document.cumulation
+    }
+
+    /// One way to read that; every set has each.
+    pub fn cumulation_row(&self, key: CumulationKey) -> Option<&CumulationRow> {
+        self.document.cumulation.iter().find(|row| row.key == key)
+    }
+
+    /// Whether the verdict of this way to read is one of those of which the worst is followed.
+    pub fn decides(&self, key: CumulationKey) -> bool {
+        self.cumulation_row(key).is_none_or(|row| row.counts == CumulationCounts::Decides)
     }
 
     /// Dates.

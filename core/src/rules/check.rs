@@ -1,5 +1,6 @@
 //! What a rule set has to satisfy beyond its form.
 
+use super::cumulation::{CumulationCounts, CumulationKey};
 use super::document::Document;
 use super::fraction::Fraction;
 use super::problem::RulesProblem;
@@ -24,6 +25,7 @@ pub(super) fn check(document: &Document) -> Result<(), RulesProblem> {
         seen.push(&phase.name);
     }
     check_figures(document)?;
+    check_cumulation(document)?;
     super::check_answers::check(document)?;
     match document.status.last() {
         Some(last) if last.when == When::default() => Ok(()),
@@ -38,6 +40,7 @@ fn citations(document: &Document) -> Vec<(String, &Cite)> {
     all.extend(document.phases.iter().map(|row| (format!("phase.{}", row.name), &row.cite)));
     all.extend(document.counting.iter().map(|row| (format!("counting.{}", row.key), &row.cite)));
     all.extend(document.policies.iter().map(|row| (format!("policy.{}", row.key), &row.cite)));
+    all.extend(document.cumulation.iter().map(|row| (format!("cumulation.{}", row.key.name()), &row.cite)));
     all.extend(document.dates.iter().map(|row| (format!("date.{}", row.key), &row.cite)));
     all.extend(document.questions.iter().map(|row| (format!("question.{}", row.key.name()), &row.cite)));
     all.extend(document.derivations.iter().map(|row| (format!("derivation.{}", row.code), &row.cite)));
@@ -58,6 +61,25 @@ fn check_figures(document: &Document) -> Result<(), RulesProblem> {
         }
     }
     Ok(())
+}
+
+/// Every way to read stands once, and the cautious one decides: a set that followed single jobs alone could be passed by splitting one.
+fn check_cumulation(document: &Document) -> Result<(), RulesProblem> {
+    for key in CumulationKey::ALL {
+        let row = format!("cumulation.{}", key.name());
+        match document.cumulation.iter().filter(|row| row.key == key).count() {
+            1 => {}
+            0 => return Err(RulesProblem::row(row, "the row is missing")),
+            _ => return Err(RulesProblem::row(row, "the row stands twice")),
+        }
+    }
+    let default = CumulationKey::OwnModificationsOfSameOriginal;
+    let decides = |row: &&super::CumulationRow| row.key == default && row.counts == CumulationCounts::Decides;
+    if document.cumulation.iter().any(|row| decides(&row)) {
+        return Ok(());
+    }
+    let cause = "`counts` is not `decides`: the sum over own modifications is the least that is held against the line";
+    Err(RulesProblem::row(format!("cumulation.{}", default.name()), cause))
 }
 
 fn check_cite(document: &Document, row: &str, cite: &Cite) -> Result<(), RulesProblem> {

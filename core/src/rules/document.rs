@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 
+use super::cumulation::CumulationRow;
 use super::problem::RulesProblem;
 use super::question::{ContradictionRow, DerivationRow, QuestionRow, ReliefRow};
 use super::row::{
@@ -24,6 +25,7 @@ pub(super) struct Document {
     pub(super) phases: Vec<PhaseRow>,
     pub(super) counting: Vec<Counted>,
     pub(super) policies: Vec<PolicyRow>,
+    pub(super) cumulation: Vec<CumulationRow>,
     pub(super) dates: Vec<DateRow>,
     pub(super) questions: Vec<QuestionRow>,
     pub(super) derivations: Vec<DerivationRow>,
@@ -66,6 +68,7 @@ impl Document {
             phases: rows(&mut file, "phase")?,
             counting: rows(&mut file, "counting")?,
             policies: rows(&mut file, "policy")?,
+            cumulation: rows(&mut file, "cumulation")?,
             dates: rows(&mut file, "date")?,
             questions: rows(&mut file, "question")?,
             derivations: rows(&mut file, "derivation")?,

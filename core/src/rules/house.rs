@@ -1,10 +1,12 @@
-//! House rules: an organisation's own stricter lines, in a file of its own.
+//! House rules: an organisation's own stricter lines and ways to add up, in a file of its own.
 
 use chrono::NaiveDate;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::RuleSet;
+use super::cumulation::{CumulationCounts, CumulationKey};
+use super::document::Document;
 use super::fraction::Fraction;
 use super::problem::RulesProblem;
 use super::row::{LineKey, LineRow};
@@ -44,6 +46,13 @@ struct HouseLine {
     near: Option<Fraction>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HouseCumulation {
+    key: CumulationKey,
+    counts: CumulationCounts,
+}
+
 impl RuleSet {
     /// The same rule set with an organisation's house rules beside it. The law's lines stay as they are.
     ///
@@ -68,7 +77,12 @@ impl RuleSet {
     pub fn with_house(&self, text: &str) -> Result<Self, RulesProblem> {
         let mut file: toml::Table =
             text.parse().map_err(|cause: toml::de::Error| RulesProblem::Syntax { cause: cause.to_string() })?;
-        let lines: Vec<HouseLine> = super::document::rows(&mut file, "line")?;
+        let cumulation: Vec<HouseCumulation> = optional_rows(&mut file, "cumulation")?;
+        let lines: Vec<HouseLine> = if cumulation.is_empty() {
+            super::document::rows(&mut file, "line")?
+        } else {
+            optional_rows(&mut file, "line")?
+        };
         let head: Head = toml::Value::Table(file)
             .try_into()
             .map_err(|cause: toml::de::Error| RulesProblem::row("header", cause.message()))?;
@@ -85,6 +99,9 @@ impl RuleSet {
             }
             seen.push(line.key);
             tighten(stricter.document.line_mut(line.key), line)?;
+        }
+        for row in &cumulation {
+            stricter.document.follow(row)?;
         }
         let house = HouseRules {
             name: head.name,
@@ -105,6 +122,30 @@ impl RuleSet {
     /// The house rules beside this rule set, if there are any.
     pub fn house(&self) -> Option<&HouseRules> {
         self.house.as_deref()
+    }
+}
+
+/// Rows of a section that may be absent.
+fn optional_rows<Row: serde::de::DeserializeOwned>(
+    file: &mut toml::Table,
+    section: &str,
+) -> Result<Vec<Row>, RulesProblem> {
+    if file.contains_key(section) { super::document::rows(file, section) } else { Ok(Vec::new()) }
+}
+
+impl Document {
+    /// Has one more way to add up decide; that one decides no longer would be looser.
+    fn follow(&mut self, house: &HouseCumulation) -> Result<(), RulesProblem> {
+        let row = format!("cumulation.{}", house.key.name());
+        let law = self.cumulation.iter_mut().find(|law| law.key == house.key);
+        let law = law.ok_or_else(|| RulesProblem::row(&row, "the row is missing"))?;
+        if house.counts < law.counts {
+            let cause =
+                "`counts` is `shown`, which is looser than the law's `decides`; a house rule can only be stricter";
+            return Err(RulesProblem::row(row, cause));
+        }
+        law.counts = house.counts;
+        Ok(())
     }
 }
 
