@@ -47,7 +47,7 @@ impl BaseReference {
                 text: declared_text.to_owned(),
                 digest: declared.digest().to_string(),
             }),
-            Base::Unresolved { .. } => None,
+            Base::Composed(_) | Base::Unresolved { .. } => None,
         }
     }
 

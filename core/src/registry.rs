@@ -3,6 +3,7 @@
 //! A name is resolved exactly or not at all: a miss suggests, it never guesses.
 
 mod check;
+mod composed;
 mod declared;
 mod name;
 mod row;
@@ -17,7 +18,8 @@ use serde::Deserialize;
 use crate::unit::Flops;
 
 pub use check::{Checked, Defect, check};
-pub use declared::{DeclaredBase, DeclaredBaseProblem};
+pub use composed::ComposedBase;
+pub use declared::{DeclaredBase, DeclaredBaseProblem, Descent, ModifiedBy};
 pub use name::repository_of_path;
 pub use row::{BaseModel, FlopBound, FlopFigure, RegistryProblem};
 pub use weights::{StoredWeights, WeightsProblem};
@@ -180,6 +182,8 @@ pub enum Base<'registry> {
     Registry(&'registry BaseModel),
     /// A file in which somebody declares it.
     Declared(Box<DeclaredBase>),
+    /// A model of a lineage, with what stands behind it added up.
+    Composed(Box<ComposedBase>),
     /// A name of which nothing is known.
     Unresolved {
         /// The name as it was given.
@@ -203,6 +207,7 @@ impl<'registry> Base<'registry> {
         match self {
             Self::Registry(model) => &model.id,
             Self::Declared(declared) => &declared.name,
+            Self::Composed(composed) => &composed.name,
             Self::Unresolved { name, .. } => name,
         }
     }
@@ -212,6 +217,36 @@ impl<'registry> Base<'registry> {
         match self {
             Self::Registry(model) => model.flop,
             Self::Declared(declared) => Some(declared.flop),
+            Self::Composed(composed) => composed.flop,
+            Self::Unresolved { .. } => None,
+        }
+    }
+
+    /// Whether that is the figure or less than it.
+    pub fn flop_bound(&self) -> FlopBound {
+        match self {
+            Self::Registry(model) => model.flop_bound,
+            Self::Declared(declared) => declared.flop_bound,
+            Self::Composed(composed) => composed.flop_bound,
+            Self::Unresolved { .. } => FlopBound::Point,
+        }
+    }
+
+    /// Whether it is a general-purpose model, where its source says so.
+    pub fn is_gpai(&self) -> Option<bool> {
+        match self {
+            Self::Declared(declared) => declared.gpai,
+            Self::Composed(composed) => composed.gpai,
+            Self::Registry(_) | Self::Unresolved { .. } => None,
+        }
+    }
+
+    /// Whether it has systemic risk, where its source says so.
+    pub fn has_systemic_risk(&self) -> Option<bool> {
+        match self {
+            Self::Registry(model) => model.has_systemic_risk,
+            Self::Declared(declared) => declared.systemic_risk,
+            Self::Composed(composed) => composed.systemic_risk,
             Self::Unresolved { .. } => None,
         }
     }

@@ -51,6 +51,7 @@ fn describe(base: &Base<'_>) -> anyhow::Result<BaseDescription> {
             (model.origin(), notes.chain(base::registry()?.attribution().iter().cloned()).collect())
         }
         Base::Declared(declared) => (declared.origin(), Vec::new()),
+        Base::Composed(composed) => (Origin::Computed { from: composed.from.clone() }, Vec::new()),
         Base::Unresolved { name, .. } => {
             let next_step = format!("declare the compute of {name} in a base file and name that file with --base");
             (Origin::Missing { next_step }, Vec::new())

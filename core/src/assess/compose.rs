@@ -139,7 +139,7 @@ fn inputs(question: &Question<'_>) -> Inputs {
     let base_model = match question.base {
         Some(Base::Registry(model)) => Some(digest(&model.id, model.digest())),
         Some(Base::Declared(declared)) => Some(digest(&declared.name, declared.digest())),
-        Some(Base::Unresolved { .. }) | None => question.inputs.base_model.clone(),
+        Some(Base::Composed(_) | Base::Unresolved { .. }) | None => question.inputs.base_model.clone(),
     };
     let house_rules = question.rules.house().map(|house| digest(&house.name, house.digest));
     let rules = Some(digest(question.rules.id(), question.rules.digest()));

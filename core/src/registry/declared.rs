@@ -9,7 +9,7 @@ use crate::assess::Origin;
 use crate::ledger::Digest;
 use crate::unit::{Flops, parse_whole};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "name",
     "flop",
     "flop_bound",
@@ -21,6 +21,9 @@ const KEYS: [&str; 11] = [
     "total_parameters",
     "active_parameters",
     "config",
+    "parent",
+    "own_flop",
+    "modified_by",
 ];
 
 /// What somebody declares of a base model.
@@ -62,7 +65,30 @@ pub struct DeclaredBase {
     pub active_parameters: Option<u128>,
     /// Where its `config.json` is, as the file says; resolving the path is the caller's.
     pub config: Option<String>,
+    /// The model that it was made from, where it is itself a modification.
+    pub descent: Option<Descent>,
     digest: Digest,
+}
+
+/// How a declared model came from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descent {
+    /// The model it was made from: a Hugging Face id, or what people call it.
+    pub parent: String,
+    /// The part of the model's compute that was spent on the way from there.
+    pub own_flop: Flops,
+    /// Who spent it.
+    pub modified_by: ModifiedBy,
+}
+
+/// Who made a modification that this ledger did not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModifiedBy {
+    /// Whoever declares it: another team, machine or ledger of the same modifier.
+    Us,
+    /// Somebody else.
+    Others,
 }
 
 /// What is wrong with a declared base file.
@@ -131,12 +157,12 @@ impl DeclaredBase {
         }
         let keys = Keys { table: &table, file };
         let flop_bound = keys.optional("flop_bound", "`flop_bound = \"lower\"` or `\"point\"`")?;
+        let name = keys.text("name", "`name = \"organisation/model\"`")?;
+        let flop = keys.amount("flop", FLOP).and_then(|flop| keys.needed(flop, "flop", FLOP)).map(Flops)?;
         Ok(Self {
-            name: keys.text("name", "`name = \"organisation/model\"`")?,
-            flop: keys
-                .amount("flop", "`flop = \"8.4e22\"`")
-                .and_then(|flop| keys.needed(flop, "flop", "`flop = \"8.4e22\"`"))
-                .map(Flops)?,
+            descent: keys.descent(&name, flop)?,
+            name,
+            flop,
             flop_bound: flop_bound.unwrap_or(FlopBound::Point),
             source: keys.text("source", "`source = \"where the figure is from\"`")?,
             declared_by: keys.text("declared_by", "`declared_by = \"name and role\"`")?,
@@ -147,6 +173,36 @@ impl DeclaredBase {
             active_parameters: keys.amount("active_parameters", "`active_parameters = 7000000000`")?,
             config: keys.optional("config", "`config = \"path/to/config.json\"`")?,
             digest: Digest(Sha256::digest(text.as_bytes()).into()),
+        })
+    }
+
+    /// The model that this one was made from, as far as the file tells of it: what is left of the compute without the own part.
+    ///
+    /// ```
+    /// use flopsmeter_core::registry::DeclaredBase;
+    /// let text = r#"
+    /// name = "acme/legal-7b"
+    /// flop = "9e22"
+    /// source = "training logs"
+    /// declared_by = "Ada Lovelace, head of training"
+    /// date = "2026-11-21"
+    /// parent = "acme/in-house-7b"
+    /// own_flop = "6e21"
+    /// modified_by = "others"
+    /// "#;
+    /// let parent = DeclaredBase::parse(text, "base.toml").unwrap().parent().unwrap();
+    /// assert_eq!((parent.name.as_str(), parent.flop), ("acme/in-house-7b", "8.4e22".parse().unwrap()));
+    /// ```
+    pub fn parent(&self) -> Option<Self> {
+        let descent = self.descent.as_ref()?;
+        Some(Self {
+            name: descent.parent.clone(),
+            flop: Flops(self.flop.0.saturating_sub(descent.own_flop.0)),
+            descent: None,
+            total_parameters: None,
+            active_parameters: None,
+            config: None,
+            ..self.clone()
         })
     }
 
@@ -169,6 +225,8 @@ fn in_one_line(cause: &toml::de::Error, text: &str) -> String {
     before.map_or(words.clone(), |before| format!("{words} in line {}", before.matches('\n').count() + 1))
 }
 
+const FLOP: &str = "`flop = \"8.4e22\"`";
+
 struct Keys<'a> {
     table: &'a toml::Table,
     file: &'a str,
@@ -190,6 +248,26 @@ impl Keys<'_> {
         let text: String = self.needed(self.optional(key, example)?, key, example)?;
         let text = text.trim();
         if text.is_empty() { Err(self.wrong(key, "is empty", example)) } else { Ok(text.to_owned()) }
+    }
+
+    /// Three keys that stand together or not at all: a modification whose part or maker nobody names would be guessed at.
+    fn descent(&self, name: &str, flop: Flops) -> Result<Option<Descent>, DeclaredBaseProblem> {
+        const PARENT: &str = "`parent = \"organisation/original\"`";
+        const OWN: &str = "`own_flop = \"6e21\"`, the part of `flop` that was spent since the parent";
+        const BY: &str = "`modified_by = \"us\"` or `\"others\"`";
+        if !["parent", "own_flop", "modified_by"].iter().any(|key| self.table.contains_key(*key)) {
+            return Ok(None);
+        }
+        let parent = self.text("parent", PARENT)?;
+        if parent.eq_ignore_ascii_case(name) {
+            return Err(self.wrong("parent", "is the model itself", PARENT));
+        }
+        let own_flop = self.needed(self.amount("own_flop", OWN)?, "own_flop", OWN)?;
+        if own_flop >= flop.0 {
+            return Err(self.wrong("own_flop", "is not less than `flop`, of which it is a part", OWN));
+        }
+        let modified_by = self.needed(self.optional("modified_by", BY)?, "modified_by", BY)?;
+        Ok(Some(Descent { parent, own_flop: Flops(own_flop), modified_by }))
     }
 
     fn amount(&self, key: &'static str, example: &'static str) -> Result<Option<u128>, DeclaredBaseProblem> {
@@ -243,6 +321,28 @@ mod tests {
             DeclaredBase::parse(&format!("{GOOD}flop_bound = \"lower\"\nactive_parameters = 7\n"), "x").unwrap();
         assert_eq!((lower.flop_bound, lower.active_parameters), (FlopBound::Lower, Some(7)));
         assert_ne!(lower.digest(), base.digest());
+    }
+
+    #[test]
+    fn a_model_made_from_another_says_from_which_by_how_much_and_by_whom() {
+        let text = format!("{GOOD}parent = \"a/original\"\nown_flop = \"2e19\"\nmodified_by = \"others\"\n");
+        let base = DeclaredBase::parse(&text, "base.toml").unwrap();
+        assert_eq!(
+            base.parent().map(|parent| (parent.name, parent.flop)),
+            Some(("a/original".to_owned(), Flops(8 * 10_u128.pow(19))))
+        );
+        assert_eq!(DeclaredBase::parse(GOOD, "base.toml").unwrap().parent(), None);
+        for (from, to, names) in [
+            ("modified_by = \"others\"\n", "", "`modified_by`"),
+            ("own_flop = \"2e19\"\n", "", "`own_flop`"),
+            ("parent = \"a/original\"\n", "", "`parent`"),
+            ("a/original", "A/B", "is the model itself"),
+            ("2e19", "1e20", "is not less than `flop`"),
+            ("\"others\"", "\"them\"", "`modified_by`"),
+        ] {
+            let problem = DeclaredBase::parse(&text.replace(from, to), "my base.toml").unwrap_err().to_string();
+            assert!(problem.contains("my base.toml") && problem.contains(names), "{to}: {problem}");
+        }
     }
 
     #[test]

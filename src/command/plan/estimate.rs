@@ -126,7 +126,7 @@ impl Estimate {
         let (total, active) = match base {
             Base::Registry(model) => (model.total_parameters, model.active_parameters),
             Base::Declared(declared) => (declared.total_parameters, declared.active_parameters),
-            Base::Unresolved { .. } => (None, None),
+            Base::Composed(_) | Base::Unresolved { .. } => (None, None),
         };
         let parameters = active.or(total).with_context(|| {
             format!(
