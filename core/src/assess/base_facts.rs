@@ -132,6 +132,9 @@ impl<'b> BaseFacts<'b> {
                 has_systemic_risk: composed.systemic_risk,
                 risk_is_denied: false,
                 total_parameters: None,
+                // Tokens and hours of one part are no measure of the whole.
+                parameters_passed: None,
+                hardware: None,
                 origin: Origin::Computed { from: composed.from.clone() },
                 findings: Vec::new(),
             },

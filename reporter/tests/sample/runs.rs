@@ -89,6 +89,8 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
         schema: RUN_SCHEMA.to_owned(),
         run: id.to_owned(),
         modification: Some("contracts-assistant".to_owned()),
+        job: None,
+        phase: None,
         state: RunState::Closed,
         started: at(0),
         ended: Some(at(minutes)),
