@@ -333,14 +333,28 @@ impl Tally {
                 models.push(model.clone());
             }
         }
-        let (flops, ceiling, complete) = (self.flops(), self.ceiling(), self.is_complete());
-        let closed = !self.segments.any_open() && self.ended.is_some();
-        let reconciliation = flops.map(|flops| Reconciliation::of(&flops, self.executed_visible, &ceiling));
+        let (sums, ceiling) = (self.sums(), self.ceiling());
+        let reconciliation = sums.flops.map(|flops| Reconciliation::of(&flops, self.executed_visible, &ceiling));
         let mut findings = self.findings();
         // While a run is open, what was counted may be ahead of what was read of the devices.
-        if let Some(sides) = reconciliation.as_ref().filter(|_| closed) {
-            findings.extend(sides.findings(&ceiling, complete));
+        if let Some(sides) = reconciliation.as_ref().filter(|_| sums.state == RunState::Closed) {
+            findings.extend(sides.findings(&ceiling, sums.complete));
         }
+        RunSummary {
+            models,
+            ceiling,
+            reconciliation,
+            energy_joules: self.segments.energy(),
+            gaps: self.gaps(),
+            findings,
+            alerts: self.alerts.clone(),
+            ..sums
+        }
+    }
+
+    /// The summary as far as it is held against a line once a second: nothing of devices, models, findings and alerts, and no ceiling.
+    pub fn sums(&self) -> RunSummary {
+        let closed = !self.segments.any_open() && self.ended.is_some();
         RunSummary {
             schema: RUN_SCHEMA.to_owned(),
             run: self.run.clone(),
@@ -352,17 +366,17 @@ impl Tally {
             ended: self.ended.filter(|_| !self.segments.any_open()),
             command: self.command.clone(),
             exit: self.exit,
-            flops,
-            complete,
+            flops: self.flops(),
+            complete: self.is_complete(),
             tokens: self.training_tokens(),
             phases: self.phases.iter().map(|(phase, totals)| totals.summary(*phase)).collect(),
-            models,
-            ceiling,
-            reconciliation,
-            energy_joules: self.segments.energy(),
-            gaps: self.gaps(),
-            findings,
-            alerts: self.alerts.clone(),
+            models: Vec::new(),
+            ceiling: Ceiling::default(),
+            reconciliation: None,
+            energy_joules: None,
+            gaps: Vec::new(),
+            findings: Vec::new(),
+            alerts: Vec::new(),
             assessment: None,
         }
     }

@@ -361,7 +361,7 @@ impl<'listener> Session<'listener> {
         if !core::mem::take(&mut self.fed) && !is_due {
             return;
         }
-        let (elapsed, own) = (self.clock.elapsed(), self.tally.summary());
+        let (elapsed, own) = (self.clock.elapsed(), self.tally.sums());
         let progress = self.tally.progress().filter(|_| !has_ended);
         let (others, company, clock) = (&self.others, &self.company, self.clock);
         let sight = |judge| Sight { judge, others, company, own: &own, clock, elapsed };

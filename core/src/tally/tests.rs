@@ -296,3 +296,24 @@ fn what_a_fed_model_lacked_stays_lacking_when_it_is_described_anew() {
     assert!(!fed.complete);
     assert_eq!(names(&fed), ["CustomForCausalLM", "LlamaForCausalLM"]);
 }
+
+#[test]
+fn the_sums_are_those_of_the_summary() {
+    let goodbye = hook(0, HookMessage::Goodbye);
+    let bodies = [hook(0, hello()), hook(0, model()), hook(0, fed(Phase::Training, true, 3)), goodbye, closed()];
+    for count in 0..=bodies.len() {
+        let tally = tally(bodies[..count].to_vec());
+        let summary = tally.summary();
+        let left_out = RunSummary {
+            models: Vec::new(),
+            ceiling: crate::run::Ceiling::default(),
+            reconciliation: None,
+            energy_joules: None,
+            gaps: Vec::new(),
+            findings: Vec::new(),
+            alerts: Vec::new(),
+            ..summary
+        };
+        assert_eq!(tally.sums(), left_out, "after {count} entries");
+    }
+}

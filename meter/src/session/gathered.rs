@@ -68,11 +68,13 @@ fn weight(passes: &Passes) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use flopsmeter_core::facts::{PackedSequences, Phase};
+    use flopsmeter_core::facts::{ModelFacts, PackedSequences, Phase, TrainingFacts};
     use flopsmeter_core::ledger::Body;
     use flopsmeter_core::ledger::body::Hook;
     use flopsmeter_core::tally::Tally;
+    use flopsmeter_core::unit::Tokens;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -118,9 +120,30 @@ mod tests {
         assert_eq!(gathered.take_in(0, fed(0, vec![passes(8, 1)])), None, "there is room again");
     }
 
+    /// Of each connection.
+    fn models() -> impl Iterator<Item = (u32, HookMessage)> {
+        let facts = |model: u32| ModelFacts {
+            model,
+            class_name: "LlamaForCausalLM".to_owned(),
+            name_or_path: None,
+            config: json!({
+                "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": false,
+            }),
+            parameters_total: 0,
+            parameters_trainable: 0,
+            training: TrainingFacts { trained: vec!["lm_head.weight".to_owned()], ..TrainingFacts::default() },
+            libraries: [].into(),
+            inventory: None,
+            parallel: None,
+        };
+        let message = move |model| HookMessage::Model(Box::new(facts(model)));
+        (0..3).flat_map(move |connection| (0..2).map(move |model| (connection, message(model))))
+    }
+
     fn summed(messages: impl IntoIterator<Item = (u32, HookMessage)>) -> (String, u64) {
         let mut tally = Tally::new();
-        for (connection, message) in messages {
+        for (connection, message) in models().chain(messages) {
             tally.add(chrono::DateTime::UNIX_EPOCH, &Body::Hook(Hook { connection, message }));
         }
         let summary = tally.summary();

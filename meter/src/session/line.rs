@@ -19,8 +19,15 @@ use super::company::Company;
 use crate::clock::SessionClock;
 use crate::store::Ledger;
 
-/// Between two forecasts.
+/// Between two forecasts at least, and where the run has lasted: what comes of an hour does not turn within a second, and each is four
+/// assessments.
 const FORECAST_PERIOD: Duration = Duration::from_secs(1);
+const LATE_FORECAST_PERIOD: Duration = Duration::from_secs(5);
+
+/// A twelfth of the run so far, within these.
+fn forecast_period(elapsed: Duration) -> Duration {
+    (elapsed / 12).clamp(FORECAST_PERIOD, LATE_FORECAST_PERIOD)
+}
 
 /// How far ahead is looked where the schedule has no end: any job that goes on for ever reaches every line.
 const HORIZON: Duration = Duration::from_hours(24);
@@ -162,7 +169,7 @@ impl LineWatch {
         if has_ended || self.owes_forecast {
             return reached.into_iter().collect();
         }
-        self.next_forecast = sight.elapsed + FORECAST_PERIOD;
+        self.next_forecast = sight.elapsed + forecast_period(sight.elapsed);
         reached.into_iter().chain(self.foresee(&stand, sight, ledger)).collect()
     }
 

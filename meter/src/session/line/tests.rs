@@ -143,3 +143,9 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
     );
     assert!(alerts[0].crossing.as_ref().unwrap().is_lower_bound);
 }
+
+#[test]
+fn a_long_run_is_foretold_less_often() {
+    let seconds = [0, 12, 36, 60, 86_400].map(|elapsed| forecast_period(Duration::from_secs(elapsed)).as_secs());
+    assert_eq!(seconds, [1, 1, 3, 5, 5]);
+}
