@@ -6,7 +6,7 @@ usage: measure_daemon.py FLOPSMETER STAND_IN.so [SECONDS] [--python PYTHON]
 
 PYTHON (default: this one) is one in which codecarbon and pynvml can be imported; a peer that cannot is left out. Processor time is
 the kernel's own account, so that other programs on the machine change nothing of it; what the stand-in itself spends is in it, as
-it is in the peers'. Resident memory is the sum over a program's processes at the end, what they share counted in each; beside it
+it is in the peers', and is told by itself: the same calls by a program that does nothing else (driver_alone.c). Resident memory is the sum over a program's processes at the end, what they share counted in each; beside it
 stands the sum of their proportional set sizes, in which a shared page is divided among those who share it. The job is not counted.
 """
 
@@ -32,6 +32,7 @@ import job  # noqa: E402
 
 GPUS = 8
 SETTLE_SECONDS = 8
+DRIVER_SECONDS = 15
 # As often as a hook tells what was fed.
 FEED_SECONDS = 0.2
 TARGET_PERCENT, TARGET_MIB = 0.05, 10
@@ -195,7 +196,15 @@ def peers(python: str, environment: dict[str, str], folder: Path, seconds: float
                 print(f"{name} is left out: it ended by itself ({problem})", flush=True)
 
 
-def table(costs: list[Cost]) -> None:
+def driver_percent(folder: Path, environment: dict[str, str]) -> float:
+    """What the library spends within the calls that a run or a daemon makes of it."""
+    program = folder / "driver_alone"
+    subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("driver_alone.c"), "-ldl"], check=True)
+    command = [program, environment["FLOPSMETER_NVML_LIBRARY"], str(DRIVER_SECONDS)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def table(costs: list[Cost], driver: float) -> None:
     """Ratios are to the first row."""
     first = costs[0]
     print(f"{'':28} {'% of a core':>11} {'ratio':>6}   {'MiB resident':>12} {'ratio':>6}   {'proportional':>12}   processes")
@@ -205,6 +214,7 @@ def table(costs: list[Cost]) -> None:
             f"{cost.name:28} {cost.percent:11.3f} {ratios[0]:5.1f}x   {cost.resident_mib:12.1f} {ratios[1]:5.1f}x"
             f"   {cost.proportional_mib:12.1f}   {cost.processes:9}"
         )
+    print(f"of each reading the stand-in's own work: {driver:.3f} %")
     print(f"target of each of ours: below {TARGET_PERCENT} % of a core and {TARGET_MIB} MiB, the stand-in's own work not counted")
 
 
@@ -221,7 +231,8 @@ def main() -> None:
         environment = scene(folder, arguments.stand_in)
         costs = list(ours(program, environment, folder, arguments.seconds))
         costs += peers(str(Path(arguments.python).absolute()), environment, folder, arguments.seconds)
-    table(costs)
+        driver = driver_percent(folder, environment)
+    table(costs, driver)
 
 
 if __name__ == "__main__":
