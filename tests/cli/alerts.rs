@@ -167,6 +167,44 @@ fn a_sink_that_fails_is_told_once_and_holds_up_nothing() {
     assert_eq!(summary["alerts"].as_array().unwrap().len(), 1);
 }
 
+/// Neither a run that tells nobody nor a sink that is not there keeps others from hearing of it.
+#[test]
+fn a_level_is_said_to_each_sink_by_the_first_run_that_reaches_it() {
+    let place = place_with_line_of(10);
+    let webhook = Receiving::http();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sinks = |names: &[&str]| {
+        let row = |name: &&str| format!("[[sink]]\nkind = \"webhook\"\nurl = \"http://{name}/\"\n");
+        place.write("alerts.toml", names.iter().map(row).collect::<String>());
+    };
+    let run = |options: &str, script: &[&str]| {
+        let options = format!("--base base.toml --modification demo --summary summary.json --quiet {options}");
+        assert_eq!(run_hooked(&place, &options, script).code(), Some(0));
+        let summary: Value =
+            serde_json::from_str(&fs_err::read_to_string(place.path("summary.json")).unwrap()).unwrap();
+        let findings = codes(&summary).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        (levels(&place, "summary.json"), findings)
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(run("", &["feed training 1 2 32 6", "goodbye"]), (vec![json!(["near"])], none.clone()));
+    sinks(&[webhook.address.as_str(), &free.to_string()]);
+    let missed = vec!["alert-not-delivered".to_owned()];
+    // One more step: the level is not new, and these sinks have not heard of it.
+    assert_eq!(run("--alerts alerts.toml", &[STEP, "goodbye"]), (vec![json!(["near"])], missed.clone()));
+    let first = receiver::json(&webhook.next());
+    // The sink that took it is not told again; the one that did not is.
+    let again = run("--alerts alerts.toml", &["feed training 1 2 32 0", "goodbye"]);
+    assert_eq!(again, (vec![json!(["near"])], missed));
+    assert_eq!(webhook.rest(), Vec::<String>::new());
+    // One more that has not heard of it takes it under the same id.
+    let late = Receiving::http();
+    sinks(&[webhook.address.as_str(), late.address.as_str()]);
+    assert_eq!(run("--alerts alerts.toml", &["feed training 1 2 32 0", "goodbye"]).1, none);
+    assert_eq!(receiver::json(&late.next())["id"], first["id"]);
+    assert_eq!(run("--alerts alerts.toml", &["feed training 1 2 32 0", "goodbye"]), (Vec::new(), none));
+    assert_eq!(webhook.rest(), Vec::<String>::new());
+}
+
 #[test]
 fn a_configuration_that_cannot_be_understood_is_a_usage_error() {
     let place = Place::new();
