@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 tools/debian.sh
+step "the example rules by Prometheus' own tool"
+tools/promtool.sh
 release=${CARGO_TARGET_DIR:-target}/release
 cargo build --release --locked -p flopsmeter -p flopsmeter-fake-nvml
 step "a day of readings: memory and ledger"
