@@ -22,4 +22,4 @@ mod user;
 
 pub use connection::DaemonConnection;
 pub use serve::{DaemonOptions, DaemonProblem, run};
-pub use status::{RunStatus, StatusReporter, ledger_name};
+pub use status::{RunForecast, RunStatus, StatusReporter, ledger_name};

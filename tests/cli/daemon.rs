@@ -1,5 +1,6 @@
 //! `flopsmeter daemon`, and jobs that find one.
 
+mod crossing;
 mod page;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

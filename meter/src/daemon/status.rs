@@ -49,6 +49,21 @@ pub struct RunStatus {
     pub share_of_line_percent: Option<String>,
     /// Where that puts the modification.
     pub verdict: Verdict,
+    /// Where it leads, if the run goes on like this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<RunForecast>,
+}
+
+/// Where a run leads its modification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunForecast {
+    /// Operations of the modification when the run's schedule ends, if it is as slow as at its slowest.
+    pub low: Option<Flops>,
+    /// The same at its fastest.
+    pub high: Option<Flops>,
+    /// When it crosses the line at the rate so far, in seconds since 1970.
+    pub crosses: Option<i64>,
 }
 
 impl RunStatus {
@@ -70,6 +85,7 @@ impl RunStatus {
             line: assessment.line.as_ref().map(|line| line.flop),
             share_of_line_percent: assessment.share_of_line_percent.clone(),
             verdict: assessment.verdict,
+            forecast: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use flopsmeter_core::unit::Flops;
 use super::announcements::{self, Speaker};
 use super::company::Company;
 use crate::clock::SessionClock;
+use crate::daemon::RunForecast;
 use crate::store::Ledger;
 
 /// Between two forecasts at least, and where the run has lasted: what comes of an hour does not turn within a second, and each is four
@@ -95,6 +96,8 @@ pub(super) struct LineWatch {
     times_left: usize,
     /// Something was fed since the last forecast.
     owes_forecast: bool,
+    /// Where the run leads, as it was foreseen last.
+    foreseen: Option<RunForecast>,
 }
 
 /// Training operations over the steps of one schedule.
@@ -117,6 +120,7 @@ impl LineWatch {
             next_forecast: Duration::ZERO,
             times_left: 0,
             owes_forecast: false,
+            foreseen: None,
         }
     }
 
@@ -134,6 +138,11 @@ impl LineWatch {
     pub(super) fn ends(&self) -> Option<Range<Flops>> {
         let steps = self.by_step.as_ref()?;
         steps.course.at(steps.end?)
+    }
+
+    /// Where the run leads its modification.
+    pub(super) const fn foreseen(&self) -> Option<RunForecast> {
+        self.foreseen
     }
 
     /// Whether to look though nothing was fed: a forecast was put off.
@@ -208,6 +217,13 @@ impl LineWatch {
         }
         let by_time = self.by_time.clone();
         let (low, high) = (sight.stand_at(totals.low), sight.stand_at(totals.high));
+        let crosses = || when(Level::Share(100), now, sight, &by_time)?.best.map(|time| time.timestamp());
+        let at_end = |stand: &Option<Stand>| stand.as_ref().filter(|_| is_end).and_then(|stand| stand.amount);
+        self.foreseen = Some(RunForecast {
+            low: at_end(&low),
+            high: at_end(&high),
+            crosses: (now.amount <= now.line()).then(crosses).flatten(),
+        });
         // A first impression is said only where even its low end leads there.
         let seen = if is_settled { &then } else { low.as_ref()? };
         self.say(What::Forecast, seen, sight, ledger, |keys| {

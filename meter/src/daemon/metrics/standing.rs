@@ -88,6 +88,7 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     let (devices, gaps) = (Family::<Run, Gauge>::default(), Family::<Run, Gauge>::default());
     let (running, verdicts) = (Family::<Run, Gauge>::default(), Family::<RunVerdict, Gauge>::default());
     let complete = Family::<Run, Gauge>::default();
+    let forecasts = Forecasts::default();
     for (status, user, is_running) in runs.iter() {
         let run = Run::of(status, user);
         rise(&training, &run, status.training.map(real));
@@ -98,6 +99,7 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
         set(&spent, &run, spent_ratio(status));
         rise(&energy, &run, status.energy_joules.map(joules));
         rise(&missing, &run, Some(status.gap_seconds));
+        forecasts.set(&run, status);
         devices.get_or_create(&run).set(whole(status.held_devices));
         gaps.get_or_create(&run).set(whole(status.gaps));
         running.get_or_create(&run).set(i64::from(is_running));
@@ -123,6 +125,35 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     registry.register("gaps", "Stretches of time in which a device of the run could not be read", gaps);
     registry.register("running", "Whether the run is going on", running);
     registry.register("verdict", "The verdict that holds is 1", verdicts);
+    forecasts.register(registry);
+}
+
+/// Where runs lead their modifications.
+#[derive(Default)]
+struct Forecasts {
+    low: Family<Run, Real>,
+    high: Family<Run, Real>,
+    crosses: Family<Run, Gauge>,
+}
+
+impl Forecasts {
+    fn set(&self, run: &Run, status: &RunStatus) {
+        let Some(forecast) = status.forecast else { return };
+        set(&self.low, run, forecast.low.map(real));
+        set(&self.high, run, forecast.high.map(real));
+        if let Some(seconds) = forecast.crosses {
+            self.crosses.get_or_create(run).set(seconds);
+        }
+    }
+
+    fn register(self, registry: &mut Registry) {
+        let help = "Model operations of the run's modification when the run's schedule ends, at its slowest so far";
+        registry.register_with_unit("forecast_low", help, operations(), self.low);
+        let help = "Model operations of the run's modification when the run's schedule ends, at its fastest so far";
+        registry.register_with_unit("forecast_high", help, operations(), self.high);
+        let help = "When the run's modification crosses the legal line at the rate so far, as a Unix time";
+        registry.register_with_unit("crossing_timestamp", help, Unit::Seconds, self.crosses);
+    }
 }
 
 fn register_modifications(registry: &mut Registry, runs: &Runs) {
@@ -196,6 +227,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::runs::tests::status;
+    use crate::daemon::status::RunForecast;
 
     fn page(runs: &Runs) -> String {
         let mut registry = Registry::with_prefix("flopsmeter");
@@ -266,6 +298,26 @@ mod tests {
             };
             assert!(text.lines().any(told), "{run}: {text}");
         }
+    }
+
+    #[test]
+    fn a_forecast_is_told_as_far_as_there_is_one() {
+        let mut runs = Runs::default();
+        let forecast = RunForecast { low: Some(Flops(7)), high: Some(Flops(9)), crosses: Some(1_795_000_000) };
+        runs.tell(1, "ada", RunStatus { forecast: Some(forecast), ..status("r1") }).unwrap();
+        let rate = RunForecast { crosses: Some(1), ..RunForecast::default() };
+        runs.tell(2, "ada", RunStatus { forecast: Some(rate), ..status("r2") }).unwrap();
+        runs.tell(3, "ada", status("r3")).unwrap();
+        let text = page(&runs);
+        for (series, value) in [
+            ("flopsmeter_run_forecast_low_operations{run=\"r1\",", " 7.0"),
+            ("flopsmeter_run_forecast_high_operations{run=\"r1\",", " 9.0"),
+            ("flopsmeter_run_crossing_timestamp_seconds{run=\"r1\",", " 1795000000"),
+        ] {
+            assert!(text.lines().any(|line| line.starts_with(series) && line.ends_with(value)), "{series}: {text}");
+        }
+        assert_eq!(text.matches("flopsmeter_run_forecast_low_operations{").count(), 1);
+        assert_eq!(text.matches("flopsmeter_run_crossing_timestamp_seconds{").count(), 2);
     }
 
     #[test]
