@@ -33,27 +33,36 @@ pub fn give_back() {
 /// Addresses of private, unwritable mappings of files that are as they are in the file.
 fn unchanged_files(maps: &str) -> Vec<Range<usize>> {
     let mut unchanged = Vec::new();
-    let mut candidate = None;
+    let mut mapping = None;
     for line in maps.lines() {
         if let Some(anonymous) = line.strip_prefix("Anonymous:") {
-            unchanged.extend(candidate.take().filter(|_| anonymous.trim() == "0 kB"));
-        } else if let Some(mapping) = file_mapping(line) {
-            candidate = mapping;
+            let is_changed = anonymous.trim() != "0 kB";
+            let taken: Option<Mapping> = mapping.take();
+            unchanged.extend(taken.filter(|it| it.is_of_file && !is_changed).map(|it| it.pages));
+        } else {
+            mapping = Mapping::begun_by(line).or(mapping);
         }
     }
     unchanged
 }
 
-/// `5581c0e00000-5581c1a00000 r-xp 00e00000 08:01 123 /usr/bin/flopsmeter`: `None` for a line that begins no mapping, and nothing in it
-/// for one that is to be left alone.
-fn file_mapping(line: &str) -> Option<Option<Range<usize>>> {
-    let mut words = line.split_ascii_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let address = |digits| usize::from_str_radix(digits, 16).ok();
-    let (start, end) = (address(start)?, address(end)?);
-    let (rights, file) = (words.next()?, words.nth(3));
-    let is_unchangeable = rights.starts_with("r-") && rights.ends_with('p');
-    Some((is_unchangeable && file.is_some_and(|file| file.starts_with('/'))).then_some(start..end))
+struct Mapping {
+    pages: Range<usize>,
+    /// Of a file alone, by this process alone, and not to be written.
+    is_of_file: bool,
+}
+
+impl Mapping {
+    /// `5581c0e00000-5581c1a00000 r-xp 00e00000 08:01 123 /usr/bin/flopsmeter`; other lines tell of the mapping before them.
+    fn begun_by(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let address = |digits| usize::from_str_radix(digits, 16).ok();
+        let pages = address(start)?..address(end)?;
+        let (rights, file) = (words.next()?, words.nth(3));
+        let is_private = rights.starts_with("r-") && rights.ends_with('p');
+        Some(Self { pages, is_of_file: is_private && file.is_some_and(|file| file.starts_with('/')) })
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,6 @@ mod tests {
     use flopsmeter_core::ledger::Body;
     use flopsmeter_core::ledger::body::Hook;
     use flopsmeter_core::tally::Tally;
-    use flopsmeter_core::unit::Tokens;
     use proptest::prelude::*;
     use serde_json::json;
 

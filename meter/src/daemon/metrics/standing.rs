@@ -18,14 +18,14 @@ type Real = Gauge<f64, AtomicU64>;
 type Rising = Counter<f64, AtomicU64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Run {
+struct RunLabels {
     run: String,
     modification: String,
     user: String,
     ledger: String,
 }
 
-impl Run {
+impl RunLabels {
     fn of(status: &RunStatus, user: &str) -> Self {
         Self {
             run: status.run.clone(),
@@ -47,7 +47,7 @@ struct RunVerdict {
 
 /// A name is a modification's own in one ledger alone, and of what ledgers there are a user tells what it likes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
-struct Modification {
+struct ModificationLabels {
     modification: String,
     user: String,
     ledger: String,
@@ -82,15 +82,15 @@ pub(super) fn register(registry: &mut Registry, runs: &Runs) {
 }
 
 fn register_runs(registry: &mut Registry, runs: &Runs) {
-    let (training, executed) = (Family::<Run, Rising>::default(), Family::<Run, Rising>::default());
-    let (ceiling, spent) = (Family::<Run, Real>::default(), Family::<Run, Real>::default());
-    let (energy, missing) = (Family::<Run, Rising>::default(), Family::<Run, Rising>::default());
-    let (devices, gaps) = (Family::<Run, Gauge>::default(), Family::<Run, Gauge>::default());
-    let (running, verdicts) = (Family::<Run, Gauge>::default(), Family::<RunVerdict, Gauge>::default());
-    let complete = Family::<Run, Gauge>::default();
+    let (training, executed) = (Family::<RunLabels, Rising>::default(), Family::<RunLabels, Rising>::default());
+    let (ceiling, spent) = (Family::<RunLabels, Real>::default(), Family::<RunLabels, Real>::default());
+    let (energy, missing) = (Family::<RunLabels, Rising>::default(), Family::<RunLabels, Rising>::default());
+    let (devices, gaps) = (Family::<RunLabels, Gauge>::default(), Family::<RunLabels, Gauge>::default());
+    let (running, verdicts) = (Family::<RunLabels, Gauge>::default(), Family::<RunVerdict, Gauge>::default());
+    let complete = Family::<RunLabels, Gauge>::default();
     let forecasts = Forecasts::default();
     for (status, user, is_running) in runs.iter() {
-        let run = Run::of(status, user);
+        let run = RunLabels::of(status, user);
         rise(&training, &run, status.training.map(real));
         rise(&executed, &run, status.executed.map(real));
         // What bounds only a part is no ceiling.
@@ -104,7 +104,7 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
         gaps.get_or_create(&run).set(whole(status.gaps));
         running.get_or_create(&run).set(i64::from(is_running));
         for (verdict, name) in VERDICTS {
-            let Run { run, modification, user, ledger } = run.clone();
+            let RunLabels { run, modification, user, ledger } = run.clone();
             let labels = RunVerdict { run, modification, user, ledger, verdict: name };
             verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
         }
@@ -131,13 +131,13 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
 /// Where runs lead their modifications.
 #[derive(Default)]
 struct Forecasts {
-    low: Family<Run, Real>,
-    high: Family<Run, Real>,
-    crosses: Family<Run, Gauge>,
+    low: Family<RunLabels, Real>,
+    high: Family<RunLabels, Real>,
+    crosses: Family<RunLabels, Gauge>,
 }
 
 impl Forecasts {
-    fn set(&self, run: &Run, status: &RunStatus) {
+    fn set(&self, run: &RunLabels, status: &RunStatus) {
         let Some(forecast) = status.forecast else { return };
         set(&self.low, run, forecast.low.map(real));
         set(&self.high, run, forecast.high.map(real));
@@ -157,14 +157,16 @@ impl Forecasts {
 }
 
 fn register_modifications(registry: &mut Registry, runs: &Runs) {
-    let (training, line) = (Family::<Modification, Real>::default(), Family::<Modification, Real>::default());
-    let (spent, verdicts) = (Family::<Modification, Real>::default(), Family::<ModificationVerdict, Gauge>::default());
+    let (training, line) =
+        (Family::<ModificationLabels, Real>::default(), Family::<ModificationLabels, Real>::default());
+    let (spent, verdicts) =
+        (Family::<ModificationLabels, Real>::default(), Family::<ModificationVerdict, Gauge>::default());
     for (labels, status) in latest(runs) {
         set(&training, &labels, status.modification_training.map(real));
         set(&line, &labels, status.line.map(real));
         set(&spent, &labels, spent_ratio(status));
         for (verdict, name) in VERDICTS {
-            let Modification { modification, user, ledger } = labels.clone();
+            let ModificationLabels { modification, user, ledger } = labels.clone();
             let labels = ModificationVerdict { modification, user, ledger, verdict: name };
             verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
         }
@@ -177,11 +179,11 @@ fn register_modifications(registry: &mut Registry, runs: &Runs) {
 }
 
 /// Of the runs that tell of one modification, the one that has heard most of it.
-fn latest(runs: &Runs) -> BTreeMap<Modification, &RunStatus> {
-    let mut latest: BTreeMap<Modification, &RunStatus> = BTreeMap::new();
+fn latest(runs: &Runs) -> BTreeMap<ModificationLabels, &RunStatus> {
+    let mut latest: BTreeMap<ModificationLabels, &RunStatus> = BTreeMap::new();
     for (status, user, _) in runs.iter() {
         let Some(modification) = status.modification.clone() else { continue };
-        let labels = Modification { modification, user: user.to_owned(), ledger: status.ledger.clone() };
+        let labels = ModificationLabels { modification, user: user.to_owned(), ledger: status.ledger.clone() };
         let shown = latest.entry(labels).or_insert(status);
         if status.modification_training > shown.modification_training {
             *shown = status;
