@@ -17,8 +17,9 @@ pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
-    AnswerArguments, AssessArguments, LedgerCommand, ModelsCommand, ModificationsCommand, QuestionsArguments,
-    ReportArguments, ReportCommand, RunDeclaration, RunsCommand, StatusArguments, VerifyArguments,
+    AnswerArguments, AssessArguments, LedgerCommand, MergeArguments, ModelsCommand, ModificationsCommand,
+    QuestionsArguments, ReportArguments, ReportCommand, RunDeclaration, RunsCommand, ShowArguments, StatusArguments,
+    VerifyArguments,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.
@@ -120,7 +121,7 @@ fn ledger_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A name that is safe as a key, a file name and a metric label.
-fn slug(text: &str) -> Result<String, String> {
+pub(crate) fn slug(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if starts_well && text.len() <= 64 && text.bytes().all(allowed) {

@@ -1,11 +1,12 @@
-//! Which base model an argument means: a declared file, a local model folder, or a name of the registry, in that order of certainty.
+//! Which base model an argument means: another modification, a declared file, a local model folder, or a name of the registry, in that
+//! order of certainty.
 
 mod folder;
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
-use flopsmeter_core::lineage::BaseReference;
+use anyhow::{Context as _, anyhow, bail};
+use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME};
 use flopsmeter_core::registry::{Base, DeclaredBase, Registry};
 
 use crate::input;
@@ -24,8 +25,20 @@ impl ResolvedBase {
     }
 }
 
-/// Resolves `--base`; a miss is an error with suggestions, never a guess.
+/// What is recorded of `--base`, which may name another modification of the ledger: whether the ledger has it is for the caller to see.
+pub(crate) fn reference(argument: &str) -> anyhow::Result<BaseReference> {
+    let Some(slug) = argument.strip_prefix(MODIFICATION_SCHEME) else { return Ok(resolve(argument)?.reference()) };
+    let slug = crate::args::slug(slug).map_err(|problem| anyhow!("`{argument}` names no modification: {problem}"))?;
+    Ok(BaseReference::Modification { slug })
+}
+
+/// Resolves `--base` to a model; a miss is an error with suggestions, never a guess.
 pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
+    if argument.starts_with(MODIFICATION_SCHEME) {
+        bail!(
+            "`{argument}` is a modification of a ledger, and here a model is asked for: name the model that it was made from, by its Hugging Face id or a declared base file"
+        );
+    }
     let path = Path::new(argument);
     if path.is_file() {
         return declared(path, argument);

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
-use flopsmeter_core::assess::{Answers, Assessment, Basis, ExcludedRun, InputDigest, Spent, Verdict};
+use flopsmeter_core::assess::{Answers, Assessment, Basis, CumulationReading, Reckoning, Spent, Verdict};
 use flopsmeter_core::budget::Balance;
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
-use flopsmeter_core::lineage::{BaseReference, Modification};
+use flopsmeter_core::lineage::{Ancestry, BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::RunSummary;
@@ -19,6 +19,7 @@ use flopsmeter_meter::store::Ledger;
 
 use crate::args::RulesArguments;
 use crate::exit::ExitStatus;
+use crate::lineage::{self, Behind};
 use crate::{base, input, output, settings};
 
 /// Name that stands for the rule set in force.
@@ -35,14 +36,16 @@ pub(crate) struct Judgement {
     pub(crate) balance: Balance,
 }
 
-/// A judge for a day.
+/// A judge for a day, of what is made from one model.
 pub(crate) fn judge(
     base: Option<Base<'static>>,
     answers: Answers,
     rules: &str,
     as_of: NaiveDate,
 ) -> anyhow::Result<Judge> {
-    Ok(Judge { base, rules: rule_set(rules, as_of, settings::house_rules(None))?, as_of, answers })
+    let ancestry = base.as_ref().map(|base| anyhow::Ok(Ancestry::of_base(base, base::registry()?))).transpose()?;
+    let rules = rule_set(rules, as_of, settings::house_rules(None))?;
+    Ok(Judge { base, rules, as_of, answers, ancestry: ancestry.flatten() })
 }
 
 const HOUSE_RULES_FORM: &str =
@@ -75,10 +78,24 @@ pub(crate) fn at_gate(gate: Option<Gate>, verdict: Verdict, house: Option<Verdic
     status
 }
 
-/// One run by itself.
-pub(crate) fn of_run(record: &RunRecord, as_of: NaiveDate) -> anyhow::Result<Assessment> {
-    let base = record.base.as_ref().map(base::recorded).transpose()?;
-    Ok(judge(base, Answers::default(), IN_FORCE, as_of)?.assess([&record.summary], heads([record])))
+/// The judge of what is made from `modification`'s base, as far as that is behind it.
+pub(crate) fn judge_of(
+    modification: &Modification,
+    behind: &Behind,
+    rules: &'static RuleSet,
+    as_of: NaiveDate,
+) -> Judge {
+    let Behind { base, ancestry, .. } = behind;
+    Judge { base: base.clone(), rules, as_of, answers: modification.answers.clone(), ancestry: ancestry.clone() }
+}
+
+/// One run by itself, on what it was made from.
+pub(crate) fn of_run(ledger: &Ledger, record: &RunRecord, as_of: NaiveDate) -> anyhow::Result<Assessment> {
+    let modification = Modification { base: record.base.clone(), ..Modification::default() };
+    let rules = rule_set(IN_FORCE, as_of, settings::house_rules(None))?;
+    let behind = lineage::behind(Some(ledger), &modification, rules)?;
+    let heads = [lineage::heads([record]), behind.run_heads.clone()].concat();
+    Ok(judge_of(&modification, &behind, rules, as_of).assess([&record.summary], heads))
 }
 
 /// All runs of a modification together.
@@ -103,20 +120,24 @@ pub(crate) fn under(
     let read =
         |run: &String| records::run(ledger, run, &assignments).with_context(|| format!("run {run} cannot be read"));
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
-    let reference = base_of(modification, &runs);
-    let base = reference.map(base::recorded).transpose()?;
-    let judge = Judge { base: base.clone(), rules, as_of, answers: modification.answers.clone() };
-    let heads = heads(&runs);
-    let (left_out, runs): (Vec<RunRecord>, Vec<RunRecord>) =
-        runs.into_iter().partition(|record| modification.exclusion_of(&record.summary.run).is_some());
-    let out = |record: &RunRecord| {
-        let declared = modification.exclusion_of(&record.summary.run)?;
-        Some(ExcludedRun::of(rules, declared, &record.summary))
-    };
-    let excluded = left_out.iter().filter_map(out).collect();
-    let summaries: Vec<RunSummary> = runs.iter().map(|record| record.summary.clone()).collect();
-    let assessment = judge.assess_without(&records::joined(ledger, &summaries)?, excluded, heads);
-    let balance = balance(&judge, &Account { modification: modification.clone(), runs: summaries });
+    let based = Modification { base: base_of(modification, &runs).cloned(), ..modification.clone() };
+    let behind = lineage::behind(Some(ledger), &based, rules)?;
+    let judge = judge_of(&based, &behind, rules, as_of);
+    let (counted, excluded) = lineage::split(modification, &runs, rules);
+    let summaries: Vec<RunSummary> = counted.iter().map(|record| record.summary.clone()).collect();
+    let jobs = records::joined(ledger, &summaries)?;
+    let spent = Spent::of_modification(rules, &jobs, excluded.clone(), based.merge.is_some());
+    let heads = [lineage::heads(&runs), behind.run_heads].concat();
+    let mut assessment = judge.assess_without(&jobs, excluded, heads);
+    assessment.inputs.lineage = behind.heads;
+    let followed = assessment.cumulation.iter().find(|reading| reading.followed);
+    let base = followed_base(&judge, &spent, followed);
+    let account = Account { modification: modification.clone(), runs: summaries };
+    let balance = balance(&judge, &account);
+    let mut runs: Vec<RunRecord> = counted.into_iter().cloned().collect();
+    if followed.is_some_and(|reading| !reading.code.starts_with("chain-")) {
+        runs.extend(behind.runs);
+    }
     Ok(Judgement { base, runs, rules, assessment, balance })
 }
 
@@ -138,10 +159,12 @@ pub(crate) fn base_of<'a>(modification: &'a Modification, runs: &'a [RunRecord])
     modification.base.as_ref().or_else(|| runs.iter().find_map(|record| record.base.as_ref()))
 }
 
-fn heads<'r>(records: impl IntoIterator<Item = &'r RunRecord>) -> Vec<InputDigest> {
-    let head = |record: &RunRecord| {
-        let digest = record.head.as_ref()?.digest.to_string();
-        Some(InputDigest { name: format!("run/{}", record.summary.run), digest })
+/// The model that was taken for the original by the reading that is followed.
+fn followed_base(judge: &Judge, spent: &Spent, followed: Option<&CumulationReading>) -> Option<Base<'static>> {
+    let mut ways = judge.reckon(spent, None).into_iter();
+    let is_followed = |way: &Reckoning| {
+        let name = way.base.as_ref().map(Base::name);
+        followed.is_none_or(|reading| reading.code == way.key.name() && reading.base.as_deref() == name)
     };
-    records.into_iter().filter_map(head).collect()
+    ways.find(is_followed)?.base
 }

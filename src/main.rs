@@ -7,6 +7,7 @@ mod command;
 mod exit;
 mod input;
 mod judgement;
+mod lineage;
 mod metering;
 mod narrator;
 mod output;

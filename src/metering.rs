@@ -5,13 +5,11 @@ mod resume;
 use std::path::{Path, PathBuf};
 
 use flopsmeter_core::alert::Levels;
-use flopsmeter_core::assess::Answers;
 use flopsmeter_core::budget::Reservation;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
-use flopsmeter_core::lineage::{BaseReference, Modification};
-use flopsmeter_core::registry::Base;
+use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME, Modification, check};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::{DEVICES_REPLAYED, Tally};
 use flopsmeter_meter::alert::config::{COMMAND_PATIENCE, ConfigProblem};
@@ -24,8 +22,9 @@ use flopsmeter_meter::session::{GateOrder, SessionStart, Siblings};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
 
 use crate::args::{DeviceChoice, MeteringArguments};
-use crate::base::{self, ResolvedBase};
+use crate::base;
 use crate::exit::UsageProblem;
+use crate::lineage::{self, Behind};
 use crate::{judgement, settings};
 
 pub(crate) use resume::{Resumed, named, refuse_unknown_phase};
@@ -103,19 +102,17 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let (run, earlier) = resume(job.resumed, &ledger, &mut findings).unwrap_or((job.run, None));
     let job = Job { run, resumed: None, alerts: AlertSettings { findings: Vec::new(), ..job.alerts }, ..job };
     let slug = modification_of(arguments, earlier.is_some().then_some(job.run.as_str()), &ledger, &mut findings);
-    let base = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
-    let reference = base.as_ref().map(ResolvedBase::reference).or_else(|| earlier.as_ref()?.base().cloned());
+    let named = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
+    let reference = named.or_else(|| earlier.as_ref()?.base().cloned());
     let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
     let member = Member { run: &job.run, job: arguments.job.as_deref(), wanted: arguments.reservation.as_deref() };
     let membership = slug.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), member));
     let membership = membership.unwrap_or_default();
     findings.extend(membership.findings);
-    let base_model = match (base, &membership.base) {
-        (Some(base), _) => Some(base.base),
-        (None, Some(bound)) => base::recorded(bound).map_err(|problem| findings.push(unreadable_base(&problem))).ok(),
-        (None, None) => None,
-    };
-    let judge = judge(base_model, membership.answers, &mut findings)?;
+    // A run that names another base is judged by that one, whatever its modification is bound to.
+    let base = reference.clone().or(membership.modification.base.clone());
+    let made_from = Modification { base, ..membership.modification };
+    let judge = judge(recorder.ledger().map(|ledger| &*ledger), &made_from, &mut findings)?;
     let sender = Sender {
         run: job.run.clone(),
         modification: slug.clone().filter(|_| membership.joined),
@@ -133,7 +130,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
             version: env!("CARGO_PKG_VERSION").to_owned(),
             folder: settings::working_folder(),
         },
-        base: reference.or(membership.base),
+        base: made_from.base,
         segment: SegmentOpened {
             segment: earlier.as_ref().map_or(0, Tally::segments),
             host: settings::host(),
@@ -157,8 +154,8 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
 }
 
 /// The base model that `--base` names; a miss becomes a finding.
-pub(crate) fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<ResolvedBase> {
-    base::resolve(argument)
+pub(crate) fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<BaseReference> {
+    base::reference(argument)
         .map_err(|problem| {
             let text = format!(
                 "the base model `{argument}` is not known: {problem:#}; the verdict stays undetermined until it is"
@@ -168,29 +165,32 @@ pub(crate) fn resolve(argument: &str, findings: &mut Vec<Finding>) -> Option<Res
         .ok()
 }
 
-/// The judge of today. House rules that cannot be applied are no reason to leave the job without the law's verdict.
-fn judge(base: Option<Base<'static>>, answers: Answers, findings: &mut Vec<Finding>) -> anyhow::Result<Judge> {
+/// The judge of today. House rules that cannot be applied are no reason to leave the job without the law's verdict; what cannot be read of
+/// what is behind it leaves the verdict open.
+fn judge(ledger: Option<&Ledger>, modification: &Modification, findings: &mut Vec<Finding>) -> anyhow::Result<Judge> {
     let as_of = settings::as_of(None);
-    judgement::judge(base.clone(), answers.clone(), judgement::IN_FORCE, as_of).or_else(|problem| {
-        let rules = judgement::law(judgement::IN_FORCE, as_of)?;
+    let house = settings::house_rules(None);
+    let rules = judgement::rule_set(judgement::IN_FORCE, as_of, house).or_else(|problem| {
         let text = format!("{problem:#}; the law's own lines are applied, and no stricter ones");
         findings.push(Finding { code: "house-rules-unreadable".to_owned(), text });
-        Ok(Judge { base, rules, as_of, answers })
-    })
-}
-
-fn unreadable_base(problem: &anyhow::Error) -> Finding {
-    Finding { code: "base-unreadable".to_owned(), text: format!("{problem:#}; name it again with --base") }
+        judgement::law(judgement::IN_FORCE, as_of)
+    })?;
+    let behind = lineage::behind(ledger, modification, rules).unwrap_or_else(|problem| {
+        let text = format!("what this run starts from cannot be read: {problem:#}; the verdict stays undetermined");
+        findings.push(Finding { code: "base-unreadable".to_owned(), text });
+        Behind::default()
+    });
+    Ok(judgement::judge_of(modification, &behind, rules, as_of))
 }
 
 /// A run's place in its modification.
 #[derive(Default)]
 struct Membership {
     joined: bool,
-    base: Option<BaseReference>,
+    /// The modification as it was found; nothing of it where the run did not join.
+    modification: Modification,
     siblings: Option<Siblings>,
     reservation: Option<Reservation>,
-    answers: Answers,
     findings: Vec<Finding>,
 }
 
@@ -226,11 +226,14 @@ fn try_join(
     base: Option<&BaseReference>,
     member: Member<'_>,
 ) -> anyhow::Result<Membership> {
+    if let Some(finding) = unfollowable(ledger, slug, base)? {
+        return Ok(Membership { findings: vec![finding], ..Membership::default() });
+    }
     let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
     let stream = modification_stream(slug);
     ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
     let mut modification = records::modification(ledger, slug)?.unwrap_or_default();
-    if let (Some(base), None) = (base, &modification.base) {
+    if let (Some(base), None, None) = (base, &modification.base, &modification.merge) {
         let bound = Body::BaseBound(BaseBound { base: base.clone() });
         ledger.append(&stream, settings::now(), bound.kind(), &bound.to_text()?)?;
         // Read again: of two runs that bind it at the same time, the first one counts.
@@ -245,8 +248,7 @@ fn try_join(
     }
     let (reservation, findings) = take_reservation(ledger, &modification, member);
     let siblings = Siblings::watch(ledger.path(), slug, member.run);
-    let Modification { base, answers, .. } = modification;
-    Ok(Membership { joined: true, base, siblings, reservation, answers, findings })
+    Ok(Membership { joined: true, modification, siblings, reservation, findings })
 }
 
 /// What was set aside and is this run's from now on. A reservation that was named and cannot be had is a finding: the job runs, and what
@@ -267,6 +269,22 @@ fn take_reservation(
     };
     let text = format!("run {run} spends no reservation: {cause}");
     (None, vec![Finding { code: "reservation-not-taken".to_owned(), text }])
+}
+
+/// What has to be said of a modification that would be made from one that is not there, or from itself.
+pub(crate) fn unfollowable(
+    ledger: &Ledger,
+    slug: &str,
+    base: Option<&BaseReference>,
+) -> anyhow::Result<Option<Finding>> {
+    let Some(base) = base.filter(|base| base.slug().is_some()) else { return Ok(None) };
+    let all = lineage::all(ledger)?;
+    let known = all.get(slug).cloned().unwrap_or_default();
+    let base = known.base.or_else(|| Some(base.clone()));
+    let bound = Modification { slug: slug.to_owned(), base, merge: known.merge, ..Modification::default() };
+    let Err(problem) = check(&bound, &all) else { return Ok(None) };
+    let text = format!("{problem}; the run is recorded unassigned");
+    Ok(Some(Finding { code: "modification-conflict".to_owned(), text }))
 }
 
 /// What has to be said of a trace: one that is played may be anybody's, and one that cannot be written is not there later.
@@ -291,13 +309,22 @@ fn trace_finding(device: &DeviceChoice) -> Option<Finding> {
 
 /// A modification has one base model: what is said of a run that names another.
 pub(crate) fn conflict(modification: &Modification, base: Option<&BaseReference>) -> Option<Finding> {
+    if let (Some(_), Some(base)) = (&modification.merge, base) {
+        let text = format!(
+            "modification `{}` is a merge, this run names {} as its base: the run is recorded unassigned; a run that trains the merged weights further names no --base, or is a modification of its own with --base {MODIFICATION_SCHEME}{}",
+            modification.slug,
+            base.label(),
+            modification.slug
+        );
+        return Some(Finding { code: "modification-conflict".to_owned(), text });
+    }
     let (theirs, ours) = modification.base.as_ref().zip(base).filter(|(theirs, ours)| !ours.is_same(theirs))?;
     let text = format!(
         "modification `{}` is bound to base model {}, this run names {}: the run is recorded unassigned; give the other \
          base its own --modification",
         modification.slug,
-        theirs.name(),
-        ours.name()
+        theirs.label(),
+        ours.label()
     );
     Some(Finding { code: "modification-conflict".to_owned(), text })
 }

@@ -10,7 +10,6 @@ use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
 use flopsmeter_meter::store::Ledger;
 
 use crate::args::MeteringArguments;
-use crate::base::ResolvedBase;
 use crate::{metering, settings};
 
 /// How long the driver may take to list its GPUs; a first call can take seconds where no other process uses them.
@@ -30,8 +29,10 @@ fn try_all(arguments: &MeteringArguments, sampling: SamplerOptions) -> anyhow::R
     if let Some(slug) = &arguments.modification
         && let Some(modification) = records::modification(&ledger, slug)?
     {
-        let reference = base.as_ref().map(ResolvedBase::reference);
-        first_of(metering::conflict(&modification, reference.as_ref()).into_iter().collect())?;
+        first_of(metering::conflict(&modification, base.as_ref()).into_iter().collect())?;
+    }
+    if let Some(slug) = &arguments.modification {
+        first_of(metering::unfollowable(&ledger, slug, base.as_ref())?.into_iter().collect())?;
     }
     try_devices(sampling)
 }

@@ -4,14 +4,14 @@ use chrono::NaiveDate;
 
 use crate::alert::Stand;
 use crate::assess::{
-    Answers, Assessment, Basis, ExcludedRun, InputDigest, Inputs, Question, Spent, Verdict, assess,
-    house_verdict_on_compute, verdict_on_compute,
+    Answers, Assessment, Cumulated, ExcludedRun, InputDigest, Inputs, Question, Reckoning, Spent, Verdict,
 };
 use crate::facts::Progress;
 use crate::forecast::{Range, grown, projected_total};
 use crate::gpu_table::GpuTable;
+use crate::lineage::Ancestry;
 use crate::registry::Base;
-use crate::rules::RuleSet;
+use crate::rules::{CumulationKey, RuleSet};
 use crate::run::RunSummary;
 use crate::unit::Flops;
 
@@ -26,12 +26,14 @@ pub struct Judge {
     pub as_of: NaiveDate,
     /// Declared answers.
     pub answers: Answers,
+    /// What stands between the modification and its original, where anything does; `base` is then not looked at.
+    pub ancestry: Option<Ancestry>,
 }
 
 impl Judge {
     /// Where the law puts these runs together; `heads` are the ends of their chains.
     pub fn assess<'r>(&self, runs: impl IntoIterator<Item = &'r RunSummary>, heads: Vec<InputDigest>) -> Assessment {
-        self.assess_spent(Spent::of_runs(self.rules, runs), heads)
+        self.assess_without(runs, Vec::new(), heads)
     }
 
     /// The same with runs that a named person left out: they stand in no sum, and the assessment says who left them out and why.
@@ -41,29 +43,50 @@ impl Judge {
         excluded: Vec<ExcludedRun>,
         heads: Vec<InputDigest>,
     ) -> Assessment {
-        let mut runs = runs.into_iter().peekable();
-        let spent = if runs.peek().is_none() && !excluded.is_empty() {
-            // Everything was left out: of what counts, nothing was spent.
-            Spent { complete: true, ..Spent::counted(Flops::ZERO, Basis::Operations) }
-        } else {
-            Spent::of_runs(self.rules, runs)
-        };
-        self.assess_spent(Spent { excluded, ..spent }, heads)
+        let runs: Vec<&RunSummary> = runs.into_iter().collect();
+        let spent = Spent::of_modification(self.rules, runs.iter().copied(), excluded, self.is_merge());
+        let largest = largest_job(self.rules, &runs);
+        self.assess_read(spent, largest.as_ref(), heads)
     }
 
     /// The same for a sum that is already formed, as a plan has it.
     pub fn assess_spent(&self, spent: Spent, heads: Vec<InputDigest>) -> Assessment {
-        assess(&self.question(spent, heads))
+        self.assess_read(spent, None, heads)
+    }
+
+    fn assess_read(&self, spent: Spent, largest_job: Option<&Spent>, heads: Vec<InputDigest>) -> Assessment {
+        let reckonings = self.reckon(&spent, largest_job);
+        let mut assessment = Cumulated { question: &self.question(spent, heads), reckonings: &reckonings }.assess();
+        if let Some(ancestry) = &self.ancestry {
+            assessment.findings.extend(ancestry.findings(self.rules));
+        }
+        assessment
+    }
+
+    /// The ways to hold what was spent against an original; a modification of one original has one, and its largest job another.
+    pub fn reckon(&self, spent: &Spent, largest_job: Option<&Spent>) -> Vec<Reckoning> {
+        if let Some(ancestry) = &self.ancestry {
+            return ancestry.reckon(spent, largest_job);
+        }
+        let way = |key, spent: &Spent| Reckoning { key, base: self.base.clone(), spent: spent.clone() };
+        let together = way(CumulationKey::OwnModificationsOfSameOriginal, spent);
+        core::iter::once(together).chain(largest_job.map(|job| way(CumulationKey::PerJob, job))).collect()
+    }
+
+    fn is_merge(&self) -> bool {
+        self.ancestry.as_ref().is_some_and(Ancestry::is_merge)
     }
 
     /// The compute line alone, for a sum that is already formed.
     pub fn verdict(&self, spent: Spent) -> Verdict {
-        verdict_on_compute(&self.bare_question(spent))
+        let reckonings = self.reckon(&spent, None);
+        Cumulated { question: &self.bare_question(spent), reckonings: &reckonings }.verdict()
     }
 
     /// The same by the house rule, if there is one; it never takes the place of the law's.
     pub fn house_verdict(&self, spent: Spent) -> Option<Verdict> {
-        house_verdict_on_compute(&self.bare_question(spent))
+        let reckonings = self.reckon(&spent, None);
+        Cumulated { question: &self.bare_question(spent), reckonings: &reckonings }.house_verdict()
     }
 
     /// A judge by the organisation's own lines, where there are any: what it says is not the law.
@@ -76,9 +99,15 @@ impl Judge {
     /// is inside the margin cannot turn out below it. `None` where nothing was counted.
     pub fn stand(&self, mut spent: Spent) -> Option<Stand> {
         spent.training?;
-        let is_lower_bound = !spent.complete;
+        let is_lower_bound = !spent.complete || self.ancestry.as_ref().is_some_and(|ancestry| !ancestry.is_complete());
         spent.complete = true;
-        Some(Stand::new(self.rules, self.assess_spent(spent, Vec::new()), is_lower_bound))
+        let assessment = match &self.ancestry {
+            Some(ancestry) if !ancestry.is_complete() => {
+                Self { ancestry: Some(ancestry.as_complete()), ..self.clone() }.assess_spent(spent, Vec::new())
+            }
+            _ => self.assess_spent(spent, Vec::new()),
+        };
+        Some(Stand::new(self.rules, assessment, is_lower_bound))
     }
 
     /// Where the modification would stand with a twentieth of the line more: a level that is not reached even so was left behind.
@@ -130,6 +159,17 @@ impl Judge {
             inputs: Inputs::default(),
         }
     }
+}
+
+/// What the largest of several jobs spent; not complete where a job that was not fully counted may be larger.
+fn largest_job(rules: &RuleSet, runs: &[&RunSummary]) -> Option<Spent> {
+    if runs.len() < 2 {
+        return None;
+    }
+    let jobs: Vec<Spent> = runs.iter().map(|run| Spent::of_runs(rules, [*run])).collect();
+    let complete = jobs.iter().all(|job| job.complete);
+    let largest = jobs.into_iter().max_by_key(|job| (job.training, job.cumulative))?;
+    Some(Spent { complete, ..largest })
 }
 
 /// Where a job will end.

@@ -1,7 +1,21 @@
 //! Which runs make which modification, and which base model it started from.
 
-use chrono::{DateTime, Utc};
+mod ancestry;
+mod order;
+mod picture;
+mod problem;
+mod reckon;
+
+#[cfg(test)]
+mod law_table;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use ancestry::{Ancestry, Stage};
+pub use order::{Modifications, check};
+pub use picture::{Edge, Node, NodeKind, Picture, Relation};
+pub use problem::LineageProblem;
 
 use crate::assess::Answers;
 use crate::budget::Reservation;
@@ -28,13 +42,43 @@ pub enum BaseReference {
         /// SHA-256 of the text.
         digest: String,
     },
+    /// Another modification of the same ledger.
+    Modification {
+        /// Its name.
+        slug: String,
+    },
 }
 
 impl BaseReference {
     /// What people call it.
     pub fn name(&self) -> &str {
         match self {
-            Self::Registry { id: name, .. } | Self::Declared { name, .. } => name,
+            Self::Registry { id: name, .. } | Self::Declared { name, .. } | Self::Modification { slug: name } => name,
+        }
+    }
+
+    /// The modification of the same ledger that it refers to, if it is one.
+    pub fn slug(&self) -> Option<&str> {
+        match self {
+            Self::Modification { slug } => Some(slug),
+            Self::Registry { .. } | Self::Declared { .. } => None,
+        }
+    }
+
+    /// What people call it, told apart from a model of the same name.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Modification { slug } => format!("{MODIFICATION_SCHEME}{slug}"),
+            other => other.name().to_owned(),
+        }
+    }
+
+    /// Names it within one ledger: two references of one key mean the same model.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Registry { id, .. } => format!("registry:{id}"),
+            Self::Declared { digest, .. } => format!("declared:{digest}"),
+            Self::Modification { slug } => format!("{MODIFICATION_SCHEME}{slug}"),
         }
     }
 
@@ -51,11 +95,12 @@ impl BaseReference {
         }
     }
 
-    /// The base model it refers to, by the given registry.
+    /// The base model it refers to, by the given registry. Of a modification the registry knows nothing: [`Ancestry`] does.
     pub fn resolve<'registry>(&self, registry: &'registry Registry) -> Result<Base<'registry>, DeclaredBaseProblem> {
         match self {
             Self::Registry { id, .. } => Ok(Base::resolve(registry, id)),
             Self::Declared { name, text, .. } => Ok(Base::Declared(Box::new(DeclaredBase::parse(text, name)?))),
+            Self::Modification { .. } => Ok(Base::Unresolved { name: self.label(), suggestions: Vec::new() }),
         }
     }
 
@@ -65,6 +110,7 @@ impl BaseReference {
         match (self, other) {
             (Self::Registry { id, .. }, Self::Registry { id: other, .. }) => id == other,
             (Self::Declared { digest, .. }, Self::Declared { digest: other, .. }) => digest == other,
+            (Self::Modification { slug }, Self::Modification { slug: other }) => slug == other,
             _ => false,
         }
     }
@@ -89,7 +135,26 @@ pub struct Modification {
     /// Compute that was set aside for its runs, in the order of setting aside.
     #[serde(default)]
     pub reservations: Vec<Reservation>,
+    /// The weights it was merged from, where it is a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
 }
+
+/// Weights that were merged or averaged into one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The models.
+    pub of: Vec<BaseReference>,
+    /// The one that is named as the parent, if somebody named one.
+    pub parent: Option<BaseReference>,
+    /// Who says so.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
+/// What stands before the name of a modification where a base model is asked for. No Hugging Face id has a colon.
+pub const MODIFICATION_SCHEME: &str = "modification:";
 
 impl Modification {
     /// Reads a modification back from the entries of its stream; `None` if none of them makes one.
@@ -101,7 +166,13 @@ impl Modification {
                     let (slug, base) = (created.slug.clone(), created.base.clone());
                     *empty = Some(Self { slug, created: at, base, ..Self::default() });
                 }
-                (Body::BaseBound(bound), Some(known)) if known.base.is_none() => known.base = Some(bound.base.clone()),
+                (Body::ModificationMerged(merged), empty @ None) => {
+                    let (slug, merge) = (merged.slug.clone(), Some(merged.merge.clone()));
+                    *empty = Some(Self { slug, created: at, merge, ..Self::default() });
+                }
+                (Body::BaseBound(bound), Some(known)) if known.base.is_none() && known.merge.is_none() => {
+                    known.base = Some(bound.base.clone());
+                }
                 (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
                     known.runs.push(assigned.run.clone());
                 }
@@ -145,7 +216,7 @@ mod tests {
 
     fn excluded(run: &str, reason: &str) -> Body {
         let (run, reason, by) = (run.to_owned(), reason.to_owned(), "Ada".to_owned());
-        Body::RunExcluded(RunExcluded { run, reason, by, date: chrono::NaiveDate::MIN })
+        Body::RunExcluded(RunExcluded { run, reason, by, date: NaiveDate::MIN })
     }
 
     fn reasons_after(bodies: Vec<Body>) -> Vec<String> {
@@ -162,7 +233,7 @@ mod tests {
             run: "a".to_owned(),
             reason: "used".to_owned(),
             by: "Ada".to_owned(),
-            date: chrono::NaiveDate::MIN,
+            date: NaiveDate::MIN,
         });
         assert_eq!(reasons_after(vec![excluded("a", "first"), excluded("a", "second")]), ["second"]);
         assert_eq!(reasons_after(vec![excluded("a", "first"), included.clone()]), [""; 0]);

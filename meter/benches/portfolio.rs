@@ -45,6 +45,7 @@ fn judge() -> Judge {
         rules: RuleSet::in_force(at().date_naive()).unwrap(),
         as_of: at().date_naive(),
         answers: Answers::default(),
+        ancestry: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod arithmetic;
 mod ceiling;
 mod composer;
+mod cumulation;
 mod energy;
 mod evidence;
 mod findings;
@@ -82,6 +83,7 @@ pub fn compose(input: &ThresholdInput, wording: &Wording) -> Result<Document, Re
     let mut sections = vec![verdict::section(&composer)?];
     sections.push(law::line(&composer)?);
     sections.extend(law::readings(&composer)?);
+    sections.extend(cumulation::section(&composer)?);
     sections.push(status::section(&composer)?);
     sections.extend(watch::section(&composer)?);
     sections.extend(watch::house(&composer)?);

@@ -12,8 +12,8 @@ use super::{LedgerArguments, slug};
 /// What a job is, for whom it is metered, and how loudly.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MeteringArguments {
-    /// The base model: a Hugging Face id, a local model folder, or a declared base file (TOML)
-    #[arg(long, value_name = "ID|FILE")]
+    /// The base model: a Hugging Face id, a local model folder, a declared base file (TOML), or another modification of the ledger
+    #[arg(long, value_name = "ID|FILE|modification:NAME")]
     pub(crate) base: Option<String>,
 
     /// The modification this run belongs to; made at first use

@@ -174,6 +174,51 @@ pub(crate) struct QuestionsArguments {
     pub(crate) json: bool,
 }
 
+/// How a modification is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// Its name
+    pub(crate) modification: String,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+
+    /// Print JSON, with everything behind it and made from it as nodes and edges
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print what is behind it and made from it for Graphviz
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) dot: bool,
+}
+
+/// What was merged.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArguments {
+    /// Name of the result
+    #[arg(value_parser = slug)]
+    pub(crate) modification: String,
+
+    /// A model whose weights were merged, averaged or used to begin with; twice or more
+    #[arg(long, value_name = "NAME|ID|FILE|modification:NAME", required = true, num_args = 1)]
+    pub(crate) of: Vec<String>,
+
+    /// Which of them is the parent, where one is
+    #[arg(long, value_name = "NAME|ID|FILE|modification:NAME")]
+    pub(crate) parent: Option<String>,
+
+    /// Who declares it: name and role
+    #[arg(long, value_name = "NAME", value_parser = person)]
+    pub(crate) by: String,
+
+    /// When it was declared [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<NaiveDate>,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModificationsCommand {
     /// One line for each modification
@@ -184,27 +229,21 @@ pub(crate) enum ModificationsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// One modification and its runs
-    Show {
-        /// Its name
-        modification: String,
-        #[command(flatten)]
-        ledger: LedgerArguments,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// One modification and its runs, what it is made from and what was made from it
+    Show(ShowArguments),
     /// Make a modification and bind it to its base model
     Create {
         /// Its name
         #[arg(value_parser = slug)]
         modification: String,
-        /// The base model
-        #[arg(long, value_name = "ID|FILE")]
+        /// The base model, or another modification of this ledger
+        #[arg(long, value_name = "ID|FILE|modification:NAME")]
         base: String,
         #[command(flatten)]
         ledger: LedgerArguments,
     },
+    /// Make a modification by merging the weights of others, which trains nothing by itself
+    Merge(MergeArguments),
     /// Add a run
     Assign {
         /// The modification

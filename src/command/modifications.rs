@@ -1,18 +1,19 @@
 //! `flopsmeter modifications`: which runs make which model.
 
 mod answer;
+mod make;
 mod questions;
 mod reservations;
+mod show;
 
-use anyhow::{Context as _, bail};
-use flopsmeter_core::ledger::body::{ModificationCreated, RunAssigned, RunUnassigned};
+use anyhow::bail;
+use flopsmeter_core::ledger::body::{RunAssigned, RunUnassigned};
 use flopsmeter_core::ledger::{Body, modification_stream};
-use flopsmeter_core::lineage::Modification;
+use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
 
 use crate::args::{LedgerArguments, ModificationsCommand};
-use crate::base;
 use crate::exit::ExitStatus;
 use crate::output::{self, TextTable};
 use crate::settings;
@@ -20,8 +21,9 @@ use crate::settings;
 pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatus> {
     match command {
         ModificationsCommand::List { ledger, json } => list(ledger, json),
-        ModificationsCommand::Show { modification, ledger, json } => show(&modification, ledger, json),
-        ModificationsCommand::Create { modification, base, ledger } => create(&modification, &base, ledger),
+        ModificationsCommand::Show(arguments) => show::execute(arguments),
+        ModificationsCommand::Create { modification, base, ledger } => make::create(&modification, &base, ledger),
+        ModificationsCommand::Merge(arguments) => make::merge(arguments),
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
         ModificationsCommand::Answer(arguments) => answer::execute(arguments),
         ModificationsCommand::Questions(arguments) => questions::execute(arguments),
@@ -52,36 +54,10 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
+/// What it is made from, as people call it.
 fn base_name(modification: &Modification) -> String {
-    modification.base.as_ref().map_or_else(|| "none".to_owned(), |base| base.name().to_owned())
-}
-
-fn show(slug: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
-    let ledger = Ledger::open_to_read(&settings::ledger_path(ledger.ledger))?;
-    let modification = existing(&ledger, slug)?;
-    if json {
-        output::json(&reservations::WithBudget::of(&ledger, &modification))?;
-        return Ok(ExitStatus::Done);
-    }
-    let mut text = format!("modification  {slug}\nbase model    {}\n", base_name(&modification));
-    for run in &modification.runs {
-        let left_out = modification
-            .exclusion_of(run)
-            .map_or_else(String::new, |out| format!(", left out by {} on {}: {}", out.by, out.date, out.reason));
-        text.push_str(&format!("run           {run}{left_out}\n"));
-    }
-    for (question, answer) in modification.answers.iter() {
-        text.push_str(&format!(
-            "answer        {}: {}, {}, {}\n",
-            question.name(),
-            answer.value,
-            answer.by,
-            answer.date
-        ));
-    }
-    text.push_str(&reservations::words(&ledger, &modification));
-    output::data(&text)?;
-    Ok(ExitStatus::Done)
+    let parents: Vec<String> = modification.parents().map(BaseReference::label).collect();
+    if parents.is_empty() { "none".to_owned() } else { parents.join(" + ") }
 }
 
 /// The modification, or an error that names the ones there are.
@@ -98,17 +74,6 @@ pub(crate) fn existing(ledger: &Ledger, slug: &str) -> anyhow::Result<Modificati
     bail!("there is no modification `{slug}`; there are: {}", known.join(", "));
 }
 
-fn create(slug: &str, base: &str, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
-    let base = base::resolve(base)?.reference();
-    let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
-    let name = base.name().to_owned();
-    let body = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: Some(base) });
-    let written = ledger.append_first(&modification_stream(slug), settings::now(), body.kind(), &body.to_text()?)?;
-    written.with_context(|| format!("modification `{slug}` exists already: `flopsmeter modifications show {slug}`"))?;
-    output::data(&format!("made modification {slug} on {name}\n"))?;
-    Ok(ExitStatus::Done)
-}
-
 fn assign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
     let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
     let run = ledger.resolve_run(run)?;
@@ -117,12 +82,14 @@ fn assign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<Exit
         bail!("run {run} counts to `{other}` already: `flopsmeter modifications unassign {other} {run}` takes it out");
     }
     let record = records::run(&ledger, &run, &Assignments::default())?;
-    let bases = modification.base.as_ref().zip(record.base.as_ref());
-    if let Some((ours, theirs)) = bases.filter(|(ours, theirs)| !ours.is_same(theirs)) {
+    let parents: Vec<&BaseReference> = modification.parents().collect();
+    if let Some(theirs) =
+        record.base.as_ref().filter(|theirs| !parents.is_empty() && !parents.iter().any(|ours| ours.is_same(theirs)))
+    {
         bail!(
             "run {run} started from {}, modification `{slug}` from {}: a modification has one base model",
-            theirs.name(),
-            ours.name()
+            theirs.label(),
+            base_name(&modification)
         );
     }
     append(&mut ledger, slug, &Body::RunAssigned(RunAssigned { run: run.clone() }))?;

@@ -39,7 +39,10 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     }
     let data = Data::of(arguments, model.as_ref())?;
     let answers = book.as_ref().map_or_else(Answers::default, |book| book.account().modification.answers.clone());
-    let judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
+    let mut judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
+    if let Some(book) = &book {
+        judge.ancestry = book.ancestry(judge.rules)?;
+    }
     let estimate = match &model {
         Some(model) => {
             let (options, attention) = (estimate::options(arguments), estimate::attention(arguments));

@@ -122,7 +122,7 @@ fn counted(ledger: &Ledger, run: &str) -> anyhow::Result<(String, Modification)>
 }
 
 /// Nobody has declared anything on a day to come.
-fn declared_on(date: Option<NaiveDate>) -> anyhow::Result<NaiveDate> {
+pub(super) fn declared_on(date: Option<NaiveDate>) -> anyhow::Result<NaiveDate> {
     let today = settings::now().date_naive();
     match date {
         Some(date) if date > today => {
@@ -139,7 +139,7 @@ fn show(run: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitSt
     let record = records::run(&ledger, &id, &Assignments::read(&ledger)?)?;
     let mut summary = record.summary.clone();
     let as_of = settings::as_of(None);
-    summary.assessment = Some(judgement::of_run(&record, as_of)?);
+    summary.assessment = Some(judgement::of_run(&ledger, &record, as_of)?);
     summary.tag_phases(RuleSet::in_force(as_of)?);
     if json {
         output::json(&summary)?;

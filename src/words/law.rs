@@ -1,7 +1,7 @@
 //! What the law says, in full: reasons, duties, the watch on systemic risk, house rules, and what another rule set changes.
 
 use flopsmeter_core::assess::{
-    Assessment, Citation, Obligation, Reason, RulesDiff, Status, SystemicRiskWatch, WatchState,
+    Assessment, Citation, CumulationReading, Obligation, Reason, RulesDiff, Status, SystemicRiskWatch, WatchState,
 };
 use flopsmeter_core::rules::RowChange;
 
@@ -31,8 +31,36 @@ pub(crate) fn in_full(assessment: &Assessment) -> String {
         );
         text.push_str(&labelled("left out", LABEL, &left_out));
     }
+    text.push_str(&cumulation(assessment));
     text.push_str(&assessment.systemic_risk_watch.as_ref().map_or_else(String::new, watch));
     text
+}
+
+/// Each way to add up and to choose the original, with its verdict.
+fn cumulation(assessment: &Assessment) -> String {
+    let way = |reading: &CumulationReading| {
+        let base = reading.base.as_deref().unwrap_or("no base");
+        let share = reading
+            .share_of_line_percent
+            .as_deref()
+            .map_or_else(String::new, |share| format!(", {share} % of the line"));
+        let ratio = reading.ratio.as_deref().map_or_else(String::new, |ratio| format!(", ratio {ratio}"));
+        let counts = match (reading.followed, reading.decides) {
+            (true, _) => "followed, as the worst that decides",
+            (false, true) => "decides",
+            (false, false) => "shown only",
+        };
+        let of = reading.base_flop.map_or_else(|| "unknown".to_owned(), |of| flop(Some(of)));
+        let said = format!(
+            "{}: {}; {} against {base} ({of}){ratio}{share}; {counts} ({})",
+            reading.code,
+            reading.verdict.name(),
+            flop(reading.spent),
+            place(&reading.citation)
+        );
+        labelled("reading", LABEL, &said)
+    };
+    assessment.cumulation.iter().map(way).collect()
 }
 
 /// The organisation's own reading, where it has one.

@@ -20,6 +20,7 @@ mod job;
 mod job_first;
 mod killed;
 mod law;
+mod lineage;
 mod manners;
 mod place;
 mod planning;

@@ -114,6 +114,7 @@ mod tests {
             rules: RuleSet::in_force(as_of).unwrap(),
             as_of,
             answers: Answers::default(),
+            ancestry: None,
         }
     }
 

@@ -100,6 +100,7 @@ mod tests {
             rules: RuleSet::in_force(as_of).unwrap(),
             as_of,
             answers: Answers::default(),
+            ancestry: None,
         };
         let stand = |spent| judge.stand(Spent::counted(Flops(spent), Basis::Operations)).unwrap();
         let plain = stand(spent);

@@ -95,6 +95,7 @@ pub fn assess(question: &Question<'_>) -> Assessment {
         steps: conclusion.steps(),
         systemic_risk_watch: Some(watch),
         line: headline.map(|line| line.line.clone()),
+        cumulation: Vec::new(),
         readings: judgement.readings.clone(),
         rules: rules.id().to_owned(),
         as_of: question.as_of,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{ExcludedRun, House, Obligation, OpenQuestion, Reason, SystemicRiskWatch};
+use super::{CumulationReading, ExcludedRun, House, Obligation, OpenQuestion, Reason, SystemicRiskWatch};
 use crate::run::Finding;
 use crate::unit::Flops;
 
@@ -54,6 +54,10 @@ pub struct Assessment {
     pub excluded_runs: Vec<ExcludedRun>,
     /// Other readings of the same facts that were computed, where the law allows several.
     pub readings: Vec<Reading>,
+    /// What was held against what, where the law does not say how modifications are added up: each way to read it, with its verdict.
+    /// Empty where all of them are the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cumulation: Vec<CumulationReading>,
     /// How the result was reached, in order; wording is the reporter's.
     pub steps: Vec<Step>,
     /// Rule set that was applied.
@@ -259,6 +263,9 @@ pub struct Inputs {
     pub gpu_table: Option<InputDigest>,
     /// The runs: head of each hash chain.
     pub runs: Vec<InputDigest>,
+    /// The modifications: head of each hash chain, where more than one stands behind the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<InputDigest>,
     /// Declared answers.
     pub answers: Option<InputDigest>,
 }

@@ -57,6 +57,8 @@ pub struct Spent {
     pub measures: Measures,
     /// Compute behind weights that were merged in or used as initialisation, beside the base's; `None` where nothing was.
     pub merged: Option<Flops>,
+    /// Whether some of that is not known, so that the figure is a lower bound.
+    pub merged_is_lower_bound: bool,
     /// When the work was done, where that is known; it need not be all of it.
     pub by_day: Vec<DayWork>,
     /// Runs that stand in no sum, because a named person declared so.
@@ -97,6 +99,7 @@ impl Default for Spent {
             other_counts: Vec::new(),
             measures: Measures::default(),
             merged: None,
+            merged_is_lower_bound: false,
             by_day: Vec::new(),
             excluded: Vec::new(),
         }

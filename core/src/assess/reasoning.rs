@@ -33,7 +33,7 @@ pub(super) fn word<T: serde::Serialize>(value: T) -> String {
     }
 }
 
-fn step<const N: usize>(code: &str, values: [(&str, String); N], citation: Option<Citation>) -> Step {
+pub(super) fn step<const N: usize>(code: &str, values: [(&str, String); N], citation: Option<Citation>) -> Step {
     let values = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>();
     Step { code: code.to_owned(), values, citation }
 }

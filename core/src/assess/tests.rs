@@ -197,6 +197,7 @@ fn spent(case: &CaseSpent, rules: &RuleSet) -> Spent {
             hardware: case.hardware,
         },
         merged: case.merged,
+        merged_is_lower_bound: false,
         by_day: case
             .by_day
             .iter()

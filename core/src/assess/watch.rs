@@ -115,7 +115,7 @@ impl Watched<'_, '_> {
         let (rules, spent) = (self.question.rules, &self.question.spent);
         let total = self.behind() + self.own();
         let firm = self.base.is_some_and(|base| base.flop.is_some() && base.bound == crate::registry::FlopBound::Point);
-        let complete = firm && spent.complete && spent.cumulative.is_some();
+        let complete = firm && spent.complete && spent.cumulative.is_some() && !spent.merged_is_lower_bound;
         let is_denied = self.base.is_some_and(|base| base.risk_is_denied);
         let state = match self.base.and_then(|base| base.has_systemic_risk) {
             Some(true) if !is_denied => WatchState::BaseHasIt,

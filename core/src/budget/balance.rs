@@ -42,7 +42,10 @@ impl Balance {
     /// Of what a modification has spent and what is held for its runs.
     pub fn of(judge: &Judge, spent: &Spent, reserved: Flops) -> Self {
         let now = judge.stand(spent.clone()).and_then(|stand| stand.amount).or(spent.training);
-        let taken = now.unwrap_or_default() + reserved;
+        // Edges are amounts of the modification's own, on top of what it was made from.
+        let behind = judge.ancestry.as_ref().and_then(|_| judge.stand(Spent::counted(Flops::ZERO, Basis::Operations)));
+        let behind = behind.and_then(|stand| stand.amount).unwrap_or_default();
+        let taken = Flops(now.unwrap_or_default().0.saturating_sub(behind.0)) + reserved;
         let edges = Edges::find(|amount| judge.verdict(Spent::counted(amount, Basis::Operations)));
         let room = |flop: Flops, verdict| Room { verdict, flop, flop_left: Flops(flop.0.saturating_sub(taken.0)) };
         let with_reserved = spent.clone().and_more(reserved);
@@ -118,6 +121,7 @@ mod tests {
             rules: RuleSet::in_force(as_of).unwrap(),
             as_of,
             answers: Answers::default(),
+            ancestry: None,
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Key;
 use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
-use crate::lineage::BaseReference;
+use crate::lineage::{BaseReference, Merge};
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
 use crate::unit::Flops;
@@ -77,6 +77,8 @@ pub enum Body {
     LevelsLeft(LevelsLeft),
     /// Where levels were said, somebody did not take it: they may be said there again.
     LevelsMissed(LevelsMissed),
+    /// A modification came to be by merging the weights of others.
+    ModificationMerged(ModificationMerged),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -325,6 +327,16 @@ pub struct LevelsLeft {
     pub keys: Vec<Key>,
 }
 
+/// See [`Body::ModificationMerged`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModificationMerged {
+    /// Its name, unique in the ledger.
+    pub slug: String,
+    /// What was merged, by whom.
+    #[serde(flatten)]
+    pub merge: Merge,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -390,6 +402,7 @@ kinds! {
     "levels-said" => LevelsSaid,
     "levels-left" => LevelsLeft,
     "levels-missed" => LevelsMissed,
+    "modification-merged" => ModificationMerged,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

@@ -197,7 +197,7 @@ mod tests {
     fn observe(company: &mut Company, seconds: u64, others: &[RunSummary], reservations: &[Reservation]) {
         let as_of = started().date_naive();
         let rules = RuleSet::in_force(as_of).unwrap();
-        let judge = Judge { base: None, rules, as_of, answers: Answers::default() };
+        let judge = Judge { base: None, rules, as_of, answers: Answers::default(), ancestry: None };
         let now = started() + TimeDelta::seconds(i64::try_from(seconds).unwrap());
         company.observe(&judge, (others, reservations), "own", (Duration::from_secs(seconds), now));
     }

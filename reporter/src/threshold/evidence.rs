@@ -92,10 +92,12 @@ pub(super) fn inputs(composer: &Composer<'_>) -> Result<Section, ReportProblem> 
         ("input_answers", inputs.answers.as_ref()),
     ];
     let house = inputs.house_rules.as_ref().map(|house| ("input_house", Some(house)));
+    let lineage = inputs.lineage.iter().map(|modification| ("input_lineage", Some(modification)));
     let runs = inputs.runs.iter().map(|run| ("input_run", Some(run)));
     let rows = named
         .into_iter()
         .chain(house)
+        .chain(lineage)
         .chain(runs)
         .map(|(name, digest)| input_row(composer, name, digest))
         .collect::<Result<Vec<_>, ReportProblem>>()?;

@@ -74,6 +74,7 @@ fn list(composer: &Composer<'_>, name: &str, value: &str) -> Option<String> {
         "rows" => ("status", "row-"),
         "open" => ("missing", ""),
         "readings" => ("readings", ""),
+        "followed" => ("cumulation", ""),
         _ => return None,
     };
     let shared = Values::default().words("base", &composer.base_name().unwrap_or_default());

@@ -96,9 +96,17 @@ pub(super) fn compared_figure(composer: &Composer<'_>) -> Result<Figure, ReportP
 fn spent_origin(composer: &Composer<'_>) -> Result<Origin, ReportProblem> {
     match composer.input.assessment.basis {
         Basis::Parameters => composer.computed("from_parameters"),
+        _ if has_lineage(composer) => composer.computed("from_lineage"),
         _ if composer.input.runs.len() == 1 => composer.measured("by_hook"),
         _ => composer.computed("from_runs"),
     }
+}
+
+/// Whether more than one modification stands behind the result.
+fn has_lineage(composer: &Composer<'_>) -> bool {
+    let assessment = &composer.input.assessment;
+    let is_of_several = |code: &str| code.starts_with("chain-") || code.starts_with("merge-");
+    !assessment.inputs.lineage.is_empty() || assessment.cumulation.iter().any(|reading| is_of_several(&reading.code))
 }
 
 /// The line as a figure.

@@ -16,7 +16,7 @@ macro_rules! threshold {
 
 const ENGLISH: Files = threshold!("en":
     "labels" "verdict" "summary" "arithmetic" "ceiling" "line" "steps" "readings" "status" "obligations" "missing"
-    "evidence" "method" "closing" "watch"
+    "evidence" "method" "closing" "watch" "cumulation"
 );
 
 /// The files of a language.

@@ -189,6 +189,7 @@ pub(super) fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
             obligation("training-content-summary", "Article 53(1)(d)", true),
             obligation("authorised-representative", "Article 54", true),
         ],
+        cumulation: Vec::new(),
         readings: vec![
             Reading {
                 code: "lowest-base-figure".to_owned(),
@@ -214,6 +215,7 @@ pub(super) fn assessment(verdict: Verdict, spent: Option<u128>) -> Assessment {
             base_model: Some(digest("meta-llama/Llama-3.1-8B", 2)),
             gpu_table: Some(digest("gpus.csv", 3)),
             runs: vec![digest("0193f5a2-7c1e-7d30-b8a4-2f6f0f1f3a10", 4)],
+            lineage: Vec::new(),
             answers: None,
         },
     }

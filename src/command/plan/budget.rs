@@ -9,7 +9,9 @@ use flopsmeter_core::budget::Balance;
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::Reserved;
+use flopsmeter_core::lineage::{Ancestry, Modification};
 use flopsmeter_core::registry::Base;
+use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::{self, Account, Setting};
 use flopsmeter_meter::store::Ledger;
@@ -19,7 +21,7 @@ use super::estimate::Estimate;
 use crate::args::PlanArguments;
 use crate::base::{self, ResolvedBase};
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::{judgement, metering, output, settings};
+use crate::{judgement, lineage, metering, output, settings};
 
 /// The modification as it stands before the plan.
 pub(super) struct Book {
@@ -84,6 +86,15 @@ impl Book {
             (None, Some(bound)) => Ok(Some(base::recorded(bound)?)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// What stands behind the modification, where it is made from more than one model as it is.
+    pub(super) fn ancestry(&self, rules: &RuleSet) -> anyhow::Result<Option<Ancestry>> {
+        let named = self.named.as_ref().map(ResolvedBase::reference);
+        let base = named.or_else(|| self.account.modification.base.clone());
+        let made_from = Modification { base, ..self.account.modification.clone() };
+        let ledger = self.path.exists().then(|| Ledger::open_to_read(&self.path)).transpose()?;
+        Ok(lineage::behind(ledger.as_ref(), &made_from, rules)?.ancestry)
     }
 
     pub(super) const fn account(&self) -> &Account {

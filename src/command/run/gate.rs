@@ -3,6 +3,7 @@
 
 use flopsmeter_core::assess::Verdict;
 use flopsmeter_core::gate::Gate;
+use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::run::Exit;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::Account;
@@ -10,9 +11,8 @@ use flopsmeter_meter::session::Stopped;
 use flopsmeter_meter::store::Ledger;
 
 use crate::args::MeteringArguments;
-use crate::base::{self, ResolvedBase};
 use crate::exit::ExitStatus;
-use crate::{judgement, metering, output, settings};
+use crate::{judgement, lineage, metering, output, settings};
 
 /// A verdict, and what gives it.
 type Said = (Verdict, String);
@@ -49,17 +49,17 @@ fn look(arguments: &MeteringArguments) -> anyhow::Result<Vec<Said>> {
     {
         let known = Account::read(&Ledger::open_to_read(&path)?, slug)?;
         // A run that names another base is recorded apart, and judged by itself.
-        if metering::conflict(&known.modification, base.as_ref().map(ResolvedBase::reference).as_ref()).is_none() {
+        if metering::conflict(&known.modification, base.as_ref()).is_none() {
             account = known;
         }
     }
-    let base = match (base, &account.modification.base) {
-        (Some(base), _) => Some(base.base),
-        (None, Some(bound)) => Some(base::recorded(bound)?),
-        (None, None) => None,
-    };
-    let answers = account.modification.answers.clone();
-    let judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(None))?;
+    let base = base.or(account.modification.base.clone());
+    let made_from = Modification { base, ..account.modification.clone() };
+    let as_of = settings::as_of(None);
+    let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
+    let ledger = path.exists().then(|| Ledger::open_to_read(&path)).transpose()?;
+    let behind = lineage::behind(ledger.as_ref(), &made_from, rules)?;
+    let judge = judgement::judge_of(&made_from, &behind, rules, as_of);
     let spent = judgement::spent(&judge, &account);
     let reserved = account.reserved(judge.rules, judge.as_of);
     let before = "earlier runs and the base model give it";

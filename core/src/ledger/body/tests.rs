@@ -44,7 +44,7 @@ fn one_of_each() -> Vec<Body> {
         }),
         Body::RunClosed(RunClosed {}),
         Body::Answered(Answered { question: AnswerKey::BaseIsGpai, answer }),
-        Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: Some(base) }),
+        Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: Some(base.clone()) }),
         Body::RunAssigned(RunAssigned { run: "a".to_owned() }),
         Body::RunUnassigned(RunUnassigned { run: "a".to_owned() }),
         Body::RunExcluded(RunExcluded {
@@ -81,6 +81,19 @@ fn one_of_each() -> Vec<Body> {
         }),
         Body::LevelsMissed(LevelsMissed { run: "a".to_owned(), id: "1".to_owned(), sinks: vec!["s".to_owned()] }),
         Body::LevelsLeft(LevelsLeft { run: "a".to_owned(), keys: vec![key] }),
+        Body::ModificationCreated(ModificationCreated {
+            slug: "n".to_owned(),
+            base: Some(BaseReference::Modification { slug: "m".to_owned() }),
+        }),
+        Body::ModificationMerged(ModificationMerged {
+            slug: "n".to_owned(),
+            merge: Merge {
+                of: vec![base.clone(), BaseReference::Modification { slug: "m".to_owned() }],
+                parent: Some(base.clone()),
+                by: "Ada".to_owned(),
+                date: NaiveDate::MIN,
+            },
+        }),
     ]
 }
 

@@ -37,6 +37,7 @@ impl Scene {
             rules: RuleSet::in_force(as_of).unwrap(),
             as_of,
             answers: Answers::default(),
+            ancestry: None,
         };
         let order = GateOrder { gate: gate.parse().unwrap(), grace: Duration::from_mins(1) };
         Self {

@@ -18,6 +18,7 @@ fn judge() -> Judge {
         rules: RuleSet::in_force(as_of).unwrap(),
         as_of,
         answers: Answers::default(),
+        ancestry: None,
     }
 }
 

@@ -1,0 +1,278 @@
+//! Everything behind a modification, with what was spent on the way; and the ways to hold that against an original.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::order::{Modifications, parents_first};
+use super::{BaseReference, LineageProblem, Modification};
+use crate::assess::{AnswerKey, Basis, Spent};
+use crate::registry::{Base, DeclaredBase, ModifiedBy, Registry};
+use crate::rules::RuleSet;
+use crate::run::Finding;
+use crate::unit::Flops;
+
+/// Everything behind a modification.
+///
+/// What is in it by two ways stands once: originals and stages are kept by what they are, not by how they were reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ancestry {
+    /// Models that no stage here made.
+    pub(super) originals: BTreeMap<String, Base<'static>>,
+    /// What was trained on the way from them, without the modification itself.
+    pub(super) stages: BTreeMap<String, Stage>,
+    /// What was loaded, for people.
+    pub(super) loaded: String,
+    /// Originals of the parent that a merge named.
+    pub(super) named: Option<BTreeSet<String>>,
+    /// Merges on the way, the modification itself included.
+    pub(super) merges: Vec<String>,
+    is_merge: bool,
+    /// Parents of which a file leaves another figure than the registry has, by the file.
+    pub(super) differing: BTreeMap<String, Differing>,
+}
+
+/// A parent's compute by two sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Differing {
+    name: String,
+    parent: String,
+    /// What the file leaves of its sum.
+    left: Flops,
+    /// What the registry has, which is followed.
+    registry: Flops,
+}
+
+impl Differing {
+    /// What the file has behind its model and the registry has not.
+    pub(super) fn surplus(&self) -> Flops {
+        Flops(self.left.0.saturating_sub(self.registry.0))
+    }
+}
+
+/// A modification on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What people call it.
+    pub name: String,
+    /// Whose work it is.
+    pub by: ModifiedBy,
+    /// What it spent, without what is behind it.
+    pub spent: Spent,
+    /// The originals behind it.
+    pub(super) originals: BTreeSet<String>,
+}
+
+/// What the walk knows of a model.
+#[derive(Clone, Default)]
+struct Known {
+    originals: BTreeSet<String>,
+    named: Option<BTreeSet<String>>,
+}
+
+impl Ancestry {
+    /// Follows `of` back to its originals. `spent_of` tells what another modification spent by itself.
+    pub fn trace<E: From<LineageProblem>>(
+        of: &Modification,
+        all: &Modifications,
+        registry: &'static Registry,
+        mut spent_of: impl FnMut(&Modification) -> Result<Spent, E>,
+    ) -> Result<Self, E> {
+        let mut ancestry = Self {
+            originals: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            loaded: of.parents().map(BaseReference::label).collect::<Vec<_>>().join(" + "),
+            named: None,
+            merges: Vec::new(),
+            is_merge: of.merge.is_some(),
+            differing: BTreeMap::new(),
+        };
+        let mut known: BTreeMap<&str, Known> = BTreeMap::new();
+        for modification in parents_first(of, all)? {
+            let mut own = Known::default();
+            for parent in modification.parents() {
+                let behind = match parent.slug() {
+                    Some(slug) => known.get(slug).cloned().unwrap_or_default(),
+                    None => ancestry.reach(modification, parent, registry)?,
+                };
+                let is_named = modification.merge.as_ref().and_then(|merge| merge.parent.as_ref());
+                if is_named.is_some_and(|named| named.is_same(parent)) {
+                    own.named = Some(behind.originals.clone());
+                } else if modification.merge.is_none() {
+                    own.named = behind.named;
+                }
+                own.originals.extend(behind.originals);
+            }
+            if modification.parents().next().is_none() {
+                own.originals.insert(ancestry.nobodys(modification));
+            }
+            if modification.merge.is_some() {
+                ancestry.merges.push(modification.slug.clone());
+            }
+            if modification.slug == of.slug {
+                ancestry.named.clone_from(&own.named);
+            } else {
+                let stage = Stage {
+                    name: modification.slug.clone(),
+                    by: ModifiedBy::Us,
+                    spent: spent_of(modification)?,
+                    originals: own.originals.clone(),
+                };
+                ancestry.stages.insert(format!("modification:{}", modification.slug), stage);
+            }
+            known.insert(&modification.slug, own);
+        }
+        Ok(ancestry)
+    }
+
+    /// The same for a model that was loaded as it is; `None` where nothing is behind it that would have to be told apart.
+    pub fn of_base(base: &Base<'static>, registry: &'static Registry) -> Option<Self> {
+        let Base::Declared(declared) = base else { return None };
+        let mut ancestry = Self {
+            originals: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            loaded: declared.name.clone(),
+            named: None,
+            merges: Vec::new(),
+            is_merge: false,
+            differing: BTreeMap::new(),
+        };
+        let original = ancestry.descend(declared, registry);
+        original.map(|_| ancestry)
+    }
+
+    /// A model that is no modification of this ledger: an original, or one that somebody declares to be made from an original.
+    fn reach(
+        &mut self,
+        child: &Modification,
+        parent: &BaseReference,
+        registry: &'static Registry,
+    ) -> Result<Known, LineageProblem> {
+        let base = parent.resolve(registry);
+        let base = base.map_err(|source| LineageProblem::Base { child: child.slug.clone(), source })?;
+        let original = match &base {
+            Base::Declared(declared) => self.descend(declared, registry),
+            _ => None,
+        };
+        let original = original.unwrap_or_else(|| {
+            let key = parent.key();
+            self.originals.insert(key.clone(), base);
+            key
+        });
+        Ok(Known { originals: BTreeSet::from([original]), named: None })
+    }
+
+    /// Takes in the stage between a declared model and its parent; the parent's key, or `None` where it names none.
+    fn descend(&mut self, declared: &DeclaredBase, registry: &'static Registry) -> Option<String> {
+        let descent = declared.descent.as_ref()?;
+        let parent = declared.parent()?;
+        // The registry tells more of a model than what is left of somebody's sum.
+        let listed = registry.lookup_name_or_path(&descent.parent).ok();
+        let file = declared.digest().to_string();
+        if let Some((model, registry)) = listed.and_then(|model| Some((model, model.flop?))) {
+            let (name, parent, left) = (declared.name.clone(), model.id.clone(), parent.flop);
+            self.differing.insert(file.clone(), Differing { name, parent, left, registry });
+        }
+        let (key, original) = match listed {
+            Some(model) if model.flop.is_some() => (format!("registry:{}", model.id), Base::Registry(model)),
+            _ => (format!("parent:{}", parent.name.to_lowercase()), Base::Declared(Box::new(parent))),
+        };
+        self.originals.entry(key.clone()).or_insert(original);
+        let stage = Stage {
+            name: declared.name.clone(),
+            by: descent.modified_by,
+            // What is declared is all there was.
+            spent: Spent {
+                ceiling: Some(descent.own_flop),
+                ceiling_complete: true,
+                ..Spent::counted(descent.own_flop, Basis::Operations)
+            },
+            originals: BTreeSet::from([key.clone()]),
+        };
+        self.stages.insert(format!("declared:{file}"), stage);
+        Some(key)
+    }
+
+    /// The original of a modification whose base nobody named.
+    fn nobodys(&mut self, modification: &Modification) -> String {
+        let name = format!("the base of {}", modification.slug);
+        let key = format!("nobody:{}", modification.slug);
+        self.originals.insert(key.clone(), Base::Unresolved { name, suggestions: Vec::new() });
+        key
+    }
+
+    /// Whether there is anything between the modification and one original.
+    pub fn is_trivial(&self) -> bool {
+        self.stages.is_empty() && self.originals.len() == 1 && self.merges.is_empty()
+    }
+
+    /// The models that no stage here made.
+    pub fn originals(&self) -> impl Iterator<Item = &Base<'static>> {
+        self.originals.values()
+    }
+
+    /// What was trained on the way, without the modification itself.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.values()
+    }
+
+    /// Merges on the way, the modification itself included.
+    pub fn merges(&self) -> &[String] {
+        &self.merges
+    }
+
+    /// The same as if everything on the way had been counted: for those who look at a lower bound.
+    #[must_use]
+    pub fn as_complete(&self) -> Self {
+        let mut ancestry = self.clone();
+        for stage in ancestry.stages.values_mut() {
+            stage.spent.training.get_or_insert(Flops::ZERO);
+            stage.spent.cumulative = stage.spent.cumulative.or(stage.spent.training);
+            stage.spent.complete = true;
+        }
+        ancestry
+    }
+
+    /// Whether the modification itself is a merge of others' weights.
+    pub fn is_merge(&self) -> bool {
+        self.is_merge
+    }
+
+    /// What a reader of an assessment has to know of the lineage.
+    pub fn findings(&self, rules: &RuleSet) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if !self.merges.is_empty() {
+            let citation = rules.question(AnswerKey::ChangedSignificantly).map(|row| rules.citation(&row.cite));
+            let place = citation.map_or_else(String::new, |place| format!(" ({}, {})", place.instrument, place.place));
+            let text = format!(
+                "Weights were merged ({}). Merging trains next to nothing, so the number says little of it: whether generality, capabilities or systemic risk changed significantly is for a person to judge{place}. Have `{}` answered.",
+                self.merges.join(", "),
+                AnswerKey::ChangedSignificantly.name()
+            );
+            findings.push(Finding { code: "merge-significance".to_owned(), text });
+        }
+        let is_apart = |of: &&Differing| {
+            let apart = Flops(of.left.0.abs_diff(of.registry.0));
+            rules.margin().value.is_exceeded_by(apart, of.registry)
+        };
+        for Differing { name, parent, left, registry } in self.differing.values().filter(is_apart) {
+            let text = format!(
+                "The file of {name} leaves {left} FLOP for its parent {parent}, the registry has {registry}: the line is a third of the registry's figure, and the larger one is watched. Settle which holds."
+            );
+            findings.push(Finding { code: "parent-compute-disagrees".to_owned(), text });
+        }
+        let unknown: Vec<&str> =
+            self.stages.values().filter(|stage| !stage.spent.complete).map(|stage| stage.name.as_str()).collect();
+        if !unknown.is_empty() {
+            let text = format!(
+                "Not everything that was trained on the way is counted ({}): what is behind this modification is a lower bound. See `flopsmeter modifications show` of each.",
+                unknown.join(", ")
+            );
+            findings.push(Finding { code: "lineage-incomplete".to_owned(), text });
+        }
+        findings
+    }
+
+    /// Whether everything on the way was counted.
+    pub fn is_complete(&self) -> bool {
+        self.stages.values().all(|stage| stage.spent.complete)
+    }
+}
