@@ -17,9 +17,9 @@ pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
-    AnswerArguments, AssessArguments, LedgerCommand, MergeArguments, ModelsCommand, ModificationsCommand,
-    QuestionsArguments, ReportArguments, ReportCommand, RunDeclaration, RunsCommand, ShowArguments, StatusArguments,
-    VerifyArguments,
+    AnswerArguments, AssessArguments, CloseArguments, LedgerCommand, MergeArguments, ModelsCommand,
+    ModificationsCommand, QuestionsArguments, ReportArguments, ReportCommand, RunDeclaration, RunsCommand,
+    ShowArguments, StatusArguments, VerifyArguments,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.

@@ -233,7 +233,8 @@ fn try_join(
     let stream = modification_stream(slug);
     ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
     let mut modification = records::modification(ledger, slug)?.unwrap_or_default();
-    if let (Some(base), None, None) = (base, &modification.base, &modification.merge) {
+    let may_be_bound = modification.merge.is_none() && modification.closed.is_none();
+    if let (Some(base), None) = (base.filter(|_| may_be_bound), &modification.base) {
         let bound = Body::BaseBound(BaseBound { base: base.clone() });
         ledger.append(&stream, settings::now(), bound.kind(), &bound.to_text()?)?;
         // Read again: of two runs that bind it at the same time, the first one counts.
@@ -307,8 +308,16 @@ fn trace_finding(device: &DeviceChoice) -> Option<Finding> {
     }
 }
 
-/// A modification has one base model: what is said of a run that names another.
+/// A modification has one base model, and none but the runs before it was closed: what is said of a run that does not belong to it.
 pub(crate) fn conflict(modification: &Modification, base: Option<&BaseReference>) -> Option<Finding> {
+    if let Some(closed) = &modification.closed {
+        let slug = &modification.slug;
+        let text = format!(
+            "modification `{slug}` was closed by {} on {}: the run is recorded unassigned; a run that goes on from it is a modification of its own, with --base {MODIFICATION_SCHEME}{slug}",
+            closed.by, closed.date
+        );
+        return Some(Finding { code: "modification-conflict".to_owned(), text });
+    }
     if let (Some(_), Some(base)) = (&modification.merge, base) {
         let text = format!(
             "modification `{}` is a merge, this run names {} as its base: the run is recorded unassigned; a run that trains the merged weights further names no --base, or is a modification of its own with --base {MODIFICATION_SCHEME}{}",

@@ -19,7 +19,7 @@ pub use problem::LineageProblem;
 
 use crate::assess::Answers;
 use crate::budget::Reservation;
-use crate::ledger::body::{Body, RunExcluded};
+use crate::ledger::body::{Body, ModificationClosed, RunExcluded};
 use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
 /// Which base model something was bound to, as it was at that time.
@@ -138,6 +138,9 @@ pub struct Modification {
     /// The weights it was merged from, where it is a merge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merge: Option<Merge>,
+    /// The declaration that it is done, if there is one; the first holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<ModificationClosed>,
 }
 
 /// Weights that were merged or averaged into one model.
@@ -169,6 +172,9 @@ impl Modification {
                 (Body::ModificationMerged(merged), empty @ None) => {
                     let (slug, merge) = (merged.slug.clone(), Some(merged.merge.clone()));
                     *empty = Some(Self { slug, created: at, merge, ..Self::default() });
+                }
+                (Body::ModificationClosed(closed), Some(known)) if known.closed.is_none() => {
+                    known.closed = Some(closed.clone());
                 }
                 (Body::BaseBound(bound), Some(known)) if known.base.is_none() && known.merge.is_none() => {
                     known.base = Some(bound.base.clone());

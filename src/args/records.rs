@@ -192,6 +192,24 @@ pub(crate) struct ShowArguments {
     pub(crate) dot: bool,
 }
 
+/// Who says that a modification is done.
+#[derive(Debug, Args)]
+pub(crate) struct CloseArguments {
+    /// Its name
+    pub(crate) modification: String,
+
+    /// Who declares it: name and role
+    #[arg(long, value_name = "NAME", value_parser = person)]
+    pub(crate) by: String,
+
+    /// When it was declared [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<NaiveDate>,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+}
+
 /// What was merged.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArguments {
@@ -253,6 +271,8 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
+    /// Declare that a modification is done: no run is counted to it any more; one that goes on from it is made from it
+    Close(CloseArguments),
     /// Record somebody's answers to legal questions; a later answer replaces an earlier one, and both stay on record
     Answer(AnswerArguments),
     /// Show the legal questions that are open, each with its text and where it stands

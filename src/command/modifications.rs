@@ -25,6 +25,7 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
         ModificationsCommand::Create { modification, base, ledger } => make::create(&modification, &base, ledger),
         ModificationsCommand::Merge(arguments) => make::merge(arguments),
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
+        ModificationsCommand::Close(arguments) => make::close(arguments),
         ModificationsCommand::Answer(arguments) => answer::execute(arguments),
         ModificationsCommand::Questions(arguments) => questions::execute(arguments),
         ModificationsCommand::Release { modification, reservation, by, ledger } => {
@@ -80,6 +81,9 @@ fn assign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<Exit
     let modification = existing(&ledger, slug)?;
     if let Some(other) = Assignments::read(&ledger)?.modification_of(&run) {
         bail!("run {run} counts to `{other}` already: `flopsmeter modifications unassign {other} {run}` takes it out");
+    }
+    if let Some(closed) = &modification.closed {
+        bail!("modification `{slug}` was closed by {} on {}: no run is counted to it any more", closed.by, closed.date);
     }
     let record = records::run(&ledger, &run, &Assignments::default())?;
     let parents: Vec<&BaseReference> = modification.parents().collect();

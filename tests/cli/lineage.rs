@@ -275,6 +275,34 @@ fn a_lineage_that_cannot_be_followed_is_refused_by_name() {
 }
 
 #[test]
+fn a_modification_that_is_closed_takes_no_more_runs_and_can_be_gone_on_from() {
+    let (place, spent) = place();
+    write_base(&place, "base", spent * 300 / 60);
+    run(&place, "--modification v1 --base base.toml");
+    let closed = place.flopsmeter("modifications close v1 --by Ada --date 2026-11-01");
+    assert_eq!(closed.data(), "closed modification v1, as Ada declares: no run is counted to it any more\n");
+    assert!(place.flopsmeter("modifications show v1").data().contains("closed        by Ada on 2026-11-01\n"));
+    let again = place.flopsmeter("modifications close v1 --by Eve");
+    assert!(again.refusal(1).contains("was closed already, by Ada on 2026-11-01"), "{again:?}");
+    let late = run_hooked(&place, "--modification v1", &["feed training 1 2 32 10", "goodbye"]);
+    assert_eq!(late.code(), Some(0), "the job runs all the same: {late:?}");
+    assert!(
+        late.stderr.contains("modification `v1` was closed by Ada on 2026-11-01: the run is recorded unassigned"),
+        "{late:?}"
+    );
+    assert!(late.stderr.contains("--base modification:v1"), "{late:?}");
+    assert_eq!(flop(&assessed(&place, "v1")["training_compute"]), spent);
+    let runs = place.flopsmeter("runs list --json").json();
+    let runs = runs.as_array().unwrap();
+    let unassigned = runs.iter().find(|run| run["modification"].is_null()).unwrap()["run"].as_str().unwrap().to_owned();
+    let assigned = place.flopsmeter(&format!("modifications assign v1 {unassigned}"));
+    assert!(assigned.refusal(1).contains("`v1` was closed by Ada"), "{assigned:?}");
+    run(&place, "--modification v2 --base modification:v1");
+    assert_eq!(flop(&assessed(&place, "v2")["training_compute"]), 2 * spent);
+    assert!(place.flopsmeter(&format!("verify {}", place.ledger().display())).status.success());
+}
+
+#[test]
 fn several_jobs_of_one_modification_are_shown_beside_their_sum() {
     let (place, spent) = place();
     write_base(&place, "base", spent * 300 / 60);

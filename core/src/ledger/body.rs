@@ -79,6 +79,8 @@ pub enum Body {
     LevelsMissed(LevelsMissed),
     /// A modification came to be by merging the weights of others.
     ModificationMerged(ModificationMerged),
+    /// Somebody declared that the modification is done: no run is counted to it any more.
+    ModificationClosed(ModificationClosed),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -337,6 +339,15 @@ pub struct ModificationMerged {
     pub merge: Merge,
 }
 
+/// See [`Body::ModificationClosed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModificationClosed {
+    /// Who declares it.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -403,6 +414,7 @@ kinds! {
     "levels-left" => LevelsLeft,
     "levels-missed" => LevelsMissed,
     "modification-merged" => ModificationMerged,
+    "modification-closed" => ModificationClosed,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

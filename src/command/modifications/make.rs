@@ -1,14 +1,15 @@
-//! `flopsmeter modifications create` and `merge`: how a modification comes to be before its first run.
+//! `flopsmeter modifications create`, `merge` and `close`: how a modification comes to be before its first run, and is done after its last.
 
 use std::path::Path;
 
 use anyhow::bail;
-use flopsmeter_core::ledger::body::{ModificationCreated, ModificationMerged};
+use flopsmeter_core::ledger::body::{ModificationClosed, ModificationCreated, ModificationMerged};
 use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME, Merge, Modification, Modifications, check};
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::{LedgerArguments, MergeArguments, slug};
+use super::{append, existing};
+use crate::args::{CloseArguments, LedgerArguments, MergeArguments, slug};
 use crate::command::runs::declared_on;
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::{base, lineage, output, settings};
@@ -53,6 +54,19 @@ pub(super) fn merge(arguments: MergeArguments) -> anyhow::Result<ExitStatus> {
     check(&made, &all)?;
     begin(&mut ledger, slug, &Body::ModificationMerged(ModificationMerged { slug: slug.clone(), merge }))?;
     output::data(&format!("made modification {slug} by merging {names}, as {} declares\n", arguments.by))?;
+    Ok(ExitStatus::Done)
+}
+
+pub(super) fn close(arguments: CloseArguments) -> anyhow::Result<ExitStatus> {
+    let date = declared_on(arguments.date)?;
+    let CloseArguments { modification: slug, by, .. } = arguments;
+    let mut ledger = Ledger::open(&settings::ledger_path(arguments.ledger.ledger))?;
+    if let Some(closed) = existing(&ledger, &slug)?.closed {
+        bail!("modification `{slug}` was closed already, by {} on {}", closed.by, closed.date);
+    }
+    let words = format!("closed modification {slug}, as {by} declares: no run is counted to it any more\n");
+    append(&mut ledger, &slug, &Body::ModificationClosed(ModificationClosed { by, date }))?;
+    output::data(&words)?;
     Ok(ExitStatus::Done)
 }
 

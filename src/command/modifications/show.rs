@@ -50,6 +50,9 @@ fn words(modification: &Modification, picture: &Picture) -> String {
         text.push_str(&parent.map_or_else(String::new, |parent| format!(", parent {}", parent.label())));
         text.push('\n');
     }
+    if let Some(closed) = &modification.closed {
+        text.push_str(&format!("closed        by {} on {}\n", closed.by, closed.date));
+    }
     for run in &modification.runs {
         let left_out = modification
             .exclusion_of(run)

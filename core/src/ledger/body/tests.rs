@@ -85,6 +85,7 @@ fn one_of_each() -> Vec<Body> {
             slug: "n".to_owned(),
             base: Some(BaseReference::Modification { slug: "m".to_owned() }),
         }),
+        Body::ModificationClosed(ModificationClosed { by: "Ada".to_owned(), date: NaiveDate::MIN }),
         Body::ModificationMerged(ModificationMerged {
             slug: "n".to_owned(),
             merge: Merge {
