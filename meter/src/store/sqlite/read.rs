@@ -99,9 +99,7 @@ impl Ledger {
 
 pub(super) fn head_of(connection: &Connection, stream: &str) -> rusqlite::Result<Option<Head>> {
     connection
-        .prepare_cached(
-            "SELECT sequence, digest FROM entry WHERE stream = ?1 AND sequence >= ?2 ORDER BY sequence DESC LIMIT 1",
-        )?
+        .prepare_cached("SELECT sequence, digest FROM entry WHERE stream = ?1 ORDER BY sequence DESC LIMIT 1")?
         .query_row([stream], |row| Ok(Head { sequence: unsigned(row, 0)?, digest: Digest(row.get(1)?) }))
         .optional()
 }
