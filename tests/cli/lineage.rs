@@ -314,3 +314,24 @@ fn several_jobs_of_one_modification_are_shown_beside_their_sum() {
     let job = way(&both, "per-job");
     assert_eq!((&job["verdict"], &job["decides"], flop(&job["spent"])), (&"near".into(), &false.into(), spent));
 }
+
+#[test]
+fn the_room_that_is_left_is_what_the_chain_leaves() {
+    let (place, spent) = chain(30);
+    place.flopsmeter("modifications create v3 --base modification:v2").data();
+    let budget = place.flopsmeter("modifications show v3 --json").json()["budget"].clone();
+    let left = spent * 10 / 3 + 1 - 2 * spent;
+    assert_eq!((flop(&budget["spent"]), flop(&budget["exceeds"]["flop_left"])), (2 * spent, left), "{budget}");
+    // Half as many tokens again as a run of the chain fits; twice as many does not.
+    let planned = |steps: u64| {
+        let tokens = steps * 2 * 32;
+        let line = format!(
+            "plan --json --config config.json --method full --sequences 2 --seq-len 32 --tokens {tokens} --modification v3"
+        );
+        place.flopsmeter(&line).json()["assessment"]["verdict"].clone()
+    };
+    assert_eq!((planned(STEPS), planned(2 * STEPS)), ("near".into(), "exceeds".into()));
+    let standing = place.flopsmeter("status --json").json();
+    let third = standing.as_array().unwrap().iter().find(|one| one["modification"] == "v3").unwrap().clone();
+    assert_eq!(flop(&third["budget"]["exceeds"]["flop_left"]), left);
+}
