@@ -59,8 +59,8 @@ fn model() -> Box<ModelFacts> {
             "model_type": "llama", "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": false
         },
-        "parameters_total": 118_336,
-        "parameters_trainable": 3_072,
+        "parameters_total": 117_056,
+        "parameters_trainable": 2_048,
         "training": {
             "trained": [], "copied": [], "gradient_checkpointing": null, "input_require_grads": false,
             "attention_implementation": "eager",
