@@ -66,7 +66,7 @@ impl Session<'_> {
         if !self.company.is_any() {
             return None;
         }
-        let own = self.tally.summary();
+        let own = self.tally.sums();
         let spent = Spent::of_runs(self.judge.rules, self.others.iter().chain([&own]));
         let counted = Spent { training: Some(spent.training.unwrap_or_default()), ..spent };
         let left = |judge: &Judge| judge.stand(counted.clone())?.left_until_next(self.line.levels());
@@ -91,7 +91,7 @@ impl Session<'_> {
     pub(super) fn settle_reservation(&mut self) {
         let Some((held, slug)) = self.reservation.take().zip(self.following.modification.clone()) else { return };
         let (id, run) = (held.reserved.reservation, self.following.run.clone());
-        let spent = Spent::of_runs(self.judge.rules, [&self.tally.summary()]).training.unwrap_or_default();
+        let spent = Spent::of_runs(self.judge.rules, [&self.tally.sums()]).training.unwrap_or_default();
         let at = self.clock.now();
         // While the ledger cannot be written, the end of the run stands in the spool, which releases the rest as well.
         let Some(ledger) = self.recorder.ledger() else { return };
