@@ -162,6 +162,26 @@ fn several_writers_of_one_stream_form_one_chain() {
 }
 
 #[test]
+fn a_ledger_that_is_being_made_is_read_and_written_by_others_at_once() {
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| Ledger::open(&path).unwrap().append("s", at(), "kind", "{}").unwrap());
+                scope.spawn(|| {
+                    while !path.exists() {
+                        std::thread::yield_now();
+                    }
+                    Ledger::open_to_read(&path).unwrap()
+                });
+            }
+        });
+        assert_eq!(Ledger::open_to_read(&path).unwrap().entries("s").unwrap().len(), 3);
+    }
+}
+
+#[test]
 fn the_file_refuses_changes() {
     let place = Somewhere::new();
     Ledger::open(&place.ledger()).unwrap().write(&chained("run/a", 3)).unwrap();

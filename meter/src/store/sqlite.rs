@@ -66,7 +66,7 @@ impl Ledger {
             return Err(StoreProblem::NotALedger { path: path.to_owned() });
         }
         let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE);
-        let checked = opened.and_then(|connection| schema::check(&connection, path).map(|()| connection));
+        let checked = opened.and_then(|connection| schema::check_born(&connection, path).map(|()| connection));
         let connection = match checked {
             // SQLite wants to lay the files of its log beside it, which a read-only medium does not let it.
             Err(StoreProblem::Unwritable { .. }) if log_is_empty(path) => connect_immutable(path)?,

@@ -1,9 +1,11 @@
 //! The tables, and telling a ledger from any other file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::clock;
 use crate::store::problem::StoreProblem;
 
 /// `PRAGMA user_version` of this schema. A later one may add tables; it never changes what is in this one.
@@ -44,6 +46,21 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     check(connection, path)
 }
 
+/// How long somebody else may take to make a ledger of a file that he has just made.
+const BIRTH: Duration = Duration::from_millis(500);
+const LOOKS_APART: Duration = Duration::from_millis(10);
+
+/// The same as [`check`], of a file that another process may be making into a ledger right now.
+pub(super) fn check_born(connection: &Connection, path: &Path) -> Result<(), StoreProblem> {
+    let began = clock::monotonic();
+    while clock::monotonic().saturating_duration_since(began) < BIRTH
+        && identify(connection).map_err(|source| StoreProblem::of_sqlite(path, source))? == File::Empty
+    {
+        std::thread::sleep(LOOKS_APART);
+    }
+    check(connection, path)
+}
+
 /// Refuses what is no ledger of a known schema.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreProblem> {
     match identify(connection).map_err(|source| StoreProblem::of_sqlite(path, source))? {
@@ -61,6 +78,14 @@ enum File {
 }
 
 fn identify(connection: &Connection) -> rusqlite::Result<File> {
+    // All three of one moment: another process may be making the tables. Within a transaction they are already.
+    let moment = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose()?;
+    let found = identify_now(connection)?;
+    drop(moment);
+    Ok(found)
+}
+
+fn identify_now(connection: &Connection) -> rusqlite::Result<File> {
     let number = |query| connection.query_row(query, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let schema = number("PRAGMA user_version")?;
