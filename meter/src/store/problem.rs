@@ -87,7 +87,7 @@ pub enum StoreProblem {
         candidates: Vec<String>,
     },
     /// Anything else SQLite says.
-    #[error("the ledger {} failed", path.display())]
+    #[error("the ledger {} failed ({source}): name another with --ledger if it fails again", path.display())]
     Failed {
         /// The file.
         path: PathBuf,
