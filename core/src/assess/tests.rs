@@ -1,16 +1,17 @@
 //! The decision tables of `tests/law`, written from the law's text, and what must hold of every assessment.
 
+mod case;
 mod properties;
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use serde::Deserialize;
 
 use super::*;
 use crate::registry::{Base, DeclaredBase, Registry};
 use crate::rules::RuleSet;
 use crate::unit::Flops;
+use case::{Case, CaseBase, CaseSpent, Expect, Table};
 
 const TABLES: [(&str, &str); 7] = [
     ("edges", include_str!("../../../tests/law/edges.toml")),
@@ -21,133 +22,6 @@ const TABLES: [(&str, &str); 7] = [
     ("answers", include_str!("../../../tests/law/answers.toml")),
     ("bases of counting", include_str!("../../../tests/law/counting_bases.toml")),
 ];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    case: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    rules: Option<String>,
-    as_of: Option<NaiveDate>,
-    base: Option<CaseBase>,
-    spent: CaseSpent,
-    #[serde(default)]
-    answers: BTreeMap<AnswerKey, AnswerValue>,
-    /// A house rule's file.
-    house: Option<String>,
-    expect: Expect,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CaseBase {
-    registry: Option<String>,
-    unresolved: Option<String>,
-    flop: Option<String>,
-    bound: Option<String>,
-    gpai: Option<bool>,
-    systemic_risk: Option<bool>,
-    parameters: Option<String>,
-}
-
-#[expect(clippy::struct_excessive_bools, reason = "keys of a table, each one optional")]
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CaseSpent {
-    training: Option<Flops>,
-    cumulative: Option<Flops>,
-    no_cumulative: bool,
-    /// The sum of a modification that has no runs; nothing else is given.
-    no_runs: bool,
-    complete: bool,
-    debatable: Option<Flops>,
-    ceiling: Option<Flops>,
-    ceiling_complete: bool,
-    other: BTreeMap<String, Flops>,
-    merged: Option<Flops>,
-    /// Other measures of the same work.
-    attention_context: Option<Flops>,
-    tokens: Option<Flops>,
-    hardware: Option<Flops>,
-    /// The two sums of a run that somebody left out.
-    excluded_training: Option<Flops>,
-    excluded_cumulative: Option<Flops>,
-    /// Days with what was spent on them, cumulatively.
-    by_day: BTreeMap<NaiveDate, Flops>,
-}
-
-impl Default for CaseSpent {
-    fn default() -> Self {
-        Self {
-            training: None,
-            cumulative: None,
-            no_cumulative: false,
-            no_runs: false,
-            complete: true,
-            debatable: None,
-            ceiling: None,
-            ceiling_complete: false,
-            other: BTreeMap::new(),
-            merged: None,
-            attention_context: None,
-            tokens: None,
-            hardware: None,
-            excluded_training: None,
-            excluded_cumulative: None,
-            by_day: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Expect {
-    verdict: Option<Verdict>,
-    status: Option<Status>,
-    band: Option<Band>,
-    basis: Option<Basis>,
-    kind: Option<LineKind>,
-    rule: Option<String>,
-    place: Option<String>,
-    status_place: Option<String>,
-    line_flop: Option<Flops>,
-    base_flop: Option<Flops>,
-    ratio: Option<String>,
-    share: Option<String>,
-    no_line: bool,
-    missing: Vec<String>,
-    findings: Vec<String>,
-    no_findings: Vec<String>,
-    readings: Vec<String>,
-    no_readings: Vec<String>,
-    /// Readings with their verdicts.
-    reading_verdicts: BTreeMap<String, Verdict>,
-    owed: Vec<String>,
-    conditional: Vec<String>,
-    no_obligations: Vec<String>,
-    /// Rows that the status rests on.
-    reasons: Vec<String>,
-    /// Questions that are open.
-    questions: Vec<String>,
-    no_questions: Vec<String>,
-    /// Duties whose first day is put off, with that day.
-    deferred: BTreeMap<String, NaiveDate>,
-    /// Duties with the relief they have.
-    reliefs: BTreeMap<String, String>,
-    no_reliefs: Vec<String>,
-    watch: Option<WatchState>,
-    watch_total: Option<Flops>,
-    notify_by: Option<NaiveDate>,
-    overdue: Option<bool>,
-    no_clock: bool,
-    house_verdict: Option<Verdict>,
-    house_line: Option<Flops>,
-}
 
 fn day() -> NaiveDate {
     "2026-11-21".parse().unwrap()

@@ -3,6 +3,7 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
+mod reservations;
 mod samples;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -15,8 +16,8 @@ use crate::facts::HookMessage;
 use crate::lineage::{BaseReference, Merge};
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
-use crate::unit::Flops;
 
+pub use reservations::{ReservationReleased, ReservationSettled, ReservationTaken, Reserved};
 pub use samples::Samples;
 
 /// Kind of [`Body::RunOpened`], the first entry of every run.
@@ -234,62 +235,6 @@ pub struct RunIncluded {
     /// Why.
     pub reason: String,
     /// Who declares it.
-    pub by: String,
-    /// When.
-    pub date: NaiveDate,
-}
-
-/// See [`Body::Reserved`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserved {
-    /// Id of the reservation, unique in the ledger.
-    pub reservation: String,
-    /// Model operations that are held: the high end of the plan, so that what was set aside is not less than what is spent.
-    pub flop: Flops,
-    /// What the plan takes by its best guess.
-    pub best: Flops,
-    /// Name of the base model whose line was looked at; `None` where none was known.
-    pub base: Option<String>,
-    /// The job that is expected, in words.
-    pub expected: String,
-    /// Who set it aside, where they said so.
-    pub by: Option<String>,
-    /// The last day on which it is held for a run that has not begun; `None` for no end.
-    pub until: Option<NaiveDate>,
-}
-
-/// See [`Body::ReservationTaken`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReservationTaken {
-    /// Id of the reservation.
-    pub reservation: String,
-    /// Id of the run.
-    pub run: String,
-    /// The job that the run is a part of, where it was named: its other runs spend the same reservation.
-    pub job: Option<String>,
-}
-
-/// See [`Body::ReservationSettled`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReservationSettled {
-    /// Id of the reservation.
-    pub reservation: String,
-    /// Id of the run.
-    pub run: String,
-    /// Training operations of that run.
-    pub spent: Flops,
-    /// What nobody spends any more; nothing while another run of the same reservation goes on.
-    pub released: Flops,
-    /// What its runs have spent beyond what was held.
-    pub overrun: Flops,
-}
-
-/// See [`Body::ReservationReleased`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReservationReleased {
-    /// Id of the reservation.
-    pub reservation: String,
-    /// Who gives it back.
     pub by: String,
     /// When.
     pub date: NaiveDate,

@@ -6,6 +6,7 @@ use super::*;
 use crate::alert::{Level, What};
 use crate::facts::{Fed, Passes, Phase, Process, Progress};
 use crate::sample::{DeviceFacts, Reading, Sample};
+use crate::unit::Flops;
 
 fn one_of_each() -> Vec<Body> {
     let process = Process { pid: 7, host: "node".to_owned(), rank: 1, local_rank: 1, world_size: 2 };
