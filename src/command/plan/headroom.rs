@@ -1,6 +1,6 @@
 //! How much may still be spent, and how much data that is.
 
-use flopsmeter_core::assess::{Basis, Spent, Verdict};
+use flopsmeter_core::assess::{Basis, Reading, Spent, Verdict};
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::plan::Edges;
 use flopsmeter_core::unit::Flops;
@@ -10,7 +10,7 @@ use super::data::Data;
 use super::estimate::{Estimate, Extent};
 
 /// What is left until the verdict changes; both are `null` where no amount changes it, as without a base.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Headroom {
     /// Until it is no longer `below`.
     pub(super) near: Option<Until>,
@@ -19,12 +19,15 @@ pub(super) struct Headroom {
 }
 
 /// What is left until one verdict.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Until {
     /// The verdict from there on.
     pub(super) verdict: Verdict,
     /// The smallest amount with it.
     pub(super) flop: Flops,
+    /// The reading that raises the verdict there, where the count of operations alone does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
     /// That without what the plan spends; 0 once it is spent.
     pub(super) flop_left: Flops,
     /// Micro-batches from the start of the job on until the amount is reached; not known without a shape.
@@ -55,12 +58,25 @@ impl Headroom {
     pub(super) fn find(judge: &Judge, estimate: &Estimate, data: &Data) -> Self {
         // Another basis of counting may say `near` first.
         let edges = Edges::find(|amount| judge.verdict(estimate.spent_at(data, amount)));
-        let until = |flop: Flops, verdict: Verdict| Until::of(flop, verdict, estimate, data);
+        let until = |flop: Flops, verdict: Verdict| {
+            let by = raised_by(judge, &estimate.spent_at(data, flop));
+            Until { by, ..Until::of(flop, verdict, estimate, data) }
+        };
         Self {
             near: edges.near.map(|edge| until(edge.flop, edge.verdict)),
             exceeds: edges.exceeds.map(|flop| until(flop, Verdict::Exceeds)),
         }
     }
+}
+
+/// The reading that makes `near` of what is `below` by the count of operations alone.
+fn raised_by(judge: &Judge, spent: &Spent) -> Option<String> {
+    let assessment = judge.assess_spent(spent.clone(), Vec::new());
+    let amount = spent.training.unwrap_or_default();
+    let is_raised = judge.verdict(Spent::counted(amount, spent.basis)) == Verdict::Below;
+    let raises = |reading: &&Reading| reading.verdict != Verdict::Below;
+    let raising = is_raised.then(|| assessment.readings.iter().find(raises)).flatten();
+    raising.filter(|_| assessment.verdict != Verdict::Below).map(|reading| reading.code.clone())
 }
 
 impl Until {
@@ -70,6 +86,7 @@ impl Until {
         Self {
             verdict,
             flop,
+            by: None,
             flop_left: Flops(flop.0.saturating_sub(estimate.flops.training.0)),
             micro_batches: extent.and_then(|extent| extent.micro_batches),
             tokens,

@@ -178,15 +178,18 @@ fn range(answer: &Answer) -> String {
 
 fn headroom(answer: &Answer) -> String {
     let mut text = String::new();
-    for until in [answer.headroom.near, answer.headroom.exceeds].into_iter().flatten() {
+    for until in [&answer.headroom.near, &answer.headroom.exceeds].into_iter().flatten() {
         let label = if text.is_empty() { "head-room " } else { "          " };
-        text.push_str(&format!("{label} {}\n", left(&until)));
+        text.push_str(&format!("{label} {}\n", left(until)));
     }
     text
 }
 
 fn left(until: &Until) -> String {
     let mut text = format!("{} from {}", until.verdict.name(), words::flop(Some(until.flop)));
+    if let Some(by) = &until.by {
+        text.push_str(&format!(" ({by} says so first)"));
+    }
     if let Some(tokens) = until.tokens {
         text.push_str(&format!(", after {} tokens of such a job", figures::rounded(tokens)));
     }

@@ -174,3 +174,25 @@ fn a_class_of_its_own_code_is_a_reason() {
     assert!(reason(&plan, "own-code")["text"].as_str().unwrap().starts_with("auto_map names code of its own"));
     assert_eq!(plan["flops"]["training"], json_of(&place, "--seq-len 32")["flops"]["training"]);
 }
+
+#[test]
+fn head_room_ends_where_another_basis_of_counting_is_near_first() {
+    let place = place();
+    place.write(
+        "base.toml",
+        "name = \"acme/base\"\nflop = \"3e12\"\nsource = \"log\"\ndeclared_by = \"Ada\"\ndate = \"2026-11-01\"\ngpai = true\ntotal_parameters = \"1e6\"\n",
+    );
+    let options = "--config config.json --base base.toml --method head-only --seq-len 32";
+    let plan = place.flopsmeter(&format!("plan --json {options} {DAY}")).json();
+    let near = &plan["headroom"]["near"];
+    assert_eq!(near["by"], "six-parameters-tokens");
+    assert_eq!(plan["headroom"]["exceeds"].get("by"), None);
+    // 7/39 of 3e12 at 6e6 for each token.
+    let tokens = flop(&near["tokens"]);
+    assert_eq!(tokens, 538_461_538_462_u128.div_ceil(6_000_000).next_multiple_of(32));
+    let verdict = |tokens: u128| {
+        place.flopsmeter(&format!("plan --json {options} --tokens {tokens} {DAY}")).json()["assessment"]["verdict"]
+            .clone()
+    };
+    assert_eq!((verdict(tokens - 32), verdict(tokens)), (json!("below"), json!("near")));
+}
