@@ -37,6 +37,9 @@ pub const DEVICES_REPLAYED: &str = "devices-replayed";
 const LEFT_RUNNING: &str =
     "processes of the job outlived it: what they did after its end is in no figure; let the job wait for them";
 
+/// What is told where a run has a later part than one that has no end on record.
+const SEGMENT_OPEN: &str = "another part of this run has no end on record: it goes on, or its meter was killed and what it had not recorded is missing; the figures are lower bounds";
+
 /// A hook's connection within a segment (counted from 1, in the order of opening).
 type ConnectionKey = (usize, u32);
 
@@ -276,6 +279,7 @@ impl Tally {
         !self.models.is_empty()
             && self.uncounted_passes == 0
             && !self.holes
+            && !self.segments.any_open_but_latest()
             && self.models.values().all(CountedModel::is_whole)
             && !self.connections.iter().any(cut)
             && self.ranks_missing() == 0
@@ -288,7 +292,10 @@ impl Tally {
 
     /// Ranks that have not spoken, whether or not they still can.
     fn silent_ranks(&self) -> u64 {
+        let launches = self.segments.launches();
+        let launch = |opened: usize| opened.checked_sub(1).and_then(|index| launches.get(index)).copied().unwrap_or(0);
         let spoken = self.connections.iter().map(|(key, connection)| Spoken {
+            launch: launch(key.0),
             segment: key.0,
             rank: connection.rank,
             world_size: connection.world_size,
@@ -300,6 +307,9 @@ impl Tally {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.findings.clone();
         findings.extend(self.segments.findings());
+        if self.segments.any_open_but_latest() {
+            findings.push(Finding { code: "segment-open".to_owned(), text: SEGMENT_OPEN.to_owned() });
+        }
         let missing = self.ranks_missing();
         if missing > 0 {
             let text = format!(

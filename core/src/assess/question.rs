@@ -202,12 +202,13 @@ impl Sums {
 /// How one kind of work of a run counts that was declared to be of the kind `declared`.
 ///
 /// The declaration stands on a command line and is nobody's by name. It says what a hook cannot tell, and takes nothing out of both
-/// sums: what trains is computed both ways where the rule set does not count the declared kind as training.
+/// sums: what trains is computed both ways where the rule set counts the declared kind otherwise, and counts where it counts it as neither.
 fn counts_as(rules: &RuleSet, phase: &PhaseSummary, declared: Option<&str>) -> Counts {
     let seen = rules.counts(phase.phase.name());
     let Some(declared) = declared.map(|name| rules.counts(name)) else { return seen };
     match (phase.phase, declared) {
-        (Phase::Training, Counts::Training) => Counts::Training,
+        // Leaving work out takes a declaration with a name.
+        (Phase::Training, Counts::Training | Counts::Neither) => Counts::Training,
         (Phase::Training, _) => Counts::Debatable,
         (Phase::Generation | Phase::Other, Counts::Cumulative) => Counts::Cumulative,
         _ => seen,
@@ -322,5 +323,19 @@ mod tests {
         let spent = Spent::of_runs(rules(), []);
         assert_eq!(spent, Spent::default());
         assert_eq!((spent.training, spent.complete, spent.ceiling_complete), (None, false, false));
+    }
+
+    #[test]
+    fn a_word_on_the_command_line_takes_no_training_out() {
+        let declared = |kind: &str| {
+            let run = run(Some(300), vec![phase(Phase::Training, 100, 200)], true);
+            Spent::of_runs(rules(), [&RunSummary { phase: Some(kind.to_owned()), ..run }])
+        };
+        let neither: Vec<_> =
+            rules().phases().iter().filter(|row| rules().counts(&row.name) == Counts::Neither).collect();
+        assert!(!neither.is_empty());
+        for row in neither {
+            assert_eq!(declared(&row.name).training, Some(Flops(300)), "{}", row.name);
+        }
     }
 }

@@ -22,6 +22,8 @@ pub(super) fn is_hole(code: &str) -> bool {
 /// A rank that a segment has heard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken {
+    /// Segments that ran at the same time are of one launch.
+    pub(super) launch: usize,
     pub(super) segment: usize,
     pub(super) rank: u32,
     pub(super) world_size: u32,
@@ -29,15 +31,16 @@ pub(super) struct Spoken {
 
 /// Ranks of a launcher of which no process has spoken, over all world sizes that were told.
 ///
-/// The ranks of one launch may speak on several nodes, each in a segment of its own. A rank that spoke in several segments was
-/// launched as often (a resumed job), and so was every other rank of its world.
+/// The ranks of one launch may speak on several nodes, each in a segment of its own, at the same time. Half of a launch and the other
+/// half of a later one are two launches with a half missing each. A rank that spoke in several segments was launched as often, and so
+/// was every other rank of its world.
 pub(super) fn missing_ranks(spoken: impl Iterator<Item = Spoken>) -> u64 {
-    let mut worlds: BTreeMap<u32, BTreeMap<u32, BTreeSet<usize>>> = BTreeMap::new();
-    for Spoken { segment, rank, world_size } in spoken {
-        worlds.entry(world_size).or_default().entry(rank).or_default().insert(segment);
+    let mut worlds: BTreeMap<(usize, u32), BTreeMap<u32, BTreeSet<usize>>> = BTreeMap::new();
+    for Spoken { launch, segment, rank, world_size } in spoken {
+        worlds.entry((launch, world_size)).or_default().entry(rank).or_default().insert(segment);
     }
     let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let missing = |(size, ranks): (&u32, &BTreeMap<u32, BTreeSet<usize>>)| {
+    let missing = |((_, size), ranks): (&(usize, u32), &BTreeMap<u32, BTreeSet<usize>>)| {
         let launches = ranks.values().map(BTreeSet::len).max().map_or(0, wide);
         let heard: u64 = ranks.values().map(|segments| wide(segments.len())).sum();
         u64::from(*size).saturating_mul(launches).saturating_sub(heard)

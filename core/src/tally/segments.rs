@@ -16,6 +16,7 @@ struct Segment {
     /// As its entries call it; a node may open several of one number.
     number: u32,
     started: DateTime<Utc>,
+    ended: Option<DateTime<Utc>>,
     ceiling: CeilingMeter,
     is_open: bool,
 }
@@ -24,7 +25,7 @@ impl Segments {
     pub(super) fn open(&mut self, at: DateTime<Utc>, number: u32) {
         let mut ceiling = CeilingMeter::new(Vec::new());
         ceiling.hold(at, at);
-        self.0.push(Segment { number, started: at, ceiling, is_open: true });
+        self.0.push(Segment { number, started: at, ended: None, ceiling, is_open: true });
     }
 
     /// Nodes end in any order: the segment that is meant is told by its number.
@@ -32,6 +33,7 @@ impl Segments {
         let is_meant = |segment: &&mut Segment| segment.is_open && segment.number == closed.segment;
         let Some(segment) = self.0.iter_mut().rev().find(is_meant) else { return };
         segment.is_open = false;
+        segment.ended = Some(closed.ended);
         segment.ceiling.hold(segment.started, closed.ended);
     }
 
@@ -42,6 +44,30 @@ impl Segments {
 
     pub(super) fn any_open(&self) -> bool {
         self.0.iter().any(|segment| segment.is_open)
+    }
+
+    /// Whether one before the latest has no end on record: another node's goes on, or its meter was killed.
+    pub(super) fn any_open_but_latest(&self) -> bool {
+        self.0.split_last().is_some_and(|(_, earlier)| earlier.iter().any(|segment| segment.is_open))
+    }
+
+    /// For each segment in the order of opening the launch that it is of: the nodes of one launch run at the same time, and a job that
+    /// goes on does so after its end.
+    pub(super) fn launches(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.0.len()).collect();
+        order.sort_by_key(|index| self.0.get(*index).map(|segment| segment.started));
+        let mut launches = vec![0; self.0.len()];
+        let (mut launch, mut until) = (0, None);
+        for index in order {
+            let Some((segment, own)) = self.0.get(index).zip(launches.get_mut(index)) else { continue };
+            let end = segment.ended.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            if until.is_some_and(|until| segment.started > until) {
+                launch += 1;
+            }
+            until = until.max(Some(end));
+            *own = launch;
+        }
+        launches
     }
 
     /// Whether the segment of this number, counted from 1 in the order of opening, has ended.

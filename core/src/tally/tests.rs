@@ -229,6 +229,37 @@ fn a_rank_that_really_is_missing_leaves_the_count_incomplete() {
     assert!(resumed.is_complete() && !misses_ranks(&resumed));
 }
 
+/// The same entries with their times: a segment begins when it is opened.
+fn timed(parts: impl IntoIterator<Item = (i64, Vec<Body>)>) -> Tally {
+    let mut tally = Tally::new();
+    tally.add(at(0), &Body::RunOpened(RunOpened::default()));
+    for (began, bodies) in parts {
+        for body in bodies {
+            tally.add(at(began), &body);
+        }
+    }
+    tally
+}
+
+#[test]
+fn halves_of_two_launches_are_no_launch() {
+    let apart = timed([(0, node(0, 0, 2, 5)), (6, node(1, 1, 2, 9))]);
+    assert!(!apart.is_complete() && misses_ranks(&apart), "half of each was never heard");
+    let beside = timed([(0, node(0, 0, 2, 5)), (4, node(1, 1, 2, 9))]);
+    assert!(beside.is_complete() && !misses_ranks(&beside), "two nodes of one launch");
+    let both = [(0, node(0, 0, 2, 5)), (1, node(1, 1, 2, 5)), (7, node(2, 0, 2, 9)), (8, node(3, 1, 2, 9))];
+    assert!(timed(both).is_complete(), "a launch that was resumed as a whole");
+}
+
+#[test]
+fn a_part_without_an_end_leaves_what_follows_incomplete() {
+    let mut killed = node(0, 0, 1, 5);
+    killed.truncate(killed.len() - 2);
+    let resumed = timed([(0, killed), (6, node(1, 0, 1, 9))]).summary();
+    assert!(!resumed.complete);
+    assert!(resumed.findings.iter().any(|finding| finding.code == "segment-open"), "{:?}", resumed.findings);
+}
+
 #[test]
 fn a_node_that_ended_without_a_goodbye_is_cut_while_others_go_on() {
     let mut a = node(0, 0, 2, 5);
