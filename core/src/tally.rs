@@ -322,10 +322,10 @@ impl Tally {
     }
 
     /// What the hardware could have done at most, so far. A rank that has not spoken computes on devices that nobody may have
-    /// read: another node's.
+    /// read: another node's. Of a part that goes on, or whose meter was killed, nobody has read the end here.
     pub fn ceiling(&self) -> Ceiling {
         let mut ceiling = self.segments.ceiling();
-        ceiling.complete &= self.silent_ranks() == 0;
+        ceiling.complete &= self.silent_ranks() == 0 && !self.segments.any_open_but_latest();
         ceiling.complete &= !self.left_running && !self.findings.iter().any(|finding| finding.code == DEVICES_REPLAYED);
         ceiling
     }

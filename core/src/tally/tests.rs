@@ -255,8 +255,19 @@ fn halves_of_two_launches_are_no_launch() {
 fn a_part_without_an_end_leaves_what_follows_incomplete() {
     let mut killed = node(0, 0, 1, 5);
     killed.truncate(killed.len() - 2);
-    let resumed = timed([(0, killed), (6, node(1, 0, 1, 9))]).summary();
+    let gpu = Device {
+        id: "GPU-aa".to_owned(),
+        name: "NVIDIA H200".to_owned(),
+        facts: DeviceFacts::Gpu(GpuFacts::default()),
+    };
+    let mut resumed = node(1, 0, 1, 9);
+    for part in [&mut killed, &mut resumed] {
+        part.insert(1, Body::DevicesSeen(DevicesSeen { devices: vec![gpu.clone()] }));
+    }
+    assert!(timed([(6, resumed.clone())]).ceiling().complete);
+    let resumed = timed([(0, killed), (6, resumed)]).summary();
     assert!(!resumed.complete);
+    assert!(!resumed.ceiling.complete, "what the killed part's hardware did after its last entry is in no figure");
     assert!(resumed.findings.iter().any(|finding| finding.code == "segment-open"), "{:?}", resumed.findings);
 }
 
