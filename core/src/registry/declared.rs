@@ -199,11 +199,14 @@ impl DeclaredBase {
             name: descent.parent.clone(),
             flop: Flops(self.flop.0.saturating_sub(descent.own_flop.0)),
             descent: None,
-            total_parameters: None,
-            active_parameters: None,
             config: None,
             ..self.clone()
         })
+    }
+
+    /// The same under another name.
+    pub(crate) fn called(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// SHA-256 of the file.
@@ -332,6 +335,8 @@ mod tests {
             Some(("a/original".to_owned(), Flops(8 * 10_u128.pow(19))))
         );
         assert_eq!(DeclaredBase::parse(GOOD, "base.toml").unwrap().parent(), None);
+        let sized = DeclaredBase::parse(&format!("{text}active_parameters = 7\n"), "base.toml").unwrap();
+        assert_eq!(sized.parent().and_then(|parent| parent.active_parameters), Some(7), "training on leaves the size");
         for (from, to, names) in [
             ("modified_by = \"others\"\n", "", "`modified_by`"),
             ("own_flop = \"2e19\"\n", "", "`own_flop`"),
