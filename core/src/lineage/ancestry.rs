@@ -33,18 +33,27 @@ pub struct Ancestry {
 /// A parent's compute by two sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Differing {
+    /// The declared model.
     name: String,
-    parent: String,
-    /// What the file leaves of its sum.
-    left: Flops,
-    /// What the registry has, which is followed.
+    /// Its parent among the originals.
+    pub(super) original: String,
+    /// The parent as the file leaves it.
+    left: DeclaredBase,
+    /// What the registry has.
     registry: Flops,
 }
 
 impl Differing {
     /// What the file has behind its model and the registry has not.
     pub(super) fn surplus(&self) -> Flops {
-        Flops(self.left.0.saturating_sub(self.registry.0))
+        Flops(self.left.flop.0.saturating_sub(self.registry.0))
+    }
+
+    /// The parent by the file, where that makes it smaller, and so its line lower: the user's own figure is not set aside for ours.
+    pub(super) fn smaller(&self) -> Option<Base<'static>> {
+        let name = format!("{} by the file of {}", self.left.name, self.name);
+        let is_smaller = self.left.flop < self.registry;
+        is_smaller.then(|| Base::Declared(Box::new(self.left.clone().called(name))))
     }
 }
 
@@ -168,14 +177,15 @@ impl Ancestry {
         let listed = registry.lookup_name_or_path(&descent.parent).ok();
         let file = declared.digest().to_string();
         if let Some((model, registry)) = listed.and_then(|model| Some((model, model.flop?))) {
-            let (name, parent, left) = (declared.name.clone(), model.id.clone(), parent.flop);
-            self.differing.insert(file.clone(), Differing { name, parent, left, registry });
+            let (name, original) = (declared.name.clone(), format!("registry:{}", model.id));
+            let left = parent.clone().called(model.id.clone());
+            self.differing.insert(file.clone(), Differing { name, original, left, registry });
         }
         let (key, original) = match listed {
             Some(model) if model.flop.is_some() => (format!("registry:{}", model.id), Base::Registry(model)),
             _ => (format!("parent:{}", parent.name.to_lowercase()), Base::Declared(Box::new(parent))),
         };
-        self.originals.entry(key.clone()).or_insert(original);
+        self.take_in(&key, original);
         let stage = Stage {
             name: declared.name.clone(),
             by: descent.modified_by,
@@ -189,6 +199,15 @@ impl Ancestry {
         };
         self.stages.insert(format!("declared:{file}"), stage);
         Some(key)
+    }
+
+    /// Takes in an original. Of two files that leave different figures for one parent, the smaller one is followed, whichever came first:
+    /// it flags sooner.
+    fn take_in(&mut self, key: &str, original: Base<'static>) {
+        let known = self.originals.entry(key.to_owned()).or_insert_with(|| original.clone());
+        if original.flop() < known.flop() {
+            *known = original;
+        }
     }
 
     /// The original of a modification whose base nobody named.
@@ -250,12 +269,13 @@ impl Ancestry {
             findings.push(Finding { code: "merge-significance".to_owned(), text });
         }
         let is_apart = |of: &&Differing| {
-            let apart = Flops(of.left.0.abs_diff(of.registry.0));
+            let apart = Flops(of.left.flop.0.abs_diff(of.registry.0));
             rules.margin().value.is_exceeded_by(apart, of.registry)
         };
-        for Differing { name, parent, left, registry } in self.differing.values().filter(is_apart) {
+        for Differing { name, left, registry, .. } in self.differing.values().filter(is_apart) {
             let text = format!(
-                "The file of {name} leaves {left} FLOP for its parent {parent}, the registry has {registry}: the line is a third of the registry's figure, and the larger one is watched. Settle which holds."
+                "The file of {name} leaves {} FLOP for its parent {}, the registry has {registry}: what was spent is held against the smaller figure too, and the larger one is watched. Settle which holds.",
+                left.flop, left.name
             );
             findings.push(Finding { code: "parent-compute-disagrees".to_owned(), text });
         }

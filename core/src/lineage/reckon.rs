@@ -24,7 +24,20 @@ impl Ancestry {
             let spent = Spent { merged, merged_is_lower_bound: first.spent.merged_is_lower_bound, ..job.clone() };
             ways.push(Reckoning { key: CumulationKey::PerJob, base, spent });
         }
+        let by_files = self.by_files(&ways, spent);
+        ways.extend(by_files);
         distinct(ways)
+    }
+
+    /// The same ways against the smaller figure that a file leaves of a listed original.
+    fn by_files(&self, ways: &[Reckoning], spent: &Spent) -> Vec<Reckoning> {
+        let against = |differing: &Differing| {
+            let smaller = differing.smaller()?;
+            let original = self.originals.get(&differing.original);
+            let same = ways.iter().filter(move |way| way.base.as_ref() == original);
+            Some(same.map(move |way| self.reckoning(way.key, smaller.clone(), spent, way.spent.clone())))
+        };
+        self.differing.values().filter_map(against).flatten().collect()
     }
 
     /// For each original, what the modifier itself trained into the result since then.

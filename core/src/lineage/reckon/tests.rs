@@ -140,6 +140,38 @@ fn a_parent_of_the_registry_has_the_registrys_figure() {
 }
 
 #[test]
+fn the_smaller_figure_that_a_file_leaves_of_a_listed_parent_decides_too() {
+    let text = "name = \"team/b\"\nflop = \"4e23\"\nsource = \"log\"\ndeclared_by = \"Eve\"\ndate = 2026-11-21\ngpai = true\nparent = \"meta-llama/llama-3.1-8b\"\nown_flop = \"1e22\"\nmodified_by = \"us\"\n";
+    let ancestry = trace("a", &ledger(vec![on("a", file("team/b", text))]), &BTreeMap::new()).unwrap();
+    let own = 10_u128.pow(22);
+    let got = ways(&ancestry, 12 * own);
+    let by_file = "meta-llama/Llama-3.1-8B by the file of team/b";
+    assert!(got.contains(&row(SAME, by_file, 39 * own, 13 * own, 332_700_000_000_000_000_000_000)), "{got:?}");
+    assert!(got.contains(&row(SAME, "meta-llama/Llama-3.1-8B", 722_700_000_000_000_000_000_000, 13 * own, 0)));
+    // 14 of 39 is over a third, though 14 of 72 is not: the declared figure is the user's own.
+    assert_eq!(verdict(&ancestry, 12 * own), Verdict::Near);
+    assert_eq!(verdict(&ancestry, 13 * own), Verdict::Exceeds);
+}
+
+#[test]
+fn two_files_that_name_one_unlisted_parent_give_its_smaller_figure_in_either_order() {
+    let text = |name: &str, flop: &str| {
+        file(
+            name,
+            &format!(
+                "name = \"{name}\"\nflop = \"{flop}\"\nsource = \"log\"\ndeclared_by = \"Eve\"\ndate = 2026-11-21\nparent = \"team/o\"\nown_flop = \"100\"\nmodified_by = \"others\"\n"
+            ),
+        )
+    };
+    for (one, other) in [("700", "900"), ("900", "700")] {
+        let all = ledger(vec![merged("m", vec![text("team/b", one), text("team/c", other)], None)]);
+        let ancestry = trace("m", &all, &BTreeMap::new()).unwrap();
+        let originals: Vec<_> = ancestry.originals().map(|base| (base.name(), base.flop())).collect();
+        assert_eq!(originals, [("team/o", Some(Flops(600)))]);
+    }
+}
+
+#[test]
 fn a_merge_is_read_against_the_largest_the_sum_and_the_named_parent() {
     let merge = |parent| merged("m", vec![made("a"), model("p", 500)], parent);
     let spent = BTreeMap::from([("a", 100)]);
