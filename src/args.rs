@@ -17,7 +17,7 @@ pub(crate) use machine::{DoctorArguments, GpusArguments};
 pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, RunArguments, SessionArguments};
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
-    AnswerArguments, AssessArguments, CloseArguments, LedgerCommand, MergeArguments, ModelsCommand,
+    AnswerArguments, AssessArguments, CloseArguments, Declarer, LedgerCommand, MergeArguments, ModelsCommand,
     ModificationsCommand, QuestionsArguments, ReportArguments, ReportCommand, RunDeclaration, RunsCommand,
     ShowArguments, StatusArguments, VerifyArguments,
 };

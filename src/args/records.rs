@@ -111,13 +111,9 @@ pub(crate) enum RunsCommand {
     },
 }
 
-/// What somebody declares about a run.
+/// Who stands behind a declaration.
 #[derive(Debug, Args)]
-pub(crate) struct RunDeclaration {
-    /// Why
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
-    pub(crate) reason: String,
-
+pub(crate) struct Declarer {
     /// Who declares it: name and role
     #[arg(long, value_name = "NAME", value_parser = person)]
     pub(crate) by: String,
@@ -125,6 +121,17 @@ pub(crate) struct RunDeclaration {
     /// When it was declared [default: today]
     #[arg(long, value_name = "DATE")]
     pub(crate) date: Option<NaiveDate>,
+}
+
+/// What somebody declares about a run.
+#[derive(Debug, Args)]
+pub(crate) struct RunDeclaration {
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub(crate) reason: String,
+
+    #[command(flatten)]
+    pub(crate) declarer: Declarer,
 }
 
 /// Answers, on the command line or in a file.
@@ -198,13 +205,8 @@ pub(crate) struct CloseArguments {
     /// Its name
     pub(crate) modification: String,
 
-    /// Who declares it: name and role
-    #[arg(long, value_name = "NAME", value_parser = person)]
-    pub(crate) by: String,
-
-    /// When it was declared [default: today]
-    #[arg(long, value_name = "DATE")]
-    pub(crate) date: Option<NaiveDate>,
+    #[command(flatten)]
+    pub(crate) declarer: Declarer,
 
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,
@@ -225,13 +227,8 @@ pub(crate) struct MergeArguments {
     #[arg(long, value_name = "NAME|ID|FILE|modification:NAME")]
     pub(crate) parent: Option<String>,
 
-    /// Who declares it: name and role
-    #[arg(long, value_name = "NAME", value_parser = person)]
-    pub(crate) by: String,
-
-    /// When it was declared [default: today]
-    #[arg(long, value_name = "DATE")]
-    pub(crate) date: Option<NaiveDate>,
+    #[command(flatten)]
+    pub(crate) declarer: Declarer,
 
     #[command(flatten)]
     pub(crate) ledger: LedgerArguments,

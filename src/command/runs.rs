@@ -11,7 +11,7 @@ use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
 use serde::Serialize;
 
-use crate::args::{LedgerArguments, RunDeclaration, RunsCommand};
+use crate::args::{Declarer, LedgerArguments, RunDeclaration, RunsCommand};
 use crate::command::modifications::{append, existing};
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::judgement;
@@ -73,7 +73,7 @@ fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
 
 /// Leaves a run out of the sums of the modification it counts to.
 fn exclude(run: &str, declaration: RunDeclaration, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
-    let RunDeclaration { reason, by, date } = declaration;
+    let RunDeclaration { reason, declarer: Declarer { by, date } } = declaration;
     let date = declared_on(date)?;
     let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
     let (run, modification) = counted(&ledger, run)?;
@@ -93,7 +93,7 @@ fn exclude(run: &str, declaration: RunDeclaration, ledger: LedgerArguments) -> a
 
 /// Counts it again.
 fn include(run: &str, declaration: RunDeclaration, ledger: LedgerArguments) -> anyhow::Result<ExitStatus> {
-    let RunDeclaration { reason, by, date } = declaration;
+    let RunDeclaration { reason, declarer: Declarer { by, date } } = declaration;
     let date = declared_on(date)?;
     let mut ledger = Ledger::open(&settings::ledger_path(ledger.ledger))?;
     let (run, modification) = counted(&ledger, run)?;

@@ -27,7 +27,7 @@ pub(super) fn create(slug: &str, base: &str, ledger: LedgerArguments) -> anyhow:
 }
 
 pub(super) fn merge(arguments: MergeArguments) -> anyhow::Result<ExitStatus> {
-    let date = declared_on(arguments.date)?;
+    let date = declared_on(arguments.declarer.date)?;
     if arguments.of.len() < 2 {
         return Err(UsageProblem("a merge has two models or more: give each with --of".to_owned()).into());
     }
@@ -49,17 +49,17 @@ pub(super) fn merge(arguments: MergeArguments) -> anyhow::Result<ExitStatus> {
         );
     }
     let names = of.iter().map(BaseReference::label).collect::<Vec<_>>().join(", ");
-    let merge = Merge { of, parent, by: arguments.by.clone(), date };
+    let merge = Merge { of, parent, by: arguments.declarer.by.clone(), date };
     let made = Modification { slug: slug.clone(), merge: Some(merge.clone()), ..Modification::default() };
     check(&made, &all)?;
     begin(&mut ledger, slug, &Body::ModificationMerged(ModificationMerged { slug: slug.clone(), merge }))?;
-    output::data(&format!("made modification {slug} by merging {names}, as {} declares\n", arguments.by))?;
+    output::data(&format!("made modification {slug} by merging {names}, as {} declares\n", arguments.declarer.by))?;
     Ok(ExitStatus::Done)
 }
 
 pub(super) fn close(arguments: CloseArguments) -> anyhow::Result<ExitStatus> {
-    let date = declared_on(arguments.date)?;
-    let CloseArguments { modification: slug, by, .. } = arguments;
+    let date = declared_on(arguments.declarer.date)?;
+    let (slug, by) = (arguments.modification, arguments.declarer.by);
     let mut ledger = Ledger::open(&settings::ledger_path(arguments.ledger.ledger))?;
     if let Some(closed) = existing(&ledger, &slug)?.closed {
         bail!("modification `{slug}` was closed already, by {} on {}", closed.by, closed.date);
