@@ -42,6 +42,17 @@ fn a_job_is_refused_whose_modification_has_reached_the_verdict() {
 }
 
 #[test]
+fn a_run_that_goes_on_is_refused_by_the_modification_that_it_counts_to() {
+    let place = place_with_line_of(10);
+    let options = "--base base.toml --modification demo --quiet";
+    assert_eq!(run_hooked(&place, options, &[NINE_STEPS, "goodbye"]).code(), Some(0));
+    let run = place.only_run()["run"].as_str().unwrap().to_owned();
+    let resumed = |gate: &str| place.run_script(&format!("--resume {run} --gate {gate} --quiet"), "exit 7");
+    assert!(resumed("near").refusal(10).contains("stops the verdict `near`"));
+    assert_eq!(resumed("exceeds").code(), Some(7));
+}
+
+#[test]
 fn a_missing_fact_stops_only_where_it_is_listed() {
     let place = Place::new();
     let started = place.run_script("--gate exceeds --quiet", "exit 7");

@@ -7,10 +7,11 @@ use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::run::Exit;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::Account;
+use flopsmeter_meter::records::Assignments;
 use flopsmeter_meter::session::Stopped;
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::MeteringArguments;
+use crate::args::{MeteringArguments, RunArguments};
 use crate::exit::ExitStatus;
 use crate::{judgement, lineage, metering, output, settings};
 
@@ -18,7 +19,7 @@ use crate::{judgement, lineage, metering, output, settings};
 type Said = (Verdict, String);
 
 /// The code to end with instead of starting the job, which was told why.
-pub(super) fn refusal(gate: Gate, arguments: &MeteringArguments, hooks_missing: bool) -> Option<ExitStatus> {
+pub(super) fn refusal(gate: Gate, arguments: &RunArguments, hooks_missing: bool) -> Option<ExitStatus> {
     let mut all = look(arguments).unwrap_or_else(|problem| vec![(Verdict::Undetermined, format!("{problem:#}"))]);
     if hooks_missing {
         all.push((Verdict::Undetermined, "no trainer could be heard or asked to stop".to_owned()));
@@ -36,20 +37,22 @@ pub(super) fn refusal(gate: Gate, arguments: &MeteringArguments, hooks_missing: 
 
 /// The verdicts before the job has done anything: the law's, an organisation's own, and the law's once everything that is set aside is
 /// spent.
-fn look(arguments: &MeteringArguments) -> anyhow::Result<Vec<Said>> {
+fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
+    let RunArguments { metering: arguments, resume, .. } = arguments;
     let mut findings = Vec::new();
     let base = arguments.base.as_deref().and_then(|argument| metering::resolve(argument, &mut findings));
     if let Some(finding) = findings.pop() {
         anyhow::bail!(finding.text);
     }
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
+    let ledger = path.exists().then(|| Ledger::open_to_read(&path)).transpose()?;
     let mut account = Account::default();
-    if let Some(slug) = &arguments.modification
-        && path.exists()
+    if let Some(ledger) = &ledger
+        && let Some((slug, is_resumed)) = counted_to(arguments, resume.as_deref(), ledger)?
     {
-        let known = Account::read(&Ledger::open_to_read(&path)?, slug)?;
-        // A run that names another base is recorded apart, and judged by itself.
-        if metering::conflict(&known.modification, base.as_ref()).is_none() {
+        let known = Account::read(ledger, &slug)?;
+        // A run that names another base is recorded apart, and judged by itself; one that goes on stays where it is counted.
+        if is_resumed || metering::conflict(&known.modification, base.as_ref()).is_none() {
             account = known;
         }
     }
@@ -57,7 +60,6 @@ fn look(arguments: &MeteringArguments) -> anyhow::Result<Vec<Said>> {
     let made_from = Modification { base, ..account.modification.clone() };
     let as_of = settings::as_of(None);
     let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
-    let ledger = path.exists().then(|| Ledger::open_to_read(&path)).transpose()?;
     let behind = lineage::behind(ledger.as_ref(), &made_from, rules)?;
     let judge = judgement::judge_of(&made_from, &behind, rules, as_of);
     let spent = judgement::spent(&judge, &account);
@@ -72,6 +74,19 @@ fn look(arguments: &MeteringArguments) -> anyhow::Result<Vec<Said>> {
         said.extend(judge.house_verdict_at_least(&with).map(|verdict| (verdict, why("the house rule's, "))));
     }
     Ok(said)
+}
+
+/// The modification to which the run will be counted, and whether it is already, as a run that goes on.
+fn counted_to(
+    arguments: &MeteringArguments,
+    resume: Option<&str>,
+    ledger: &Ledger,
+) -> anyhow::Result<Option<(String, bool)>> {
+    let named = arguments.modification.clone().map(|slug| (slug, false));
+    let Some(prefix) = resume else { return Ok(named) };
+    let run = ledger.resolve_run(prefix)?;
+    let assignments = Assignments::read(ledger)?;
+    Ok(assignments.modification_of(&run).map(|slug| (slug.to_owned(), true)).or(named))
 }
 
 /// The verdict at which the gate ended the job; `None` where the job's end was its own. A trainer that stopped as it was told may
