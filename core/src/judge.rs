@@ -73,6 +73,15 @@ impl Judge {
         core::iter::once(together).chain(largest_job.map(|job| way(CumulationKey::PerJob, job))).collect()
     }
 
+    /// Whether what it is held against was published in GPU-hours as well, so that the time that devices are held matters.
+    pub fn compares_hardware(&self) -> bool {
+        let of = |base: &Base<'_>| matches!(base, Base::Registry(model) if model.hardware_flop.is_some());
+        match &self.ancestry {
+            Some(ancestry) => ancestry.originals().any(of),
+            None => self.base.as_ref().is_some_and(of),
+        }
+    }
+
     fn is_merge(&self) -> bool {
         self.ancestry.as_ref().is_some_and(Ancestry::is_merge)
     }
@@ -181,4 +190,33 @@ pub struct Forecast {
     pub verdict: Verdict,
     /// How the total may turn out by how much the stretches so far differ, where two were seen.
     pub ends: Option<Range<Flops>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assess::{Basis, Measures};
+    use crate::registry::Registry;
+
+    #[test]
+    fn held_gpus_raise_the_verdict_of_a_base_that_publishes_its_gpu_hours() {
+        let as_of = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+        let judge = |id: &str| Judge {
+            base: Some(Base::Registry(Registry::embedded().unwrap().lookup_name_or_path(id).unwrap())),
+            rules: RuleSet::in_force(as_of).unwrap(),
+            as_of,
+            answers: Answers::default(),
+            ancestry: None,
+        };
+        let (hours, none) = (judge("meta-llama/Llama-3.1-8B"), judge("Qwen/Qwen2.5-7B"));
+        assert!(hours.compares_hardware() && !none.compares_hardware());
+        // 5.2e24 by its GPU-hours: near from 7/39 of it.
+        let held = |flop: &str| Spent {
+            measures: Measures { hardware: Some(flop.parse().unwrap()), ..Measures::default() },
+            ..Spent::counted(Flops(1), Basis::Operations)
+        };
+        let at = |judge: &Judge, flop: &str| judge.stand(held(flop)).unwrap().assessment.verdict;
+        assert_eq!((at(&hours, "9.3e23"), at(&hours, "9.4e23")), (Verdict::Below, Verdict::Near));
+        assert_eq!(at(&none, "9.4e23"), Verdict::Below);
+    }
 }

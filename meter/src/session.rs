@@ -5,6 +5,7 @@ mod company;
 mod following;
 mod gate;
 mod gathered;
+mod held;
 mod intake;
 mod line;
 mod report;
@@ -38,6 +39,7 @@ use company::Company;
 use following::Following;
 use gate::{GateKeeper, Ranks, Training};
 use gathered::Gathered;
+use held::Held;
 use line::{LineWatch, Said, Sight};
 
 pub use gate::{GateAct, GateOrder, Stopped};
@@ -149,6 +151,7 @@ pub struct Session<'listener> {
     gate: Option<GateKeeper>,
     of_gate: Option<Finding>,
     fed: bool,
+    held: Held,
     looked: Option<Duration>,
     committed: Duration,
     settled: bool,
@@ -193,6 +196,7 @@ impl<'listener> Session<'listener> {
             gate: start.gate.map(GateKeeper::new),
             of_gate: None,
             fed: true,
+            held: Held::default(),
             looked: None,
             committed: Duration::ZERO,
             settled: false,
@@ -361,7 +365,10 @@ impl<'listener> Session<'listener> {
         if !core::mem::take(&mut self.fed) && !is_due {
             return;
         }
-        let (elapsed, own) = (self.clock.elapsed(), self.tally.sums());
+        let (elapsed, mut own) = (self.clock.elapsed(), self.tally.sums());
+        if self.judge.compares_hardware() {
+            own.ceiling = self.held.ceiling(&self.tally, elapsed, has_ended);
+        }
         let progress = self.tally.progress().filter(|_| !has_ended);
         let (others, company, clock) = (&self.others, &self.company, self.clock);
         let sight = |judge| Sight { judge, others, company, own: &own, clock, elapsed };
