@@ -3,6 +3,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -13,13 +14,27 @@ use flopsmeter_meter::claim::GpuEnvironment;
 use flopsmeter_meter::daemon::socket;
 use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::device::nvml::process::ReaderCommand;
-use flopsmeter_meter::store::path;
+use flopsmeter_meter::records::kept::Kept;
+use flopsmeter_meter::store::{Ledger, StoreProblem, path};
 
 use crate::exit::UsageProblem;
 
 /// The ledger to use: the argument, else `FLOPSMETER_LEDGER`, else the default place.
 pub(crate) fn ledger_path(argument: Option<PathBuf>) -> PathBuf {
     argument.unwrap_or_else(|| with_environment(|environment| path::ledger(environment, &env::temp_dir())))
+}
+
+/// Opens a ledger for reading alone; what was read of closed runs before is kept for the next time.
+pub(crate) fn ledger_to_read(path: &Path) -> Result<Ledger, StoreProblem> {
+    let kept = || Kept::open(&with_environment(path::kept_summaries)?, &this_build()?);
+    Ok(Ledger::open_to_read(path)?.keeping(kept()))
+}
+
+/// Tells this program's file from any other one's.
+fn this_build() -> Option<String> {
+    let file = fs_err::metadata(env::current_exe().ok()?).ok()?;
+    let (version, second, fraction) = (env!("CARGO_PKG_VERSION"), file.mtime(), file.mtime_nsec());
+    Some(format!("{version} {} {second}.{fraction:09}", file.len()))
 }
 
 /// Names the levels of alerts where no argument does.
@@ -60,8 +75,14 @@ pub(crate) fn spool_folders() -> Vec<PathBuf> {
 
 fn with_environment<T>(choose: impl FnOnce(path::Environment<'_>) -> T) -> T {
     let read = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    let (ledger, state_home, home) = (read(path::LEDGER_VARIABLE), read("XDG_STATE_HOME"), read("HOME"));
-    choose(path::Environment { ledger: ledger.as_deref(), state_home: state_home.as_deref(), home: home.as_deref() })
+    let (ledger, state_home) = (read(path::LEDGER_VARIABLE), read("XDG_STATE_HOME"));
+    let (cache_home, home) = (read("XDG_CACHE_HOME"), read("HOME"));
+    choose(path::Environment {
+        ledger: ledger.as_deref(),
+        state_home: state_home.as_deref(),
+        cache_home: cache_home.as_deref(),
+        home: home.as_deref(),
+    })
 }
 
 /// Names the organisation's house rules.

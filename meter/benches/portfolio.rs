@@ -1,8 +1,8 @@
 //! What it takes to assess 10,000 runs: 100 modifications of 100 runs each, on one base model.
 //!
 //! `assess` judges summaries that are in memory, each modification by itself; the design's target is one second for all of them.
-//! `read and assess` reads every entry of every run back from the ledger before, as `flopsmeter status` does: small runs, of some forty
-//! entries each.
+//! `read and assess` reads every entry of every run back from the ledger before, as `flopsmeter status` does when it sees them first:
+//! small runs, of some forty entries each. `find and assess` finds what it kept of them then, as it does ever after.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
@@ -22,6 +22,7 @@ use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{Exit, RunSummary};
 use flopsmeter_core::sample::{Reading, Sample};
 use flopsmeter_meter::budget::Account;
+use flopsmeter_meter::records::kept::Kept;
 use flopsmeter_meter::store::Ledger;
 
 const MODIFICATIONS: usize = 100;
@@ -145,8 +146,11 @@ fn portfolio(criterion: &mut Criterion) {
     fill(&path);
     let judge = judge();
     let ledger = Ledger::open_to_read(&path).unwrap();
-    let read = |modification: usize| Account::read(&ledger, &slug(modification)).unwrap().runs;
-    let all: Vec<Vec<RunSummary>> = (0..MODIFICATIONS).map(read).collect();
+    let kept = Kept::open(&folder.path().join("kept.sqlite"), "this");
+    let keeping = Ledger::open_to_read(&path).unwrap().keeping(kept);
+    let runs = |ledger: &Ledger, modification: usize| Account::read(ledger, &slug(modification)).unwrap().runs;
+    let (read, find) = (|modification| runs(&ledger, modification), |modification| runs(&keeping, modification));
+    let all: Vec<Vec<RunSummary>> = (0..MODIFICATIONS).map(find).collect();
     let mut group = criterion.benchmark_group("portfolio of 10,000 runs");
     group.sample_size(10);
     group.bench_function("assess", |bencher| {
@@ -154,6 +158,9 @@ fn portfolio(criterion: &mut Criterion) {
     });
     group.bench_function("read and assess", |bencher| {
         bencher.iter(|| (0..MODIFICATIONS).map(|number| assess(&judge, &read(number))).collect::<Vec<_>>());
+    });
+    group.bench_function("find and assess", |bencher| {
+        bencher.iter(|| (0..MODIFICATIONS).map(|number| assess(&judge, &find(number))).collect::<Vec<_>>());
     });
     group.finish();
 }

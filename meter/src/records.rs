@@ -1,5 +1,7 @@
 //! Runs and modifications read back from a ledger.
 
+pub mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -7,11 +9,12 @@ use flopsmeter_core::ledger::{Body, Head, MODIFICATION_PREFIX, modification_stre
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunState, RunSummary};
 use flopsmeter_core::tally::Tally;
+use serde::{Deserialize, Serialize};
 
 use crate::store::{Ledger, StoreProblem};
 
 /// One run with what an assessment needs besides its summary.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The summary, without an assessment.
     pub summary: RunSummary,
@@ -23,11 +26,25 @@ pub struct RunRecord {
 
 /// Reads one run by its full id. The modification in the summary is the one it is assigned to now.
 pub fn run(ledger: &Ledger, id: &str, assignments: &Assignments) -> Result<RunRecord, StoreProblem> {
+    let mut record = unassigned(ledger, id)?;
+    record.summary.modification = assignments.modification_of(id).map(str::to_owned);
+    Ok(record)
+}
+
+fn unassigned(ledger: &Ledger, id: &str) -> Result<RunRecord, StoreProblem> {
+    if let Some(kept) = ledger.kept()
+        && let Some(head) = ledger.head(&run_stream(id))?
+        && let Some(record) = kept.find(&head).filter(|record| record.head.as_ref() == Some(&head))
+    {
+        return Ok(record);
+    }
     let mut reader = RunReader::new(id);
     reader.follow(ledger)?;
-    let mut summary = reader.summary();
-    summary.modification = assignments.modification_of(id).map(str::to_owned);
-    Ok(RunRecord { summary, base: reader.tally.base().cloned(), head: reader.head })
+    let record = RunRecord { summary: reader.summary(), base: reader.tally.base().cloned(), head: reader.head };
+    if let Some(kept) = ledger.kept() {
+        kept.keep(&record);
+    }
+    Ok(record)
 }
 
 /// Reads a run that may be going on: each time what is new of it.

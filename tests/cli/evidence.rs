@@ -126,3 +126,21 @@ fn values_that_no_version_writes_are_damage() {
     let outcome = place.flopsmeter("verify half.sqlite");
     assert_ne!(outcome.code(), Some(0), "{outcome:?}");
 }
+
+#[test]
+fn what_was_read_before_changes_no_word_and_no_evidence() {
+    let place = recorded();
+    let assess = || place.flopsmeter("assess demo --json").data().to_owned();
+    let first = assess();
+    let kept = place.path("home/.cache/flopsmeter/runs.sqlite");
+    assert!(kept.exists());
+    let ledger = fs_err::read(place.ledger()).unwrap();
+    assert_eq!(assess(), first);
+    assert_eq!(fs_err::read(place.ledger()).unwrap(), ledger, "what is kept stands beside the ledger");
+    fs_err::write(&kept, "no database").unwrap();
+    assert_eq!(assess(), first);
+
+    // Who edits the ledger is found whatever was kept.
+    tamper(&place.ledger(), "UPDATE entry SET body = replace(body, 'demo', 'else') WHERE sequence = 0");
+    assert_eq!(verify(&place).code(), Some(20));
+}

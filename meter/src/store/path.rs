@@ -13,6 +13,8 @@ pub struct Environment<'a> {
     pub ledger: Option<&'a OsStr>,
     /// `XDG_STATE_HOME`.
     pub state_home: Option<&'a OsStr>,
+    /// `XDG_CACHE_HOME`.
+    pub cache_home: Option<&'a OsStr>,
     /// `HOME`.
     pub home: Option<&'a OsStr>,
 }
@@ -40,12 +42,21 @@ pub fn spools(environment: Environment<'_>, temporary: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The XDG base directory specification wants relative values ignored.
+/// The file of summaries that were read before, in the XDG cache folder; `None` for a user without a home.
+pub fn kept_summaries(environment: Environment<'_>) -> Option<PathBuf> {
+    xdg_folder(environment.cache_home, environment.home, ".cache").map(|folder| folder.join("flopsmeter/runs.sqlite"))
+}
+
 fn state(environment: Environment<'_>, fallback: &Path) -> PathBuf {
+    let folder = xdg_folder(environment.state_home, environment.home, ".local/state");
+    folder.unwrap_or_else(|| fallback.to_owned()).join("flopsmeter")
+}
+
+/// The XDG base directory specification wants relative values ignored.
+fn xdg_folder(named: Option<&OsStr>, home: Option<&OsStr>, in_home: &str) -> Option<PathBuf> {
     let absolute = |value: &&OsStr| Path::new(value).is_absolute();
-    let state_home = environment.state_home.filter(absolute).map(PathBuf::from);
-    let in_home = || environment.home.filter(absolute).map(|home| Path::new(home).join(".local/state"));
-    state_home.or_else(in_home).unwrap_or_else(|| fallback.to_owned()).join("flopsmeter")
+    let named = named.filter(absolute).map(PathBuf::from);
+    named.or_else(|| home.filter(absolute).map(|home| Path::new(home).join(in_home)))
 }
 
 #[cfg(test)]
@@ -57,7 +68,8 @@ mod tests {
         state: Option<&'static str>,
         home: Option<&'static str>,
     ) -> Environment<'static> {
-        Environment { ledger: ledger.map(OsStr::new), state_home: state.map(OsStr::new), home: home.map(OsStr::new) }
+        let of = |value: Option<&'static str>| value.map(OsStr::new);
+        Environment { ledger: of(ledger), state_home: of(state), cache_home: None, home: of(home) }
     }
 
     #[test]
@@ -67,6 +79,15 @@ mod tests {
         assert_eq!(of(None, Some("/s"), Some("/h")), Path::new("/s/flopsmeter/ledger.sqlite"));
         assert_eq!(of(Some(""), Some("relative"), Some("/h")), Path::new("/h/.local/state/flopsmeter/ledger.sqlite"));
         assert_eq!(of(None, Some(""), None), Path::new("/tmp/flopsmeter/ledger.sqlite"));
+    }
+
+    #[test]
+    fn summaries_are_kept_in_the_cache_folder_or_nowhere() {
+        let of = |cache, home| kept_summaries(Environment { cache_home: cache, ..environment(None, None, home) });
+        assert_eq!(of(None, Some("/h")).as_deref(), Some(Path::new("/h/.cache/flopsmeter/runs.sqlite")));
+        let named = of(Some(OsStr::new("/c")), Some("/h"));
+        assert_eq!(named.as_deref(), Some(Path::new("/c/flopsmeter/runs.sqlite")));
+        assert_eq!(of(Some(OsStr::new("relative")), None), None);
     }
 
     #[test]

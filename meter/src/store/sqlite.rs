@@ -15,6 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::problem::StoreProblem;
+use crate::records::kept::Kept;
 use read::head_of;
 
 /// How long another process's transaction (milliseconds, as a rule) is waited for.
@@ -35,6 +36,7 @@ pub enum Durability {
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
+    kept: Option<Kept>,
 }
 
 impl Ledger {
@@ -52,7 +54,7 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection = connect(path, flags, patience)?;
         schema::prepare(&mut connection, path)?;
-        let ledger = Self { connection, path: path.to_owned() };
+        let ledger = Self { connection, path: path.to_owned(), kept: None };
         ledger.set_durability(Durability::AtOnce)?;
         Ok(ledger)
     }
@@ -72,7 +74,7 @@ impl Ledger {
             Err(StoreProblem::Unwritable { .. }) if log_is_empty(path) => connect_immutable(path)?,
             checked => checked?,
         };
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), kept: None })
     }
 
     /// Says when writes from now on (and earlier ones that are not yet) are to be on the disk.
@@ -91,6 +93,17 @@ impl Ledger {
     /// Finds out whether it can be written, without writing.
     pub fn check_writable(&mut self) -> Result<(), StoreProblem> {
         self.transact(|_| Ok(()))
+    }
+
+    /// The same, reading from `kept` what was read before.
+    #[must_use]
+    pub fn keeping(self, kept: Option<Kept>) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// What was read before, where that is kept.
+    pub(crate) const fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     /// Where it is.
@@ -308,7 +321,7 @@ mod tests {
         let path = folder.path().join("100% #1? ä.sqlite");
         let entry = Ledger::open(&path).unwrap().append("run/a", DateTime::UNIX_EPOCH, "k", "{}").unwrap();
         assert!(log_is_empty(&path));
-        let ledger = Ledger { connection: connect_immutable(&path).unwrap(), path };
+        let ledger = Ledger { connection: connect_immutable(&path).unwrap(), path, kept: None };
         assert_eq!(ledger.entries("run/a").unwrap(), [entry]);
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "a file was laid beside the ledger");
     }

@@ -65,7 +65,7 @@ impl Book {
         refuse_past(arguments.budget.reserve_until)?;
         let path = settings::ledger_path(arguments.budget.ledger.ledger.clone());
         let account =
-            if path.exists() { Account::read(&Ledger::open_to_read(&path)?, &slug)? } else { Account::default() };
+            if path.exists() { Account::read(&settings::ledger_to_read(&path)?, &slug)? } else { Account::default() };
         let reference = named.as_ref().map(ResolvedBase::reference);
         if let Some((theirs, ours)) =
             account.modification.base.as_ref().zip(reference.as_ref()).filter(|(theirs, ours)| !ours.is_same(theirs))
@@ -93,7 +93,7 @@ impl Book {
         let named = self.named.as_ref().map(ResolvedBase::reference);
         let base = named.or_else(|| self.account.modification.base.clone());
         let made_from = Modification { base, ..self.account.modification.clone() };
-        let ledger = self.path.exists().then(|| Ledger::open_to_read(&self.path)).transpose()?;
+        let ledger = self.path.exists().then(|| settings::ledger_to_read(&self.path)).transpose()?;
         Ok(lineage::behind(ledger.as_ref(), &made_from, rules)?.ancestry)
     }
 
@@ -117,7 +117,7 @@ impl Book {
                 Err(refused) => status = refused,
             }
             if self.path.exists() {
-                self.account = Account::read(&Ledger::open_to_read(&self.path)?, &self.slug)?;
+                self.account = Account::read(&settings::ledger_to_read(&self.path)?, &self.slug)?;
             }
         } else {
             status = judgement::at_gate(

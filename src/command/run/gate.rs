@@ -45,7 +45,7 @@ fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
         anyhow::bail!(finding.text);
     }
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
-    let ledger = path.exists().then(|| Ledger::open_to_read(&path)).transpose()?;
+    let ledger = path.exists().then(|| settings::ledger_to_read(&path)).transpose()?;
     let mut account = Account::default();
     if let Some(ledger) = &ledger
         && let Some((slug, is_resumed)) = counted_to(arguments, resume.as_deref(), ledger)?
