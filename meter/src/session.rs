@@ -250,7 +250,9 @@ impl<'listener> Session<'listener> {
         self.status.report(elapsed, || {
             let summary = self.tally.summary();
             let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
-            RunStatus { forecast: self.line.foreseen(), ..RunStatus::of(&summary, &assessment, &self.ledger) }
+            let reserved = Some(self.company.reserved()).filter(|reserved| reserved.0 > 0);
+            let forecast = self.line.foreseen();
+            RunStatus { reserved, forecast, ..RunStatus::of(&summary, &assessment, &self.ledger) }
         });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;

@@ -120,6 +120,7 @@ pub(super) mod tests {
             line: Some(Flops(1 << 73)),
             share_of_line_percent: Some("25.00".to_owned()),
             verdict: Verdict::Near,
+            reserved: None,
             forecast: None,
         }
     }

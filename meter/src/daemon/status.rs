@@ -49,6 +49,9 @@ pub struct RunStatus {
     pub share_of_line_percent: Option<String>,
     /// Where that puts the modification.
     pub verdict: Verdict,
+    /// What is set aside of the line for other runs and not spent yet, where anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Flops>,
     /// Where it leads, if the run goes on like this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<RunForecast>,
@@ -85,6 +88,7 @@ impl RunStatus {
             line: assessment.line.as_ref().map(|line| line.flop),
             share_of_line_percent: assessment.share_of_line_percent.clone(),
             verdict: assessment.verdict,
+            reserved: None,
             forecast: None,
         }
     }

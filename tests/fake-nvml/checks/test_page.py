@@ -48,6 +48,7 @@ FAMILIES: dict[str, tuple[str, str, set[str]]] = {
     "flopsmeter_run_crossing_timestamp_seconds": ("gauge", "seconds", RUN),
     "flopsmeter_modification_training_operations": ("gauge", "operations", MODIFICATION),
     "flopsmeter_modification_line_operations": ("gauge", "operations", MODIFICATION),
+    "flopsmeter_modification_reserved_operations": ("gauge", "operations", MODIFICATION),
     "flopsmeter_modification_line_spent_ratio": ("gauge", "ratio", MODIFICATION),
     "flopsmeter_modification_verdict": ("gauge", "", MODIFICATION | VERDICT),
     "flopsmeter_daemon_readings": ("counter", "", set()),
@@ -63,8 +64,8 @@ FAMILIES: dict[str, tuple[str, str, set[str]]] = {
     "flopsmeter_daemon_resident_memory_bytes": ("gauge", "bytes", {"process"}),
     "flopsmeter_build_info": ("gauge", "", {"version"}),
 }
-# Of a job that tells of no schedule, and has no pace yet, nothing is foreseen.
-FORESEEN = {name for name in FAMILIES if "_forecast_" in name or "_crossing_" in name}
+# Of a job that tells of no schedule, and has no pace yet, nothing is foreseen; and nothing is set aside for another one.
+FORESEEN = {name for name in FAMILIES if "_forecast_" in name or "_crossing_" in name or "_reserved_" in name}
 VERDICTS = ["below", "near", "exceeds", "undetermined"]
 
 

@@ -161,9 +161,11 @@ fn register_modifications(registry: &mut Registry, runs: &Runs) {
         (Family::<ModificationLabels, Real>::default(), Family::<ModificationLabels, Real>::default());
     let (spent, verdicts) =
         (Family::<ModificationLabels, Real>::default(), Family::<ModificationVerdict, Gauge>::default());
+    let reserved = Family::<ModificationLabels, Real>::default();
     for (labels, status) in latest(runs) {
         set(&training, &labels, status.modification_training.map(real));
         set(&line, &labels, status.line.map(real));
+        set(&reserved, &labels, status.reserved.map(real));
         set(&spent, &labels, spent_ratio(status));
         for (verdict, name) in VERDICTS {
             let ModificationLabels { modification, user, ledger } = labels.clone();
@@ -171,6 +173,8 @@ fn register_modifications(registry: &mut Registry, runs: &Runs) {
             verdicts.get_or_create(&labels).set(i64::from(verdict == status.verdict));
         }
     }
+    let help = "Operations that are set aside for other runs of the modification and not spent yet";
+    registry.register_with_unit("reserved", help, operations(), reserved);
     let help = "Model operations of the modification, all its runs together";
     registry.register_with_unit("training", help, operations(), training);
     registry.register_with_unit("line", "The legal line for them", operations(), line);
@@ -320,6 +324,15 @@ mod tests {
         }
         assert_eq!(text.matches("flopsmeter_run_forecast_low_operations{").count(), 1);
         assert_eq!(text.matches("flopsmeter_run_crossing_timestamp_seconds{").count(), 2);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_told_of_the_modification() {
+        let mut runs = Runs::default();
+        runs.tell(1, "ada", RunStatus { reserved: Some(Flops(5)), ..status("r1") }).unwrap();
+        let labels = "modification=\"demo\",user=\"ada\",ledger=\"1f2e3d4c\"";
+        let text = page(&runs);
+        assert!(text.contains(&format!("flopsmeter_modification_reserved_operations{{{labels}}} 5.0\n")), "{text}");
     }
 
     #[test]
