@@ -27,8 +27,8 @@ use crate::exit::UsageProblem;
 use crate::lineage::{self, Behind};
 use crate::{judgement, settings};
 
+use resume::{Recorded, take_up};
 pub(crate) use resume::{Resumed, named, refuse_unknown_phase};
-use resume::{modification_of, resume};
 
 /// A session's beginning and where it is recorded.
 pub(crate) struct Prepared {
@@ -98,13 +98,15 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     findings.extend(job.alerts.findings);
     let job_command = job.command.clone();
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
-    let ledger = Ledger::open(&path);
-    let (run, earlier) = resume(job.resumed, &ledger, &mut findings).unwrap_or((job.run, None));
-    let job = Job { run, resumed: None, alerts: AlertSettings { findings: Vec::new(), ..job.alerts }, ..job };
-    let slug = modification_of(arguments, earlier.is_some().then_some(job.run.as_str()), &ledger, &mut findings);
+    let mut ledger = Ledger::open(&path);
+    let taken = take_up(job.resumed, job.run, &mut ledger, &mut findings);
+    let slug = taken.modification(arguments.modification.clone(), &ledger, &mut findings);
     let named = arguments.base.as_deref().and_then(|argument| resolve(argument, &mut findings));
-    let reference = named.or_else(|| earlier.as_ref()?.base().cloned());
-    let mut recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
+    let reference = taken.base(named, &mut findings);
+    let Recorded { run, earlier, writer, .. } = taken;
+    let job = Job { run, resumed: None, alerts: AlertSettings { findings: Vec::new(), ..job.alerts }, ..job };
+    let recorder = RunRecorder::begin(ledger, &path, &job.run, settings::spool_folders(), settings::now());
+    let mut recorder = recorder.held_by(writer);
     let member = Member { run: &job.run, job: arguments.job.as_deref(), wanted: arguments.reservation.as_deref() };
     let membership = slug.as_deref().map(|slug| join(&mut recorder, slug, reference.as_ref(), member));
     let membership = membership.unwrap_or_default();
@@ -240,14 +242,16 @@ fn try_join(
         // Read again: of two runs that bind it at the same time, the first one counts.
         modification = records::modification(ledger, slug)?.unwrap_or_default();
     }
-    if let Some(conflict) = conflict(&modification, base) {
+    let counts_already = modification.runs.iter().any(|known| known == member.run);
+    if let Some(conflict) = conflict(&modification, base).filter(|_| !counts_already) {
         return Ok(Membership { findings: vec![conflict], ..Membership::default() });
     }
-    let assigned = Body::RunAssigned(RunAssigned { run: member.run.to_owned() });
-    if !modification.runs.iter().any(|known| known == member.run) {
+    if !counts_already {
+        let assigned = Body::RunAssigned(RunAssigned { run: member.run.to_owned() });
         ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
     }
-    let (reservation, findings) = take_reservation(ledger, &modification, member);
+    let (reservation, mut findings) = take_reservation(ledger, &modification, member);
+    findings.extend(after_closing(&modification, member.run));
     let siblings = Siblings::watch(ledger.path(), slug, member.run);
     Ok(Membership { joined: true, modification, siblings, reservation, findings })
 }
@@ -336,6 +340,18 @@ pub(crate) fn conflict(modification: &Modification, base: Option<&BaseReference>
         ours.label()
     );
     Some(Finding { code: "modification-conflict".to_owned(), text })
+}
+
+/// What is said of a run that goes on after its modification was closed: what it does is done to the same model, whatever was declared.
+fn after_closing(modification: &Modification, run: &str) -> Option<Finding> {
+    let (slug, closed) = (&modification.slug, modification.closed.as_ref()?);
+    let text = format!(
+        "modification `{slug}` was closed by {} on {}, and run {run}, which counts to it, goes on: what it does from now on counts to \
+         `{slug}` as well, whose documents are to be made anew; training that makes another model of it is a run of its own, with \
+         --base {MODIFICATION_SCHEME}{slug} and without --resume",
+        closed.by, closed.date
+    );
+    Some(Finding { code: "modification-closed".to_owned(), text })
 }
 
 /// Writes the summary of a run as JSON.

@@ -14,6 +14,7 @@ pub mod body;
 pub mod chain;
 pub mod digest;
 pub mod entry;
+pub mod fork;
 pub mod verify;
 
 pub use body::Body;

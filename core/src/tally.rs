@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::facts::{HookMessage, Progress};
-use crate::ledger::body::Body;
+use crate::ledger::body::{Body, RunForked};
 use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding, ModelSummary, RunFlops};
 use crate::unit::Flops;
@@ -30,6 +30,9 @@ use segments::Segments;
 
 /// Finding of a run whose GPUs were played from a trace: its ceiling is no proof.
 pub const DEVICES_REPLAYED: &str = "devices-replayed";
+
+/// Finding of a run whose entries were to be another's.
+pub const RUN_FORKED: &str = "run-forked";
 
 /// What is told once where processes outlive a segment.
 const LEFT_RUNNING: &str =
@@ -119,6 +122,7 @@ impl Tally {
                 }
             }
             Body::Finding(finding) => self.find(&finding.code, &finding.text),
+            Body::RunForked(forked) => self.find(RUN_FORKED, &said_of_fork(forked)),
             Body::Alert(alert) => self.alerts.push(alert.clone()),
             Body::SegmentClosed(closed) => {
                 self.segments.close(closed);
@@ -302,4 +306,12 @@ impl Tally {
     pub fn training(&self) -> Flops {
         self.flops().map_or(Flops::ZERO, |flops| flops.training)
     }
+}
+
+fn said_of_fork(forked: &RunForked) -> String {
+    let RunForked { run, sequence, .. } = forked;
+    format!(
+        "two meters wrote run {run} at the same time from its entry {sequence} on: what one of them recorded is there, and this run is what \
+         the other did; both count"
+    )
 }

@@ -5,13 +5,16 @@
 //! the next opening, so the file stays readable. (That holds where the disk honours `fsync`.) The one exception is a run that ends
 //! within half a second: it is left to the system's own writing back, so loss of power within the next half minute may lose it.
 
+pub mod merge;
 pub mod path;
 pub mod problem;
 pub mod recorder;
 pub mod spool;
 pub mod sqlite;
+pub mod writer;
 
 pub use problem::StoreProblem;
 pub use recorder::RunRecorder;
 pub use spool::Spool;
 pub use sqlite::{Durability, Ledger};
+pub use writer::Writer;

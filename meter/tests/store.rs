@@ -11,7 +11,7 @@ use flopsmeter_core::ledger::verify::{self, StreamState};
 use flopsmeter_core::ledger::{Body, Entry, chain, run_stream};
 use flopsmeter_core::run::Finding;
 use flopsmeter_meter::store::recorder::{self, Place};
-use flopsmeter_meter::store::{Ledger, RunRecorder, StoreProblem, spool};
+use flopsmeter_meter::store::{Ledger, RunRecorder, StoreProblem, merge, spool};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -385,6 +385,6 @@ fn a_spool_cut_by_a_kill_is_read_up_to_there() {
     assert_eq!((content.entries.as_slice(), content.unreadable_lines), (&entries[..2], 1));
 
     let mut ledger = Ledger::open(&folder.path().join("l.sqlite")).unwrap();
-    assert_eq!(recorder::merge(&mut ledger, &path).unwrap(), 2);
-    assert_eq!(recorder::merge(&mut ledger, &path).unwrap(), 0);
+    assert_eq!(merge::bring_in(&mut ledger, &path, at()).unwrap().entries, 2);
+    assert_eq!(merge::bring_in(&mut ledger, &path, at()).unwrap().entries, 0);
 }

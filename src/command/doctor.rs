@@ -235,7 +235,7 @@ fn spools() -> Option<Check> {
     let left = left_behind();
     let first = left.first()?;
     let text = format!("{} of records wait to be merged, as {}", files(left.len()), first.display());
-    Some(Check::warning("spool", text, "`flopsmeter ledger merge`, when no job is running"))
+    Some(Check::warning("spool", text, "`flopsmeter ledger merge`"))
 }
 
 fn files(count: usize) -> String {

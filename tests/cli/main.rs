@@ -24,6 +24,7 @@ mod lineage;
 mod manners;
 mod place;
 mod planning;
+mod recovery;
 mod registry;
 mod replay;
 mod resume;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Key;
 use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
+use crate::ledger::digest::Digest;
 use crate::lineage::{BaseReference, Merge};
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
@@ -52,6 +53,8 @@ pub enum Body {
     SegmentClosed(SegmentClosed),
     /// The job ended.
     RunClosed(RunClosed),
+    /// What follows was recorded of another run, beside what another meter recorded of it.
+    RunForked(RunForked),
     /// A modification came to be.
     ModificationCreated(ModificationCreated),
     /// A run was counted to the modification.
@@ -181,6 +184,20 @@ pub struct SegmentClosed {
 /// See [`Body::RunClosed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunClosed {}
+
+/// See [`Body::RunForked`]. The entries after it are those of the fork with their times, kinds and texts; with the other run's name and
+/// `sequence` and `previous` for the first, they give the digests that they had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunForked {
+    /// Id of the other run.
+    pub run: String,
+    /// The place for which there were two entries.
+    pub sequence: u64,
+    /// Digest of the last entry before, which both have; [`Digest::NONE`] where they have none.
+    pub previous: Digest,
+    /// Digest that the first entry of the fork had there.
+    pub first: Digest,
+}
 
 /// See [`Body::ModificationCreated`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,6 +362,7 @@ kinds! {
     "alert" => Alert,
     "segment-closed" => SegmentClosed,
     RUN_CLOSED => RunClosed,
+    "run-forked" => RunForked,
     "modification-created" => ModificationCreated,
     "run-assigned" => RunAssigned,
     "run-unassigned" => RunUnassigned,

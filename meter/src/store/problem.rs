@@ -70,6 +70,33 @@ pub enum StoreProblem {
         /// The stream.
         stream: String,
     },
+    /// Entries of which those before are not there.
+    #[error(
+        "entries {from} to {until} of `{stream}` are not in the ledger {}: merge first what has them, or name the ledger that has them with --ledger",
+        path.display()
+    )]
+    Hole {
+        /// The file.
+        path: PathBuf,
+        /// The stream.
+        stream: String,
+        /// The first that is not there.
+        from: u64,
+        /// The last before those that were to be written.
+        until: u64,
+    },
+    /// A spool that is not as it was written.
+    #[error(
+        "the spool {} was changed since it was written: its entry {sequence} does not fit its digest or the entry before it; restore the file \
+         from a backup",
+        path.display()
+    )]
+    SpoolChanged {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        sequence: u64,
+    },
     /// No such run.
     #[error("no run in the ledger {} begins with `{prefix}`: `flopsmeter runs list` shows them", path.display())]
     UnknownRun {
@@ -116,6 +143,8 @@ impl StoreProblem {
             Self::Locked { .. } => "ledger-locked",
             Self::Damaged { .. } => "ledger-damaged",
             Self::Conflict { .. } => "ledger-conflict",
+            Self::Hole { .. } => "ledger-hole",
+            Self::SpoolChanged { .. } => "spool-changed",
             Self::UnknownRun { .. } => "run-unknown",
             Self::AmbiguousRun { .. } => "run-ambiguous",
             Self::Failed { .. } => "ledger-failed",

@@ -7,9 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use flopsmeter_core::ledger::{Body, Entry, Head, chain, run_stream};
 use flopsmeter_core::run::Finding;
 
+use super::merge::{self, Forked};
 use super::problem::StoreProblem;
-use super::spool::{self, Spool};
+use super::spool::Spool;
 use super::sqlite::{Durability, Ledger};
+use super::writer::Writer;
 
 /// Most that a spool may take. Eight GPUs and a hook fill it in two and a half days: 8.3 MiB an hour, measured on the stand-in for NVML;
 /// the more often the load of GPUs changes, the sooner. What follows is missing from the record, which charges that time in full.
@@ -46,6 +48,8 @@ pub struct RunRecorder {
     dropped: u64,
     untold: Vec<Finding>,
     unrecorded: Vec<Finding>,
+    /// Kept until the end, wherever records go.
+    _writer: Option<Writer>,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,7 @@ impl RunRecorder {
             dropped: 0,
             untold: Vec::new(),
             unrecorded: Vec::new(),
+            _writer: None,
             stream,
         };
         let opened = ledger.and_then(|ledger| ledger.head(&recorder.stream).map(|head| (ledger, head)));
@@ -125,6 +130,12 @@ impl RunRecorder {
             spool.set_limit(limit_bytes);
         }
         self
+    }
+
+    /// With the right to write the run: nobody else takes it up before this ends.
+    #[must_use]
+    pub fn held_by(self, writer: Option<Writer>) -> Self {
+        Self { _writer: writer, ..self }
     }
 
     /// The id of the run.
@@ -190,8 +201,9 @@ impl RunRecorder {
         let mut left = None;
         if let Target::Spool(spool) = &self.target {
             let path = spool.path().to_owned();
-            if merge_at_last(&self.ledger_path, &path).is_err() {
-                left = Some(path);
+            match merge_at_last(&self.ledger_path, &path, at) {
+                Ok(finding) => self.untold.extend(finding),
+                Err(_) => left = Some(path),
             }
         }
         Finished { findings: self.untold, head: self.head, dropped: self.dropped, spool: left }
@@ -301,13 +313,9 @@ impl RunRecorder {
     }
 }
 
-/// Brings the entries of a spool file into `ledger`; may be repeated. Returns how many were new.
-pub fn merge(ledger: &mut Ledger, spool_path: &Path) -> Result<usize, StoreProblem> {
-    ledger.write(&spool::read(spool_path)?.entries)
-}
-
-fn merge_at_last(ledger: &Path, spool_path: &Path) -> Result<(), StoreProblem> {
+fn merge_at_last(ledger: &Path, spool_path: &Path, at: DateTime<Utc>) -> Result<Option<Finding>, StoreProblem> {
     let mut ledger = Ledger::open_patiently(ledger, LAST_PATIENCE)?;
-    merge(&mut ledger, spool_path)?;
-    fs_err::remove_file(spool_path).map_err(|cause| StoreProblem::Spool { path: spool_path.to_owned(), cause })
+    let merged = merge::bring_in(&mut ledger, spool_path, at)?;
+    fs_err::remove_file(spool_path).map_err(|cause| StoreProblem::Spool { path: spool_path.to_owned(), cause })?;
+    Ok(merged.fork.as_ref().map(Forked::finding))
 }

@@ -1,5 +1,6 @@
 //! Entries as JSON lines in a file, for when the ledger cannot be had: the same entries, the same chain.
 
+use std::fs::TryLockError;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,15 @@ use super::sqlite::Durability;
 
 /// Longest line that is read back; a hook message is at most 16 MiB and JSON within JSON at most doubles it.
 const MAXIMUM_LINE_BYTES: u64 = 40 << 20;
+
+/// End of the name of every spool file.
+const SUFFIX: &str = ".jsonl";
+
+/// A run's id as it stands in the name of a file: it leads nowhere else.
+pub fn file_name(run: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    run.chars().map(|character| if plain(character) { character } else { '-' }).collect()
+}
 
 /// A spool file that is being written.
 #[derive(Debug)]
@@ -33,16 +43,19 @@ impl Spool {
             .create(folder)
             .map_err(|cause| problem(folder, cause))?;
         let mut number = 0_u32;
-        let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-        let run: String = run.chars().map(|character| if plain(character) { character } else { '-' }).collect();
+        let run = file_name(run);
         loop {
             let path = folder.join(match number {
-                0 => format!("{run}.jsonl"),
-                number => format!("{run}.{number}.jsonl"),
+                0 => format!("{run}{SUFFIX}"),
+                number => format!("{run}.{number}{SUFFIX}"),
             });
             // `create_new` neither follows a link somebody laid there nor mixes two writers.
             match fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => return Ok(Self { file: BufWriter::new(file), path, bytes: 0, limit_bytes }),
+                Ok(file) => {
+                    // Where a file system has no locks nobody can see who writes: what is merged too early is merged again later.
+                    let _seen_by_others = file.try_lock();
+                    return Ok(Self { file: BufWriter::new(file), path, bytes: 0, limit_bytes });
+                }
                 Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists && number < 100 => number += 1,
                 Err(cause) => return Err(problem(&path, cause)),
             }
@@ -88,6 +101,19 @@ impl Spool {
     fn problem(&self, cause: std::io::Error) -> StoreProblem {
         StoreProblem::Spool { path: self.path.clone(), cause }
     }
+}
+
+/// Whether a meter is still writing the spool file at `path`.
+pub fn is_written(path: &Path) -> Result<bool, StoreProblem> {
+    let file = fs_err::File::open(path).map_err(|cause| StoreProblem::Spool { path: path.to_owned(), cause })?;
+    Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// The id that its name gives for the run of a spool file, and which of that run's files it is.
+pub fn run_of(path: &Path) -> Option<(&str, u32)> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
+    let numbered = stem.rsplit_once('.').and_then(|(run, number)| Some((run, number.parse().ok()?)));
+    Some(numbered.unwrap_or((stem, 0)))
 }
 
 /// What a spool file holds.

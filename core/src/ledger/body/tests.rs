@@ -44,6 +44,7 @@ fn one_of_each() -> Vec<Body> {
             left_running: false,
         }),
         Body::RunClosed(RunClosed {}),
+        Body::RunForked(RunForked { run: "b".to_owned(), sequence: 7, previous: Digest::NONE, first: Digest([9; 32]) }),
         Body::Answered(Answered { question: AnswerKey::BaseIsGpai, answer }),
         Body::ModificationCreated(ModificationCreated { slug: "m".to_owned(), base: Some(base.clone()) }),
         Body::RunAssigned(RunAssigned { run: "a".to_owned() }),

@@ -13,6 +13,17 @@ impl Ledger {
         head_of(&self.connection, stream).map_err(|source| self.problem(source))
     }
 
+    /// Digest of the entry of this number in a stream.
+    pub fn digest_at(&self, stream: &str, sequence: u64) -> Result<Option<Digest>, StoreProblem> {
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT digest FROM entry WHERE stream = ?1 AND sequence = ?2")?
+                .query_row(params![stream, signed(sequence)], |row| row.get(0).map(Digest))
+                .optional()
+        };
+        read().map_err(|source| self.problem(source))
+    }
+
     /// Names of all streams that begin with `prefix`, in byte order.
     pub fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreProblem> {
         // Steps from name to name by the primary key; a plain DISTINCT would read every entry.

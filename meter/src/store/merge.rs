@@ -1,0 +1,133 @@
+//! Bringing what was recorded in a spool into a ledger. Nothing of it is ever lost: what a ledger cannot take as the end of its run,
+//! because another meter wrote that run meanwhile, becomes a run of its own.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use flopsmeter_core::ledger::body::RunAssigned;
+use flopsmeter_core::ledger::fork::{self, Stem};
+use flopsmeter_core::ledger::{Body, Entry, RUN_PREFIX, modification_stream};
+use flopsmeter_core::run::Finding;
+use flopsmeter_core::tally::RUN_FORKED;
+
+use super::problem::StoreProblem;
+use super::spool;
+use super::sqlite::Ledger;
+use crate::records::Assignments;
+
+/// What became of a spool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Entries that were new to the ledger.
+    pub entries: usize,
+    /// The run that they are now, where they could not be what they were recorded as.
+    pub fork: Option<Forked>,
+    /// A meter is still writing it, so that more is to come.
+    pub is_written: bool,
+}
+
+/// A run that was made of a part of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forked {
+    /// Its id.
+    pub run: String,
+    /// The run that it is of.
+    pub of: String,
+    /// The first place for which there were two entries.
+    pub sequence: u64,
+    /// The modification that both count to.
+    pub modification: Option<String>,
+}
+
+impl Forked {
+    /// What is to be said of it.
+    pub fn finding(&self) -> Finding {
+        let Self { run, of, sequence, .. } = self;
+        let counted = self.modification.as_ref().map_or_else(
+            || "assign it to a modification if its work belongs to one".to_owned(),
+            |slug| format!("it counts to `{slug}` as that run does"),
+        );
+        let text = format!(
+            "two meters wrote run {of} at the same time from its entry {sequence} on: what was left in a spool is run {run} now, {counted}"
+        );
+        Finding { code: RUN_FORKED.to_owned(), text }
+    }
+}
+
+/// Brings the entries of the spool at `path` into `ledger`; may be repeated.
+pub fn bring_in(ledger: &mut Ledger, path: &Path, at: DateTime<Utc>) -> Result<Merged, StoreProblem> {
+    // Asked first: what is written after the reading is seen by the next one.
+    let is_written = spool::is_written(path)?;
+    let entries = spool::read(path)?.entries;
+    if let Some(sequence) = fork::first_flaw(&entries) {
+        return Err(StoreProblem::SpoolChanged { path: path.to_owned(), sequence });
+    }
+    match ledger.write(&entries) {
+        Ok(entries) => Ok(Merged { entries, fork: None, is_written }),
+        Err(StoreProblem::Conflict { stream, .. }) => {
+            let (entries, fork) = as_own_run(ledger, &stream, &entries, at)?;
+            Ok(Merged { entries, fork: Some(fork), is_written })
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+fn as_own_run(
+    ledger: &mut Ledger,
+    stream: &str,
+    entries: &[Entry],
+    at: DateTime<Utc>,
+) -> Result<(usize, Forked), StoreProblem> {
+    let conflict = || StoreProblem::Conflict { path: ledger.path().to_owned(), stream: stream.to_owned() };
+    let own = beyond(ledger, stream, entries)?;
+    let sequence = own.first().map_or(0, |first| first.sequence);
+    let mut stem = Stem::default();
+    ledger.visit(stream, |entry| {
+        if entry.sequence < sequence {
+            stem.read(entry);
+        }
+    })?;
+    let fork = stem.grow(own).ok_or_else(conflict)?;
+    let written = ledger.write(&fork.entries)?;
+    let modification = Assignments::read(ledger)?.modification_of(&fork.of).map(str::to_owned);
+    if let Some(slug) = &modification {
+        assign(ledger, slug, &fork.run, at)?;
+    }
+    Ok((written, Forked { run: fork.run, of: fork.of, sequence, modification }))
+}
+
+/// The entries from the first on that the ledger does not have.
+fn beyond<'entries>(
+    ledger: &Ledger,
+    stream: &str,
+    entries: &'entries [Entry],
+) -> Result<&'entries [Entry], StoreProblem> {
+    let mut known = 0;
+    for entry in entries {
+        if ledger.digest_at(stream, entry.sequence)? != Some(entry.digest) {
+            break;
+        }
+        known += 1;
+    }
+    let own = entries.get(known..).unwrap_or_default();
+    let next = ledger.head(stream)?.map_or(0, |head| head.sequence.saturating_add(1));
+    match own.first() {
+        Some(first) if first.sequence > next && stream.starts_with(RUN_PREFIX) => Err(StoreProblem::Hole {
+            path: ledger.path().to_owned(),
+            stream: stream.to_owned(),
+            from: next,
+            until: first.sequence.saturating_sub(1),
+        }),
+        _ => Ok(own),
+    }
+}
+
+/// Counts a run to a modification, unless it was once: somebody may have taken it out since.
+fn assign(ledger: &mut Ledger, slug: &str, run: &str, at: DateTime<Utc>) -> Result<(), StoreProblem> {
+    let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
+    let entry = ledger.append_decided(&modification_stream(slug), at, |bodies| {
+        let is_new = !bodies.contains(&assigned);
+        is_new.then(|| Some((assigned.kind().to_owned(), assigned.to_text().ok()?))).flatten()
+    });
+    entry.map(drop)
+}

@@ -1,0 +1,222 @@
+//! Runs that are taken up again while somebody else writes them, or has written a part of them that the ledger does not have yet.
+
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::alerts::place_with_line_of;
+use crate::job::{Training, flop, hooked, plan, run_hooked};
+use crate::place::{Place, Running, codes, until};
+
+const OPTIONS: &str = "--base base.toml --modification demo --quiet";
+
+fn step(place: &Place) -> u128 {
+    flop(&plan(place, Training::Lora, 1)["flops"]["training"])
+}
+
+/// Training operations of a run so far, in steps.
+fn steps_of(place: &Place, run: &Value) -> u128 {
+    let shown = place.flopsmeter(&format!("runs show {} --json", run.as_str().unwrap())).json();
+    let training = &shown["flops"]["training"];
+    if training.is_null() { 0 } else { flop(training) / step(place) }
+}
+
+/// Those of all runs that count to modification `demo`.
+fn steps_of_demo(place: &Place) -> u128 {
+    let modification = place.flopsmeter("modifications show demo --json").json();
+    modification["runs"].as_array().unwrap().iter().map(|run| steps_of(place, run)).sum()
+}
+
+fn summary(place: &Place) -> Value {
+    serde_json::from_str(&fs_err::read_to_string(place.path("summary.json")).unwrap()).unwrap()
+}
+
+fn assert_sound(place: &Place) {
+    assert_eq!(place.flopsmeter(&format!("verify {}", place.ledger().display())).code(), Some(0));
+}
+
+/// A job that has trained one step, which is on record.
+fn running(place: &Place) -> (Running, String) {
+    let mut running = Running::start(hooked(place, OPTIONS));
+    running.wait_for_stdout("ready");
+    running.tell("feed training 1 2 32 1");
+    let is_counted = || {
+        place.ledger().exists() && place.flopsmeter("runs list").code() == Some(0) && {
+            let runs = place.flopsmeter("runs list --json").json();
+            runs.as_array().unwrap().iter().any(|run| steps_of(place, &run["run"]) == 1)
+        }
+    };
+    until("the step is on record", is_counted);
+    let run = place.only_run()["run"].as_str().unwrap().to_owned();
+    (running, run)
+}
+
+/// Trains on while the ledger cannot be written, until that is in a spool.
+fn train_beside_the_ledger(place: &Place, running: &mut Running, steps: u32) -> PathBuf {
+    let holder = Connection::open(place.ledger()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    running.tell(&format!("feed training 1 2 32 {steps}"));
+    let spools = || {
+        let files = fs_err::read_dir(place.path("state/flopsmeter/spool"));
+        files.into_iter().flatten().map(|file| file.unwrap().path()).collect::<Vec<_>>()
+    };
+    let fed = format!("\\\"count\\\":{steps}");
+    until("the steps are in a spool", || {
+        spools().first().is_some_and(|spool| fs_err::read_to_string(spool).unwrap().contains(&fed))
+    });
+    holder.execute_batch("ROLLBACK").unwrap();
+    spools().remove(0)
+}
+
+#[test]
+fn a_run_that_is_metered_is_left_to_its_meter() {
+    let place = place_with_line_of(100);
+    let (mut first, run) = running(&place);
+    let resume = format!("--resume {run} --summary summary.json");
+    let second = run_hooked(&place, &resume, &["feed training 1 2 32 2", "goodbye", "exit 7"]);
+    assert_eq!(second.code(), Some(7));
+    let own = summary(&place);
+    assert_eq!((codes(&own), &own["modification"]), (vec!["resume-impossible"], &"demo".into()));
+    assert_eq!(flop(&own["flops"]["training"]), 2 * step(&place));
+    let said = format!(
+        "run {run} cannot be gone on with: another meter writes it now; what follows is recorded as run {} of `demo`",
+        own["run"].as_str().unwrap()
+    );
+    assert_eq!(second.talk(), [said.as_str()]);
+    first.tell("feed training 1 2 32 4");
+    first.tell("goodbye");
+    assert_eq!(first.finish().stderr, "");
+    assert_eq!(steps_of_demo(&place), 7);
+    assert!(!place.exists("state/flopsmeter/spool"), "nothing had to go anywhere else");
+    assert_sound(&place);
+    // It has ended now.
+    let again = run_hooked(&place, &format!("{resume} --quiet"), &["feed training 1 2 32 1", "goodbye"]);
+    assert_eq!(again.stderr, "");
+    assert_eq!((summary(&place)["run"].as_str(), steps_of_demo(&place)), (Some(run.as_str()), 8));
+}
+
+#[test]
+fn what_is_left_of_a_run_in_a_spool_comes_before_what_follows() {
+    let place = place_with_line_of(100);
+    let (mut first, run) = running(&place);
+    let spool = train_beside_the_ledger(&place, &mut first, 2);
+    let resume = format!("--resume {run} --summary summary.json --quiet");
+    let refused = run_hooked(&place, &resume, &["feed training 1 2 32 3", "goodbye"]);
+    assert_eq!((refused.code(), codes(&summary(&place))), (Some(0), vec!["resume-impossible"]));
+    // What is in the spool while its meter writes on is taken as far as it goes, and the file is left alone.
+    let merged = place.flopsmeter("ledger merge");
+    assert!(merged.data().contains(" entries merged; a meter is still writing it, "), "{merged:?}");
+    assert!(spool.exists());
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    first.wait();
+    let resumed = run_hooked(&place, &resume, &["feed training 1 2 32 4", "goodbye"]);
+    assert_eq!((resumed.code(), resumed.stderr.as_str()), (Some(0), ""));
+    assert_eq!(flop(&summary(&place)["flops"]["training"]), 7 * step(&place));
+    assert_eq!((summary(&place)["run"].as_str(), steps_of_demo(&place)), (Some(run.as_str()), 10));
+    assert_eq!(place.flopsmeter("ledger merge").data(), "there is nothing to merge\n");
+    assert_sound(&place);
+}
+
+#[test]
+fn a_run_that_its_ledger_never_had_is_gone_on_with() {
+    let place = place_with_line_of(100);
+    fs_err::create_dir_all(place.ledger()).unwrap();
+    assert_eq!(run_hooked(&place, OPTIONS, &["feed training 1 2 32 1", "goodbye"]).code(), Some(0));
+    fs_err::remove_dir(place.ledger()).unwrap();
+    let options = "--resume 0 --modification demo --quiet";
+    let resumed = run_hooked(&place, options, &["feed training 1 2 32 2", "goodbye"]);
+    assert_eq!((resumed.code(), resumed.stderr.as_str()), (Some(0), ""));
+    assert_eq!((flop(&place.only_run()["flops"]["training"]), steps_of_demo(&place)), (3 * step(&place), 3));
+}
+
+/// Two meters wrote it: one into a spool on another node, the other one into the ledger.
+#[test]
+fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
+    let place = place_with_line_of(100);
+    let (mut first, run) = running(&place);
+    let spool = train_beside_the_ledger(&place, &mut first, 2);
+    let elsewhere = place.path("node-2.jsonl");
+    fs_err::rename(spool, &elsewhere).unwrap();
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    first.wait();
+    let resumed = run_hooked(&place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
+    assert_eq!((resumed.code(), steps_of_demo(&place)), (Some(0), 5));
+
+    let copy = place.path("copy.jsonl");
+    fs_err::copy(&elsewhere, &copy).unwrap();
+    let merged = place.flopsmeter(&format!("ledger merge {}", elsewhere.display()));
+    let said = format!(" entries merged; two meters wrote run {run} at the same time from its entry ");
+    assert!(merged.data().contains(&said), "{merged:?}");
+    assert!(merged.stdout.ends_with(" now, it counts to `demo` as that run does\n"), "{merged:?}");
+    assert_eq!(steps_of_demo(&place), 7);
+    assert_sound(&place);
+    let runs = place.flopsmeter("runs list --json").json();
+    let fork = runs.as_array().unwrap().iter().find(|other| other["run"] != run.as_str()).unwrap();
+    let shown = place.flopsmeter(&format!("runs show {} --json", fork["run"].as_str().unwrap())).json();
+    assert_eq!(flop(&shown["flops"]["training"]), 2 * step(&place));
+    let finding = shown["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "run-forked").unwrap();
+    assert!(finding["text"].as_str().unwrap().contains(&format!("wrote run {run} at the same time")), "{finding}");
+
+    // A second time, and after somebody has taken it out of the sums.
+    let unassigned = place.flopsmeter(&format!("modifications unassign demo {}", fork["run"].as_str().unwrap()));
+    assert_eq!(unassigned.code(), Some(0), "{unassigned:?}");
+    let again = place.flopsmeter(&format!("ledger merge {}", copy.display()));
+    assert!(again.data().contains(": 0 entries merged; "), "{again:?}");
+    assert_eq!((place.flopsmeter("runs list --json").json().as_array().unwrap().len(), steps_of_demo(&place)), (2, 5));
+}
+
+#[test]
+fn a_spool_that_was_changed_is_refused_and_keeps_none_out() {
+    let place = place_with_line_of(100);
+    fs_err::create_dir_all(place.ledger()).unwrap();
+    for steps in [1, 2] {
+        let script = format!("feed training 1 2 32 {steps}");
+        assert_eq!(run_hooked(&place, OPTIONS, &[&script, "goodbye"]).code(), Some(0));
+    }
+    fs_err::remove_dir(place.ledger()).unwrap();
+    let folder = place.path("state/flopsmeter/spool");
+    let mut spools: Vec<PathBuf> = fs_err::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    spools.sort();
+    let text = fs_err::read_to_string(&spools[0]).unwrap();
+    fs_err::write(&spools[0], text.replacen("\\\"count\\\":1", "\\\"count\\\":0", 1)).unwrap();
+    let merged = place.flopsmeter("ledger merge");
+    assert_eq!(merged.code(), Some(1));
+    assert!(merged.stderr.contains("was changed since it was written: its entry "), "{merged:?}");
+    assert!(merged.stdout.contains(&spools[1].display().to_string()), "{merged:?}");
+    assert_eq!((spools[0].exists(), place.only_run()["exit"]["code"].as_u64()), (true, Some(0)));
+}
+
+#[test]
+fn a_run_of_a_closed_modification_goes_on_there_and_says_so() {
+    let place = place_with_line_of(100);
+    assert_eq!(run_hooked(&place, OPTIONS, &["feed training 1 2 32 1", "goodbye"]).code(), Some(0));
+    let run = place.only_run()["run"].as_str().unwrap().to_owned();
+    assert_eq!(place.flopsmeter("modifications close demo --by Ada --date 2026-11-01").code(), Some(0));
+    let resume = format!("--resume {run} --summary summary.json");
+    let resumed = run_hooked(&place, &resume, &["feed training 1 2 32 2", "goodbye"]);
+    assert_eq!(resumed.code(), Some(0));
+    let said =
+        format!("modification `demo` was closed by Ada on 2026-11-01, and run {run}, which counts to it, goes on");
+    assert!(resumed.talk().len() == 1 && resumed.talk()[0].starts_with(&said), "{resumed:?}");
+    assert!(!resumed.stderr.contains("unassigned"), "{resumed:?}");
+    let summary = summary(&place);
+    assert_eq!((&summary["modification"], codes(&summary)), (&"demo".into(), vec!["modification-closed"]));
+    assert_eq!((summary["assessment"]["verdict"].as_str(), steps_of_demo(&place)), (Some("below"), 3));
+}
+
+#[test]
+fn a_run_keeps_its_base_model() {
+    let place = place_with_line_of(100);
+    crate::job::write_base(&place, "other", 1 << 70);
+    assert_eq!(run_hooked(&place, OPTIONS, &["feed training 1 2 32 1", "goodbye"]).code(), Some(0));
+    let run = place.only_run()["run"].as_str().unwrap().to_owned();
+    let resume = format!("--resume {run} --base other.toml --summary summary.json");
+    let resumed = run_hooked(&place, &resume, &["feed training 1 2 32 2", "goodbye"]);
+    let said = format!("run {run} is of base model acme/base, --base names acme/other: it goes on with its own");
+    assert!(resumed.talk().len() == 1 && resumed.talk()[0].starts_with(&said), "{resumed:?}");
+    let summary = summary(&place);
+    assert_eq!((&summary["modification"], codes(&summary)), (&"demo".into(), vec!["base-conflict"]));
+    assert_eq!((summary["assessment"]["share_of_line_percent"].as_str(), steps_of_demo(&place)), (Some("3.00"), 3));
+}
