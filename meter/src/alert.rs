@@ -13,7 +13,7 @@ mod message;
 mod webhook;
 
 pub use config::{AlertConfig, ConfigProblem, Sink};
-pub use dispatch::{Dispatcher, FINISH_PATIENCE, Missed};
+pub use dispatch::{Dispatcher, FINISH_PATIENCE, Heard, Missed, Outcomes};
 pub use message::{MESSAGE_SCHEMA, Sender};
 pub use webhook::SIGNATURE_HEADER;
 

@@ -236,8 +236,8 @@ impl<'listener> Session<'listener> {
             self.find(finding);
             self.commit();
         }
-        let missed = self.sinks.failures();
-        self.note_missed(missed);
+        let outcomes = self.sinks.outcomes();
+        self.note_outcomes(outcomes);
         let elapsed = self.clock.elapsed();
         if self.looked.is_none_or(|looked| elapsed.saturating_sub(looked) >= LOOKS_APART) {
             self.looked = Some(elapsed);
@@ -284,8 +284,8 @@ impl<'listener> Session<'listener> {
         self.drain();
         self.take_others();
         self.watch_the_line(true);
-        let missed = self.sinks.finish(FINISH_PATIENCE);
-        self.note_missed(missed);
+        let outcomes = self.sinks.finish(FINISH_PATIENCE);
+        self.note_outcomes(outcomes);
         if let Some(finding) = self.of_gate.take() {
             self.find(finding);
         }

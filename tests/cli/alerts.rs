@@ -2,6 +2,7 @@
 
 mod receiver;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::job::{Training, flop, hooked, plan, run_hooked, write_base, write_facts};
@@ -203,6 +204,34 @@ fn a_level_is_said_to_each_sink_by_the_first_run_that_reaches_it() {
     assert_eq!(receiver::json(&late.next())["id"], first["id"]);
     assert_eq!(run("--alerts alerts.toml", &["feed training 1 2 32 0", "goodbye"]), (Vec::new(), none));
     assert_eq!(webhook.rest(), Vec::<String>::new());
+}
+
+/// The first run takes it upon itself to say it, and is killed while the sink has not answered.
+#[test]
+fn what_a_killed_meter_did_not_deliver_the_next_run_delivers() {
+    let place = place_with_line_of(10);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    place.write("alerts.toml", format!("[[sink]]\nkind = \"webhook\"\nurl = \"http://{address}/\"\n"));
+    let options = "--base base.toml --modification demo --quiet --alerts alerts.toml --summary summary.json";
+    let mut first = Running::start(hooked(&place, options));
+    first.wait_for_stdout("ready");
+    first.tell("feed training 1 2 32 6");
+    let (stream, _) = silent.accept().unwrap();
+    let unheard = receiver::json(&receiver::take(&stream));
+    // While it is being metered nobody else says it.
+    assert_eq!(run_hooked(&place, options, &[STEP, "goodbye"]).code(), Some(0));
+    assert_eq!(levels(&place, "summary.json"), [] as [Value; 0]);
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    first.wait();
+    drop(stream);
+    let webhook = Receiving::http_at(silent);
+    assert_eq!(run_hooked(&place, options, &["feed training 1 2 32 0", "goodbye"]).code(), Some(0));
+    assert_eq!(levels(&place, "summary.json"), [json!(["near"])]);
+    assert_eq!(receiver::json(&webhook.next())["id"], unheard["id"]);
+    assert_eq!(run_hooked(&place, options, &["feed training 1 2 32 0", "goodbye"]).code(), Some(0));
+    assert_eq!((levels(&place, "summary.json"), webhook.rest()), (Vec::new(), Vec::<String>::new()));
+    assert_eq!(place.flopsmeter(&format!("verify {}", place.ledger().display())).code(), Some(0));
 }
 
 #[test]

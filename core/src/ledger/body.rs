@@ -3,6 +3,7 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
+mod levels;
 mod reservations;
 mod samples;
 
@@ -10,7 +11,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Key;
 use crate::assess::{Answer, AnswerKey};
 use crate::facts::HookMessage;
 use crate::ledger::digest::Digest;
@@ -18,6 +18,7 @@ use crate::lineage::{BaseReference, Merge};
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
 
+pub use levels::{LevelsHeard, LevelsLeft, LevelsMissed, LevelsSaid};
 pub use reservations::{ReservationReleased, ReservationSettled, ReservationTaken, Reserved};
 pub use samples::Samples;
 
@@ -79,6 +80,8 @@ pub enum Body {
     LevelsSaid(LevelsSaid),
     /// The modification has gone back well below levels that were said: they may be said again.
     LevelsLeft(LevelsLeft),
+    /// Where levels were said, somebody took it.
+    LevelsHeard(LevelsHeard),
     /// Where levels were said, somebody did not take it: they may be said there again.
     LevelsMissed(LevelsMissed),
     /// A modification came to be by merging the weights of others.
@@ -257,40 +260,6 @@ pub struct RunIncluded {
     pub date: NaiveDate,
 }
 
-/// See [`Body::LevelsSaid`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LevelsSaid {
-    /// Id of the run that said so; its stream has the alert.
-    pub run: String,
-    /// Id of the alert.
-    pub id: String,
-    /// The levels.
-    pub keys: Vec<Key>,
-    /// Digests of the sinks that are told, besides standard error and the ledger; `None` in records of versions for which a level that
-    /// was said was said to all.
-    pub sinks: Option<Vec<String>>,
-}
-
-/// See [`Body::LevelsMissed`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LevelsMissed {
-    /// Id of the run whose alert it was.
-    pub run: String,
-    /// Id of the alert.
-    pub id: String,
-    /// Digests of the sinks that did not take it.
-    pub sinks: Vec<String>,
-}
-
-/// See [`Body::LevelsLeft`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LevelsLeft {
-    /// Id of the run that saw it.
-    pub run: String,
-    /// The levels.
-    pub keys: Vec<Key>,
-}
-
 /// See [`Body::ModificationMerged`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModificationMerged {
@@ -375,6 +344,7 @@ kinds! {
     "reservation-released" => ReservationReleased,
     "levels-said" => LevelsSaid,
     "levels-left" => LevelsLeft,
+    "levels-heard" => LevelsHeard,
     "levels-missed" => LevelsMissed,
     "modification-merged" => ModificationMerged,
     "modification-closed" => ModificationClosed,

@@ -48,6 +48,24 @@ pub struct Missed {
     pub finding: Finding,
 }
 
+/// An alert that a sink took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Id of the alert.
+    pub id: String,
+    /// Key of the sink, as in [`Dispatcher::sinks`].
+    pub sink: String,
+}
+
+/// What became of alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Taken.
+    pub heard: Vec<Heard>,
+    /// Not taken.
+    pub missed: Vec<Missed>,
+}
+
 /// Gives alerts to sinks.
 pub struct Dispatcher {
     sender: Sender,
@@ -83,38 +101,40 @@ impl Dispatcher {
         missed
     }
 
-    /// What has failed since this was last asked.
-    pub fn failures(&mut self) -> Vec<Missed> {
-        let mut missed = Vec::new();
+    /// What has become of them since this was last asked.
+    pub fn outcomes(&mut self) -> Outcomes {
+        let mut outcomes = Outcomes::default();
         while let Ok(report) = self.reports.try_recv() {
-            missed.extend(self.take(report));
+            self.take(report, &mut outcomes);
         }
-        missed
+        outcomes
     }
 
     /// Waits until everything is delivered or has failed, at most for `patience`; what is still on its way then is lost.
-    pub fn finish(&mut self, patience: Duration) -> Vec<Missed> {
+    pub fn finish(&mut self, patience: Duration) -> Outcomes {
         let deadline = clock::monotonic() + patience;
-        let mut missed = Vec::new();
+        let mut outcomes = Outcomes::default();
         while self.lanes.iter().any(|lane| !lane.on_its_way.is_empty()) {
             match self.reports.recv_timeout(deadline.saturating_duration_since(clock::monotonic())) {
-                Ok(report) => missed.extend(self.take(report)),
+                Ok(report) => self.take(report, &mut outcomes),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let late = core::mem::take(&mut lane.on_its_way);
             let why = "it had not taken it when the job had ended";
-            missed.extend(late.into_iter().map(|id| lane.missed(number, id, why)));
+            outcomes.missed.extend(late.into_iter().map(|id| lane.missed(number, id, why)));
         }
-        missed
+        outcomes
     }
 
-    fn take(&mut self, report: Report) -> Option<Missed> {
-        let lane = self.lanes.get_mut(report.sink)?;
+    fn take(&mut self, report: Report, outcomes: &mut Outcomes) {
+        let Some(lane) = self.lanes.get_mut(report.sink) else { return };
         let id = lane.on_its_way.pop_front().unwrap_or_default();
-        let problem = report.outcome.err()?;
-        Some(lane.missed(report.sink, id, &problem.text))
+        match report.outcome {
+            Ok(()) => outcomes.heard.push(Heard { id, sink: lane.sink.key() }),
+            Err(problem) => outcomes.missed.push(lane.missed(report.sink, id, &problem.text)),
+        }
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use flopsmeter_core::assess::Spent;
 use flopsmeter_core::judge::Judge;
-use flopsmeter_core::ledger::body::{LevelsMissed, RunOpened};
+use flopsmeter_core::ledger::body::{LevelsHeard, LevelsMissed, RunOpened};
 use flopsmeter_core::ledger::{Head, modification_stream};
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::unit::Flops;
 
 use super::{Session, Siblings, announcements};
-use crate::alert::Missed;
+use crate::alert::{Heard, Missed, Outcomes};
 use crate::{budget, clock};
 
 /// What is known of the modification, and when its runs were last asked for.
@@ -74,6 +74,19 @@ impl Session<'_> {
         left(&self.judge).into_iter().chain(house).min()
     }
 
+    /// Notes who took which alerts, and who did not.
+    pub(super) fn note_outcomes(&mut self, outcomes: Outcomes) {
+        for Heard { id, sink } in outcomes.heard {
+            let at = self.clock.now();
+            if let Some((slug, ledger)) = self.following.modification.as_deref().zip(self.recorder.ledger()) {
+                let note = LevelsHeard { run: self.following.run.clone(), id, sinks: vec![sink] };
+                // Not noted, the next run says it there again, under the same id.
+                let _unnoted = announcements::heard(ledger, slug, at, &note);
+            }
+        }
+        self.note_missed(outcomes.missed);
+    }
+
     /// Says which alerts did not reach whom, and leaves it to the next run to say so there.
     pub(super) fn note_missed(&mut self, missed: Vec<Missed>) {
         for Missed { id, sink, finding } in missed {
@@ -81,7 +94,7 @@ impl Session<'_> {
             let at = self.clock.now();
             if let Some((slug, ledger)) = self.following.modification.as_deref().zip(self.recorder.ledger()) {
                 let note = LevelsMissed { run: self.following.run.clone(), id, sinks: vec![sink] };
-                // Not noted, it is not said there again: the ledger has the alert.
+                // Not noted, it is said there again once this run has ended.
                 let _unnoted = announcements::missed(ledger, slug, at, &note);
             }
         }

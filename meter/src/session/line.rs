@@ -30,6 +30,9 @@ fn forecast_period(elapsed: Duration) -> Duration {
     (elapsed / 12).clamp(FORECAST_PERIOD, LATE_FORECAST_PERIOD)
 }
 
+/// Between two looks whether another run has come to tell what it took upon itself.
+const PUT_OFF: Duration = Duration::from_secs(30);
+
 /// How far ahead is looked where the schedule has no end: any job that goes on for ever reaches every line.
 const HORIZON: Duration = Duration::from_hours(24);
 
@@ -94,6 +97,9 @@ pub(super) struct LineWatch {
     next_forecast: Duration,
     /// How often levels were left behind.
     times_left: usize,
+    /// Levels that another run is telling sinks of this one, which may not come to it, and when to look again.
+    put_off: BTreeSet<Key>,
+    look_again: Duration,
     /// Something was fed since the last forecast.
     owes_forecast: bool,
     /// Where the run leads, as it was foreseen last.
@@ -119,6 +125,8 @@ impl LineWatch {
             by_time: Course::from(0, Flops::ZERO),
             next_forecast: Duration::ZERO,
             times_left: 0,
+            put_off: BTreeSet::new(),
+            look_again: Duration::ZERO,
             owes_forecast: false,
             foreseen: None,
         }
@@ -145,9 +153,10 @@ impl LineWatch {
         self.foreseen
     }
 
-    /// Whether to look though nothing was fed: a forecast was put off.
+    /// Whether to look though nothing was fed: something was put off.
     pub(super) fn is_due(&self, elapsed: Duration) -> bool {
-        self.owes_forecast && elapsed >= self.next_forecast
+        (self.owes_forecast && elapsed >= self.next_forecast)
+            || (!self.put_off.is_empty() && elapsed >= self.look_again)
     }
 
     /// Training operations over the steps of the schedule, as far as steps were told of.
@@ -164,6 +173,9 @@ impl LineWatch {
         mut ledger: Option<&mut Ledger>,
     ) -> Vec<Said> {
         self.observe(sight, progress);
+        if has_ended {
+            self.look_again = Duration::ZERO;
+        }
         let all = sight.all();
         let Some(stand) = sight.judge.stand(all.clone()) else { return Vec::new() };
         if self.watch.has_said(What::Spent)
@@ -259,16 +271,23 @@ impl LineWatch {
         ledger: Option<&mut Ledger>,
         words: impl FnOnce(&[Key]) -> (String, Option<Outlook>),
     ) -> Option<Said> {
-        let due = self.watch.due(what, stand);
+        let mut due = self.watch.due(what, stand);
+        due.extend(self.take_put_off(what, stand, sight.elapsed));
         let line = stand.assessment.line.as_ref().filter(|_| !due.is_empty())?;
         let id = |left: usize| self.id(&due, left);
         let claimed = self.modification.as_deref().zip(ledger).and_then(|(slug, ledger)| {
-            let speaker = Speaker { slug, run: &self.run, sinks: &self.sinks };
+            let speaker = Speaker { slug, run: &self.run, since: sight.clock.started(), sinks: &self.sinks };
             announcements::claim(ledger, speaker, sight.now(), &due, id).ok()
         });
         // A ledger that cannot be asked leaves it said twice rather than never.
         let (own, id, sinks) = match claimed {
-            Some(claim) => (claim.keys, claim.id, Some(claim.sinks)),
+            Some(claim) => {
+                if !claim.under_way.is_empty() {
+                    self.put_off.extend(claim.under_way);
+                    self.look_again = sight.elapsed + PUT_OFF;
+                }
+                (claim.keys, claim.id, Some(claim.sinks))
+            }
             None => (due.clone(), id(self.times_left), None),
         };
         for key in due {
@@ -294,6 +313,19 @@ impl LineWatch {
         };
         let verdict = verdict_name(stand.assessment.verdict).to_owned();
         Some(Said { alert: Alert { at: sight.now(), verdict, text, crossing: Some(crossing) }, sinks })
+    }
+
+    /// Levels that were left to another run, once it is time to see what became of them.
+    fn take_put_off(&mut self, what: What, stand: &Stand, elapsed: Duration) -> Vec<Key> {
+        if self.put_off.is_empty() || elapsed < self.look_again {
+            return Vec::new();
+        }
+        let line = stand.line_key();
+        let is_still = |key: &Key| key.what == what && line.as_ref() == Some(&key.line);
+        let (taken, left) = core::mem::take(&mut self.put_off).into_iter().partition(is_still);
+        self.put_off = left;
+        let taken: BTreeSet<Key> = taken;
+        taken.into_iter().filter(|key| stand.reaches(key.level)).collect()
     }
 
     fn leave_behind(&mut self, what: What, eased: &Stand, sight: &Sight<'_>, ledger: Option<&mut Ledger>) {

@@ -29,7 +29,10 @@ impl Receiving {
     }
 
     fn of(converse: fn(TcpStream) -> String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), converse)
+    }
+
+    fn at(listener: TcpListener, converse: fn(TcpStream) -> String) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let (sender, received) = channel();
         std::thread::spawn(move || {
@@ -44,18 +47,12 @@ impl Receiving {
 
     /// Answers every request with 200.
     pub(super) fn http() -> Self {
-        Self::of(|mut stream| {
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                reader.read_line(&mut head).unwrap();
-            }
-            let length = header(&head, "content-length").unwrap_or("0").parse().unwrap();
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-            head + &String::from_utf8(body).unwrap()
-        })
+        Self::of(answer)
+    }
+
+    /// The same where somebody listened before.
+    pub(super) fn http_at(listener: TcpListener) -> Self {
+        Self::at(listener, answer)
     }
 
     /// Takes every mail.
@@ -84,6 +81,25 @@ impl Receiving {
             said
         })
     }
+}
+
+/// What is asked, and nothing is answered.
+pub(super) fn take(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).unwrap();
+    }
+    let length = header(&head, "content-length").unwrap_or("0").parse().unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    head + &String::from_utf8(body).unwrap()
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let request = take(&stream);
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    request
 }
 
 /// The value of a header.

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 
 use super::*;
-use crate::alert::{Level, What};
+use crate::alert::{Key, Level, What};
 use crate::facts::{Fed, Passes, Phase, Process, Progress};
 use crate::sample::{DeviceFacts, Reading, Sample};
 use crate::unit::Flops;
@@ -80,7 +80,9 @@ fn one_of_each() -> Vec<Body> {
             id: "1".to_owned(),
             keys: vec![key.clone()],
             sinks: Some(vec!["s".to_owned()]),
+            until: Some(DateTime::UNIX_EPOCH),
         }),
+        Body::LevelsHeard(LevelsHeard { run: "a".to_owned(), id: "1".to_owned(), sinks: vec!["s".to_owned()] }),
         Body::LevelsMissed(LevelsMissed { run: "a".to_owned(), id: "1".to_owned(), sinks: vec!["s".to_owned()] }),
         Body::LevelsLeft(LevelsLeft { run: "a".to_owned(), keys: vec![key] }),
         Body::ModificationCreated(ModificationCreated {

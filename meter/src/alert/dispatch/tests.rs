@@ -82,7 +82,8 @@ fn one_sink_that_never_answers_holds_up_neither_the_others_nor_the_end() {
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "NEAR".to_owned(), crossing: None };
     assert_eq!(dispatcher.give(&alert, None), []);
     assert!(requests.recv().unwrap().contains("NEAR"));
-    let missed = dispatcher.finish(Duration::from_millis(100));
+    let Outcomes { heard, missed } = dispatcher.finish(Duration::from_millis(100));
+    assert_eq!(heard, [Heard { id: Message::new(&Sender::default(), &alert).id, sink: webhook(&url).key() }]);
     let [Missed { finding, sink, .. }] = missed.as_slice() else { panic!("{missed:?}") };
     assert!(dispatcher.sinks().contains(sink), "{sink}");
     assert_eq!(finding.code, "alert-not-delivered");
@@ -94,7 +95,7 @@ fn one_sink_that_never_answers_holds_up_neither_the_others_nor_the_end() {
 fn nothing_is_started_before_there_is_an_alert() {
     let mut dispatcher = Dispatcher::new(vec![webhook("http://127.0.0.1:9/")], Sender::default());
     assert!(dispatcher.lanes.iter().all(|lane| lane.queue.is_none()));
-    assert_eq!((dispatcher.failures(), dispatcher.finish(Duration::ZERO)), (Vec::new(), Vec::new()));
+    assert_eq!((dispatcher.outcomes(), dispatcher.finish(Duration::ZERO)), Default::default());
 }
 
 #[test]
@@ -106,7 +107,8 @@ fn only_those_are_told_who_have_not_heard() {
     let mut dispatcher = Dispatcher::new(sinks, Sender::default());
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "NEAR".to_owned(), crossing: None };
     assert_eq!(dispatcher.give(&alert, Some(&only)), []);
-    assert_eq!(dispatcher.finish(Duration::from_secs(30)), []);
+    let outcomes = dispatcher.finish(Duration::from_secs(30));
+    assert_eq!((outcomes.heard.len(), outcomes.missed), (1, Vec::new()));
     assert_eq!((heard.try_iter().count(), unheard.try_iter().count()), (0, 1));
 }
 

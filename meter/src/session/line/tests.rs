@@ -7,6 +7,7 @@ use flopsmeter_core::run::{RunFlops, RunState};
 use flopsmeter_core::tally::Tally;
 
 use super::*;
+use crate::store::Writer;
 
 /// Against a line of 1000.
 fn judge() -> Judge {
@@ -40,11 +41,29 @@ impl Scene {
         Self { judge: judge(), company: Company::default(), clock: SessionClock::start(), line }
     }
 
+    /// As one of the runs of a modification that tell the same sink.
+    fn of_demo(run: &str) -> Self {
+        let modification = Some("demo".to_owned());
+        let opened = RunOpened { run: run.to_owned(), modification, ..RunOpened::default() };
+        let line = LineWatch::new(Levels::default(), &opened).telling(BTreeSet::from(["mail".to_owned()]));
+        Self { line, ..Self::new() }
+    }
+
     fn look(&mut self, seconds: u64, training: u128, progress: Option<Progress>) -> Vec<Alert> {
+        self.look_by(seconds, training, progress, None)
+    }
+
+    fn look_by(
+        &mut self,
+        seconds: u64,
+        training: u128,
+        progress: Option<Progress>,
+        ledger: Option<&mut Ledger>,
+    ) -> Vec<Alert> {
         let (own, elapsed) = (run(training), Duration::from_secs(seconds));
         let sight =
             Sight { judge: &self.judge, others: &[], company: &self.company, own: &own, clock: self.clock, elapsed };
-        let said = self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, None);
+        let said = self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, ledger);
         said.into_iter().map(|said| said.alert).collect()
     }
 }
@@ -149,4 +168,27 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
 fn a_long_run_is_foretold_less_often() {
     let seconds = [0, 12, 36, 60, 86_400].map(|elapsed| forecast_period(Duration::from_secs(elapsed)).as_secs());
     assert_eq!(seconds, [1, 1, 3, 5, 5]);
+}
+
+#[test]
+fn what_another_run_did_not_come_to_say_this_one_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let metered = Writer::take(ledger.path(), "a").unwrap();
+    let (mut first, mut second) = (Scene::of_demo("a"), Scene::of_demo("b"));
+    let near = [(What::Spent, "near".to_owned())];
+    assert_eq!(said(&first.look_by(10, 600, None, Some(&mut ledger))), near);
+    assert_eq!(said(&second.look_by(11, 600, None, Some(&mut ledger))), []);
+    // Killed before the sink had it, which is seen at the next look.
+    drop(metered);
+    assert!(!second.line.is_due(seconds_until_look_again() - Duration::from_secs(1)));
+    assert!(second.line.is_due(seconds_until_look_again()));
+    let later = seconds_until_look_again().as_secs();
+    assert_eq!(said(&second.look_by(later, 600, None, Some(&mut ledger))), near);
+    assert_eq!(said(&second.look_by(3 * later, 600, None, Some(&mut ledger))), []);
+}
+
+/// Of a run that left a level to another one in its eleventh second.
+fn seconds_until_look_again() -> Duration {
+    Duration::from_secs(11) + PUT_OFF
 }
