@@ -15,11 +15,13 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +86,22 @@ def mib(path: Path) -> float:
     return path.stat().st_size / 2**20 if path.exists() else 0.0
 
 
+def recorded_mib(ledger: Path) -> float:
+    """All pages of the ledger, those that still stand in its log included: the file itself grows in steps, whenever the log is
+    folded into it."""
+    if not ledger.exists():
+        return 0.0
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        pages, page = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ["page_count", "page_size"])
+    return float(pages * page / 2**20)
+
+
 def look(hours: float, roots: list[int], ledger: Path) -> Look:
     pids = [pid for root in roots for pid in family(root)]
     resident = sum(kibibytes(text(f"/proc/{pid}/status"), "VmRSS:") for pid in pids)
     proportional = sum(kibibytes(text(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in pids)
-    return Look(hours, resident / 1024, proportional / 1024, mib(ledger), mib(ledger.with_name(ledger.name + "-wal")))
+    waiting = mib(ledger.with_name(ledger.name + "-wal"))
+    return Look(hours, resident / 1024, proportional / 1024, recorded_mib(ledger), waiting)
 
 
 def environment(folder: Path, stand_in: Path, fast_clock: Path, window: tuple[int, int], factor: int) -> dict[str, str]:
