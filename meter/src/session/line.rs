@@ -1,5 +1,7 @@
 //! Watches how close the modification comes to its line, and how close it will come.
 
+mod assessed;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,15 +21,16 @@ use super::company::Company;
 use crate::clock::SessionClock;
 use crate::daemon::RunForecast;
 use crate::store::Ledger;
+use assessed::Assessed;
 
 /// Between two forecasts at least, and where the run has lasted: what comes of an hour does not turn within a second, and each is four
 /// assessments.
 const FORECAST_PERIOD: Duration = Duration::from_secs(1);
-const LATE_FORECAST_PERIOD: Duration = Duration::from_secs(5);
+const LATE_FORECAST_PERIOD: Duration = Duration::from_secs(10);
 
-/// A twelfth of the run so far, within these.
+/// A sixth of the run so far, within these.
 fn forecast_period(elapsed: Duration) -> Duration {
-    (elapsed / 12).clamp(FORECAST_PERIOD, LATE_FORECAST_PERIOD)
+    (elapsed / 6).clamp(FORECAST_PERIOD, LATE_FORECAST_PERIOD)
 }
 
 /// Between two looks whether another run has come to tell what it took upon itself.
@@ -95,6 +98,8 @@ pub(super) struct LineWatch {
     /// Training operations over milliseconds of the session.
     by_time: Course,
     next_forecast: Duration,
+    /// The last assessment: until the next forecast another one is made only where it can say something else.
+    assessed: Option<Assessed>,
     /// How often levels were left behind.
     times_left: usize,
     /// Levels that another run is telling sinks of this one, which may not come to it, and when to look again.
@@ -124,6 +129,7 @@ impl LineWatch {
             by_step: None,
             by_time: Course::from(0, Flops::ZERO),
             next_forecast: Duration::ZERO,
+            assessed: None,
             times_left: 0,
             put_off: BTreeSet::new(),
             look_again: Duration::ZERO,
@@ -177,7 +183,13 @@ impl LineWatch {
             self.look_again = Duration::ZERO;
         }
         let all = sight.all();
+        let rests = !has_ended && sight.elapsed < self.next_forecast;
+        if rests && self.assessed.as_ref().is_some_and(|before| before.holds_for(&all)) {
+            self.owes_forecast = true;
+            return Vec::new();
+        }
         let Some(stand) = sight.judge.stand(all.clone()) else { return Vec::new() };
+        self.assessed = Some(Assessed::of(&all, &stand, self.levels()));
         if self.watch.has_said(What::Spent)
             && let Some(eased) = sight.judge.eased(&all, &stand)
         {

@@ -105,6 +105,22 @@ fn without_a_schedule_the_rate_tells_the_time() {
 }
 
 #[test]
+fn between_two_forecasts_a_level_is_said_at_once_and_nothing_is_assessed_without_one() {
+    let mut scene = Scene::new();
+    assert_eq!(said(&scene.look(100, 10, None)), []);
+    let before = scene.line.assessed;
+    assert_eq!(said(&scene.look(101, 11, None)), []);
+    assert_eq!(scene.line.assessed, before);
+    assert!(
+        !scene.line.is_due(Duration::from_secs(109)) && scene.line.is_due(Duration::from_secs(110)),
+        "the forecast is owed"
+    );
+    assert_eq!(said(&scene.look(102, 850, None)), [(What::Spent, "near,80%".to_owned())]);
+    assert_eq!(said(&scene.look(103, 1000, None)), []);
+    assert_eq!(said(&scene.look(104, 1001, None)), [(What::Spent, "100%".to_owned())]);
+}
+
+#[test]
 fn a_schedule_that_ends_below_foresees_nothing() {
     let mut scene = Scene::new();
     let progress = |step| Some(Progress { step, first_step: 0, max_steps: Some(50) });
@@ -143,7 +159,7 @@ fn a_put_off_forecast_is_owed() {
     assert_eq!(said(&scene.look(10, 10, progress(1))), []);
     assert!(!scene.line.is_due(Duration::from_secs(10)));
     assert_eq!(said(&scene.look(10, 20, progress(2))), []);
-    assert!(scene.line.is_due(Duration::from_secs(11)));
+    assert!(scene.line.is_due(Duration::from_secs(12)));
 }
 
 #[test]
@@ -166,8 +182,8 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
 
 #[test]
 fn a_long_run_is_foretold_less_often() {
-    let seconds = [0, 12, 36, 60, 86_400].map(|elapsed| forecast_period(Duration::from_secs(elapsed)).as_secs());
-    assert_eq!(seconds, [1, 1, 3, 5, 5]);
+    let seconds = [0, 6, 18, 60, 86_400].map(|elapsed| forecast_period(Duration::from_secs(elapsed)).as_secs());
+    assert_eq!(seconds, [1, 1, 3, 10, 10]);
 }
 
 #[test]
