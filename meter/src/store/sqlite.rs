@@ -295,7 +295,12 @@ fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connecti
     // Without the URI flag a path is a path, whatever characters it has.
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|source| StoreProblem::of_sqlite(path, source))?;
-    connection.busy_timeout(patience).map_err(|source| StoreProblem::of_sqlite(path, source))?;
+    let set = || {
+        connection.busy_timeout(patience)?;
+        // Else SQLite plans a statement anew whenever another value is bound to it, which takes longer than what it then does.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+    };
+    set().map_err(|source| StoreProblem::of_sqlite(path, source))?;
     Ok(connection)
 }
 
