@@ -14,9 +14,9 @@ pub(super) const SCHEMA: i64 = 1;
 /// `PRAGMA application_id`, "FLOP": tells our files from other programs' databases.
 const APPLICATION: i64 = 0x464C_4F50;
 
-/// Pages that a writer keeps in memory, in KiB: it adds at the ends of two trees, for as long as its job runs. SQLite's own limit is
-/// twice as much, and is filled.
-const CACHE_KIBIBYTES: i64 = 1024;
+/// Pages that a writer keeps in memory, in KiB: it adds at the ends of two trees, for as long as its job runs, which takes a dozen of
+/// them. SQLite's own limit is eight times as much, and is filled.
+const CACHE_KIBIBYTES: i64 = 256;
 
 /// Rows can be large, so this is an ordinary rowid table (WITHOUT ROWID would keep bodies in the key's tree). The triggers stop
 /// slips, not attackers; those are what the chain is for.
