@@ -47,10 +47,10 @@ impl Witness {
     /// Starts one; `None` if the system has no room for it.
     pub(super) fn start() -> Option<Self> {
         let (channel, far) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).ok()?;
-        let arguments = arguments_in_memory();
+        let memory = Memory::of_this_process();
         // SAFETY: the child makes system calls alone, none of which allocates or takes a lock, and never returns.
         match unsafe { libc::fork() } {
-            0 => testify(far.as_raw_fd(), arguments),
+            0 => testify(far.as_raw_fd(), memory),
             -1 => None,
             pid => Some(Self { pid, channel, seen: [None; SIGNALS] }),
         }
@@ -110,29 +110,48 @@ impl Witness {
     }
 }
 
-/// Where the kernel laid this process's arguments, as start and length: fields 48 and 49 of `/proc/self/stat`, see proc(5).
-fn arguments_in_memory() -> Option<(usize, usize)> {
-    let text = fs_err::read_to_string("/proc/self/stat").ok()?;
-    let mut rest = text.rsplit_once(") ")?.1.split(' ').skip(48 - 3);
-    let start: usize = rest.next()?.parse().ok()?;
-    let end: usize = rest.next()?.trim().parse().ok()?;
-    // Zero where the kernel does not tell us; the limit is the kernel's own for all arguments together.
-    (start != 0 && (1..6 << 20).contains(&end.checked_sub(start)?)).then(|| (start, end - start))
+/// Where the kernel laid what the witness does not need of this process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memory {
+    /// Start and length of the arguments.
+    arguments: Option<(usize, usize)>,
+    /// Start of the heap.
+    heap: Option<usize>,
+}
+
+impl Memory {
+    /// Fields 47 to 49 of `/proc/self/stat`, see proc(5).
+    fn of_this_process() -> Self {
+        fs_err::read_to_string("/proc/self/stat").ok().and_then(|text| Self::parse(&text)).unwrap_or_default()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut rest = text.rsplit_once(") ")?.1.split(' ').skip(47 - 3).map(|field| field.trim().parse::<usize>());
+        // Zero where the kernel does not tell us.
+        let mut next = || rest.next()?.ok().filter(|&address| address != 0);
+        let heap = next();
+        let (start, end) = (next(), next());
+        // The limit is the kernel's own for all arguments together.
+        let length = |(start, end): (usize, usize)| end.checked_sub(start).filter(|bytes| (1..6 << 20).contains(bytes));
+        let arguments = start.zip(end).and_then(|both| Some((both.0, length(both)?)));
+        Some(Self { arguments, heap })
+    }
 }
 
 /// The witness's life. Ends when the wrapper's end of the channel is closed, by whatever death.
-fn testify(channel: c_int, arguments: Option<(usize, usize)>) -> ! {
+fn testify(channel: c_int, memory: Memory) -> ! {
     // SAFETY: system calls on memory of this stack; no allocation, no lock, no return. The arguments lie where the kernel says, in
-    // writable memory at the end of the stack, and this copy of the process reads them no more.
+    // writable memory at the end of the stack, and this copy of the process reads them no more. Nor does it use the heap.
     unsafe {
         let mut all: libc::sigset_t = core::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, core::ptr::null_mut());
         hold_nothing_but(channel);
         libc::prctl(libc::PR_SET_NAME, c"signal-witness".as_ptr());
-        if let Some((start, bytes)) = arguments {
+        if let Some((start, bytes)) = memory.arguments {
             core::ptr::with_exposed_provenance_mut::<u8>(start).write_bytes(0, bytes);
         }
+        let_go_of_heap(memory.heap);
         let signals = libc::signalfd(-1, &raw const all, 0);
         let mut ready = [0, signals].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         while libc::poll(ready.as_mut_ptr(), 2, -1) >= 0 && ready[0].revents == 0 {
@@ -147,6 +166,21 @@ fn testify(channel: c_int, arguments: Option<(usize, usize)>) -> ! {
             }
         }
         libc::_exit(0)
+    }
+}
+
+/// The wrapper's heap would be kept twice: here as it was at the fork.
+///
+/// # Safety
+///
+/// For a process of its own that allocates nothing and reads nothing that was allocated. `start` is where its heap starts.
+unsafe fn let_go_of_heap(start: Option<usize>) {
+    // SAFETY: system calls; by the promise above nobody misses what was in the heap.
+    unsafe {
+        let end = libc::sbrk(0).addr();
+        if let Some((start, bytes)) = start.and_then(|start| Some((start, end.checked_sub(start)?))) {
+            let _best_effort = libc::madvise(core::ptr::without_provenance_mut(start), bytes, libc::MADV_DONTNEED);
+        }
     }
 }
 
