@@ -51,7 +51,7 @@ impl Differing {
 
     /// The parent by the file, where that makes it smaller, and so its line lower: the user's own figure is not set aside for ours.
     pub(super) fn smaller(&self) -> Option<Base<'static>> {
-        let name = format!("{} by the file of {}", self.left.name, self.name);
+        let name = format!("{} (by the file of {})", self.left.name, self.name);
         let is_smaller = self.left.flop < self.registry;
         is_smaller.then(|| Base::Declared(Box::new(self.left.clone().called(name))))
     }
@@ -274,8 +274,10 @@ impl Ancestry {
         };
         for Differing { name, left, registry, .. } in self.differing.values().filter(is_apart) {
             let text = format!(
-                "The file of {name} leaves {} FLOP for its parent {}, the registry has {registry}: what was spent is held against the smaller figure too, and the larger one is watched. Settle which holds.",
-                left.flop, left.name
+                "The file of {name} leaves {} FLOP for its parent {}, the registry has {}: what was spent is held against the smaller figure too, and the larger one is watched. Settle which holds.",
+                left.flop.scientific(3),
+                left.name,
+                registry.scientific(3)
             );
             findings.push(Finding { code: "parent-compute-disagrees".to_owned(), text });
         }

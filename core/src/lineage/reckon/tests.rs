@@ -145,7 +145,7 @@ fn the_smaller_figure_that_a_file_leaves_of_a_listed_parent_decides_too() {
     let ancestry = trace("a", &ledger(vec![on("a", file("team/b", text))]), &BTreeMap::new()).unwrap();
     let own = 10_u128.pow(22);
     let got = ways(&ancestry, 12 * own);
-    let by_file = "meta-llama/Llama-3.1-8B by the file of team/b";
+    let by_file = "meta-llama/Llama-3.1-8B (by the file of team/b)";
     assert!(got.contains(&row(SAME, by_file, 39 * own, 13 * own, 332_700_000_000_000_000_000_000)), "{got:?}");
     assert!(got.contains(&row(SAME, "meta-llama/Llama-3.1-8B", 722_700_000_000_000_000_000_000, 13 * own, 0)));
     // 14 of 39 is over a third, though 14 of 72 is not: the declared figure is the user's own.
