@@ -197,14 +197,9 @@ fn what_another_run_did_not_come_to_say_this_one_says() {
     assert_eq!(said(&second.look_by(11, 600, None, Some(&mut ledger))), []);
     // Killed before the sink had it, which is seen at the next look.
     drop(metered);
-    assert!(!second.line.is_due(seconds_until_look_again() - Duration::from_secs(1)));
-    assert!(second.line.is_due(seconds_until_look_again()));
-    let later = seconds_until_look_again().as_secs();
+    let later = 11 + PUT_OFF.as_secs();
+    assert!(!second.line.is_due(Duration::from_secs(later - 1)));
+    assert!(second.line.is_due(Duration::from_secs(later)));
     assert_eq!(said(&second.look_by(later, 600, None, Some(&mut ledger))), near);
     assert_eq!(said(&second.look_by(3 * later, 600, None, Some(&mut ledger))), []);
-}
-
-/// Of a run that left a level to another one in its eleventh second.
-fn seconds_until_look_again() -> Duration {
-    Duration::from_secs(11) + PUT_OFF
 }
