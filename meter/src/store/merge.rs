@@ -35,7 +35,7 @@ pub struct Forked {
     pub of: String,
     /// The first place for which there were two entries.
     pub sequence: u64,
-    /// The modification that both count to.
+    /// The modification that it counts to: that of the other run, unless somebody has taken it out since.
     pub modification: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Forked {
         let Self { run, of, sequence, .. } = self;
         let counted = self.modification.as_ref().map_or_else(
             || "assign it to a modification if its work belongs to one".to_owned(),
-            |slug| format!("it counts to `{slug}` as that run does"),
+            |slug| format!("it counts to `{slug}`"),
         );
         let text = format!(
             "two meters wrote run {of} at the same time from its entry {sequence} on: what was left in a spool is run {run} now, {counted}"
@@ -89,10 +89,10 @@ fn as_own_run(
     })?;
     let fork = stem.grow(own).ok_or_else(conflict)?;
     let written = ledger.write(&fork.entries)?;
-    let modification = Assignments::read(ledger)?.modification_of(&fork.of).map(str::to_owned);
-    if let Some(slug) = &modification {
+    if let Some(slug) = Assignments::read(ledger)?.modification_of(&fork.of) {
         assign(ledger, slug, &fork.run, at)?;
     }
+    let modification = Assignments::read(ledger)?.modification_of(&fork.run).map(str::to_owned);
     Ok((written, Forked { run: fork.run, of: fork.of, sequence, modification }))
 }
 
