@@ -1,11 +1,12 @@
 //! Assessments of what the ledger holds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
 use flopsmeter_core::assess::{Answers, Assessment, Basis, CumulationReading, Reckoning, Spent, Verdict};
-use flopsmeter_core::budget::Balance;
+use flopsmeter_core::budget::{Balance, ToCome};
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::{Ancestry, BaseReference, Modification};
@@ -93,7 +94,7 @@ pub(crate) fn judge_of(
 pub(crate) fn of_run(ledger: &Ledger, record: &RunRecord, as_of: NaiveDate) -> anyhow::Result<Assessment> {
     let modification = Modification { base: record.base.clone(), ..Modification::default() };
     let rules = rule_set(IN_FORCE, as_of, settings::house_rules(None))?;
-    let behind = lineage::behind(Some(ledger), &modification, rules)?;
+    let behind = lineage::behind(Some(ledger), &modification, rules, as_of)?;
     let heads = [lineage::heads([record]), behind.run_heads.clone()].concat();
     Ok(judge_of(&modification, &behind, rules, as_of).assess([&record.summary], heads))
 }
@@ -121,7 +122,7 @@ pub(crate) fn under(
         |run: &String| records::run(ledger, run, &assignments).with_context(|| format!("run {run} cannot be read"));
     let runs: Vec<RunRecord> = modification.runs.iter().map(read).collect::<anyhow::Result<_>>()?;
     let based = Modification { base: base_of(modification, &runs).cloned(), ..modification.clone() };
-    let behind = lineage::behind(Some(ledger), &based, rules)?;
+    let behind = lineage::behind(Some(ledger), &based, rules, as_of)?;
     let judge = judge_of(&based, &behind, rules, as_of);
     let (counted, excluded) = lineage::split(modification, &runs, rules);
     let summaries: Vec<RunSummary> = counted.iter().map(|record| record.summary.clone()).collect();
@@ -133,7 +134,7 @@ pub(crate) fn under(
     let followed = assessment.cumulation.iter().find(|reading| reading.followed);
     let base = followed_base(&judge, &spent, followed);
     let account = Account { modification: modification.clone(), runs: summaries };
-    let balance = balance(&judge, &account);
+    let balance = balance(&judge, &account, &behind.held);
     let mut runs: Vec<RunRecord> = counted.into_iter().cloned().collect();
     if followed.is_some_and(|reading| !reading.code.starts_with("chain-")) {
         runs.extend(behind.runs);
@@ -149,9 +150,14 @@ pub(crate) fn spent(judge: &Judge, account: &Account) -> Spent {
     Spent::of_runs(judge.rules, &account.runs)
 }
 
-/// What of a modification's line is spent, reserved and left.
-pub(crate) fn balance(judge: &Judge, account: &Account) -> Balance {
-    Balance::of(judge, &spent(judge, account), account.reserved(judge.rules, judge.as_of))
+/// What is set aside for runs of a modification, and what is `held` behind it.
+pub(crate) fn to_come(judge: &Judge, account: &Account, held: &BTreeMap<String, Flops>) -> ToCome {
+    ToCome { own: account.reserved(judge.rules, judge.as_of), behind: held.clone() }
+}
+
+/// What of a modification's line is spent, reserved and left; `held` is what is set aside behind it.
+pub(crate) fn balance(judge: &Judge, account: &Account, held: &BTreeMap<String, Flops>) -> Balance {
+    Balance::of(judge, &spent(judge, account), &to_come(judge, account, held))
 }
 
 /// The base a modification was bound to; where it was made without one, the one its runs resolved.

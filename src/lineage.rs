@@ -1,12 +1,17 @@
 //! What stands behind a modification, read from the ledger.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
+use chrono::NaiveDate;
 use flopsmeter_core::assess::{ExcludedRun, InputDigest, Spent};
+use flopsmeter_core::budget::held;
 use flopsmeter_core::ledger::modification_stream;
 use flopsmeter_core::lineage::{Ancestry, LineageProblem, Modification, Modifications};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::RunSummary;
+use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::records::{self, Assignments, RunRecord};
 use flopsmeter_meter::store::{Ledger, StoreProblem};
 
@@ -23,6 +28,8 @@ pub(crate) struct Behind {
     pub(crate) runs: Vec<RunRecord>,
     /// Heads of all of their runs.
     pub(crate) run_heads: Vec<InputDigest>,
+    /// What is set aside for the modifications on the way and not spent yet, by their names.
+    pub(crate) held: BTreeMap<String, Flops>,
     /// Heads of the modifications on the way.
     pub(crate) heads: Vec<InputDigest>,
 }
@@ -36,8 +43,14 @@ pub(crate) enum BehindProblem {
     Store(#[from] StoreProblem),
 }
 
-/// Everything behind `modification`, whose base may be one that its entries do not tell. Without a ledger only what its base tells.
-pub(crate) fn behind(ledger: Option<&Ledger>, modification: &Modification, rules: &RuleSet) -> anyhow::Result<Behind> {
+/// Everything behind `modification` on a day, whose base may be one that its entries do not tell. Without a ledger only what its base
+/// tells.
+pub(crate) fn behind(
+    ledger: Option<&Ledger>,
+    modification: &Modification,
+    rules: &RuleSet,
+    day: NaiveDate,
+) -> anyhow::Result<Behind> {
     if modification.merge.is_none() && modification.parent_slugs().next().is_none() {
         let base = modification.base.as_ref().map(base::recorded).transpose()?;
         let ancestry = base.as_ref().map(|base| anyhow::Ok(Ancestry::of_base(base, base::registry()?))).transpose()?;
@@ -52,6 +65,11 @@ pub(crate) fn behind(ledger: Option<&Ledger>, modification: &Modification, rules
         }
         let (spent, runs) = spent(ledger, of, rules)?;
         behind.run_heads.extend(heads(&runs));
+        let find = |id: &str| runs.iter().map(|record| &record.summary).find(|run| run.run == id);
+        let set_aside = held(&of.reservations, rules, find, day, None);
+        if set_aside > Flops::ZERO {
+            behind.held.insert(of.slug.clone(), set_aside);
+        }
         behind.runs.extend(runs.into_iter().filter(|record| of.exclusion_of(&record.summary.run).is_none()));
         Ok(spent)
     };

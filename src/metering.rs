@@ -18,7 +18,7 @@ use flopsmeter_meter::budget::{self, Spender};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
-use flopsmeter_meter::session::{GateOrder, SessionStart, Siblings};
+use flopsmeter_meter::session::{GateOrder, SessionStart, Siblings, Watched};
 use flopsmeter_meter::store::{Ledger, RunRecorder};
 
 use crate::args::{DeviceChoice, MeteringArguments};
@@ -115,6 +115,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let base = reference.clone().or(membership.modification.base.clone());
     let made_from = Modification { base, ..membership.modification };
     let judge = judge(recorder.ledger().map(|ledger| &*ledger), &made_from, &mut findings)?;
+    let siblings = recorder.ledger().and_then(|ledger| watch(ledger, &job.run, &made_from, &judge));
     let sender = Sender {
         run: job.run.clone(),
         modification: slug.clone().filter(|_| membership.joined),
@@ -143,7 +144,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
         earlier,
         elsewhere: elsewhere::of_command(&job_command),
         findings,
-        siblings: membership.siblings,
+        siblings,
         reservation: membership.reservation,
         judge,
         levels: job.alerts.levels,
@@ -177,7 +178,7 @@ fn judge(ledger: Option<&Ledger>, modification: &Modification, findings: &mut Ve
         findings.push(Finding { code: "house-rules-unreadable".to_owned(), text });
         judgement::law(judgement::IN_FORCE, as_of)
     })?;
-    let behind = lineage::behind(ledger, modification, rules).unwrap_or_else(|problem| {
+    let behind = lineage::behind(ledger, modification, rules, as_of).unwrap_or_else(|problem| {
         let text = format!("what this run starts from cannot be read: {problem:#}; the verdict stays undetermined");
         findings.push(Finding { code: "base-unreadable".to_owned(), text });
         Behind::default()
@@ -191,7 +192,6 @@ struct Membership {
     joined: bool,
     /// The modification as it was found; nothing of it where the run did not join.
     modification: Modification,
-    siblings: Option<Siblings>,
     reservation: Option<Reservation>,
     findings: Vec<Finding>,
 }
@@ -252,8 +252,15 @@ fn try_join(
     }
     let (reservation, mut findings) = take_reservation(ledger, &modification, member);
     findings.extend(after_closing(&modification, member.run));
-    let siblings = Siblings::watch(ledger.path(), slug, member.run);
-    Ok(Membership { joined: true, modification, siblings, reservation, findings })
+    Ok(Membership { joined: true, modification, reservation, findings })
+}
+
+/// Follows what else is spent on what the run makes: by other runs of the modification, and behind it.
+fn watch(ledger: &Ledger, run: &str, made_from: &Modification, judge: &Judge) -> Option<Siblings> {
+    let is_alone = made_from.slug.is_empty() && made_from.parent_slugs().next().is_none();
+    let registry = base::registry().ok().filter(|_| !is_alone)?;
+    let (ledger, run, modification) = (ledger.path().to_owned(), run.to_owned(), made_from.clone());
+    Siblings::watch(Watched { ledger, run, modification, rules: judge.rules, registry })
 }
 
 /// What was set aside and is this run's from now on. A reservation that was named and cannot be had is a finding: the job runs, and what

@@ -5,6 +5,8 @@
 
 mod balance;
 mod reservation;
+mod to_come;
 
 pub use balance::{Balance, Room};
 pub use reservation::{Reservation, ReservationState, Taker, held};
+pub use to_come::ToCome;

@@ -1,11 +1,14 @@
 //! One judge for a whole session or command: what does not change from one assessment to the next.
 
+use std::borrow::Cow;
+
 use chrono::NaiveDate;
 
 use crate::alert::Stand;
 use crate::assess::{
     Answers, Assessment, Cumulated, ExcludedRun, InputDigest, Inputs, Question, Reckoning, Spent, Verdict,
 };
+use crate::budget::ToCome;
 use crate::facts::Progress;
 use crate::forecast::{Range, grown, projected_total};
 use crate::gpu_table::GpuTable;
@@ -110,13 +113,18 @@ impl Judge {
         spent.training?;
         let is_lower_bound = !spent.complete || self.ancestry.as_ref().is_some_and(|ancestry| !ancestry.is_complete());
         spent.complete = true;
-        let assessment = match &self.ancestry {
-            Some(ancestry) if !ancestry.is_complete() => {
-                Self { ancestry: Some(ancestry.as_complete()), ..self.clone() }.assess_spent(spent, Vec::new())
-            }
-            _ => self.assess_spent(spent, Vec::new()),
-        };
+        let assessment = self.of_what_was_counted().assess_spent(spent, Vec::new());
         Some(Stand::new(self.rules, assessment, is_lower_bound))
+    }
+
+    /// The judge as if everything behind the modification had been counted.
+    pub(crate) fn of_what_was_counted(&self) -> Cow<'_, Self> {
+        match &self.ancestry {
+            Some(ancestry) if !ancestry.is_complete() => {
+                Cow::Owned(Self { ancestry: Some(ancestry.as_complete()), ..self.clone() })
+            }
+            _ => Cow::Borrowed(self),
+        }
     }
 
     /// Where the modification would stand with a twentieth of the line more: a level that is not reached even so was left behind.
@@ -133,17 +141,17 @@ impl Judge {
     }
 
     /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
-    /// runs of the modification and to what is held for them.
+    /// runs of the modification, to what is held for them, and to what is held behind it.
     pub fn forecast(
         &self,
-        (others, reserved): (&[RunSummary], Flops),
+        (others, reserved): (&[RunSummary], &ToCome),
         own: &RunSummary,
         began: Flops,
         progress: Progress,
     ) -> Option<Forecast> {
         let since = Flops(own.flops?.training.0.saturating_sub(began.0));
         let total = projected_total(began, since, progress)?;
-        let stand = self.stand(self.grown(others, own, total).and_more(reserved))?;
+        let stand = self.after(reserved).stand(self.grown(others, own, total).and_more(reserved.own))?;
         let verdict = match stand.assessment.verdict {
             // What is missing from the count may bring it nearer.
             Verdict::Below if stand.is_lower_bound => Verdict::Undetermined,

@@ -44,7 +44,7 @@ use line::{LineWatch, Said, Sight};
 
 pub use gate::{GateAct, GateOrder, Stopped};
 pub use report::{Listener, ProgressReport};
-pub use siblings::Siblings;
+pub use siblings::{Siblings, Watched};
 
 /// From one [`Session::pump`] to the next. Each wakes a processor and brings what has come to the disk, once a second.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ pub struct SessionStart {
     pub elsewhere: Option<Device>,
     /// What went wrong before the session.
     pub findings: Vec<Finding>,
-    /// Reads the other runs of the modification; `None` without one.
+    /// Reads the other runs of the modification and those behind it; `None` without any.
     pub siblings: Option<Siblings>,
     /// What was set aside for this run.
     pub reservation: Option<Reservation>,
@@ -250,7 +250,7 @@ impl<'listener> Session<'listener> {
         self.status.report(elapsed, || {
             let summary = self.tally.summary();
             let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
-            let reserved = Some(self.company.reserved()).filter(|reserved| reserved.0 > 0);
+            let reserved = Some(self.company.reserved().together()).filter(|reserved| reserved.0 > 0);
             let forecast = self.line.foreseen();
             RunStatus { reserved, forecast, ..RunStatus::of(&summary, &assessment, &self.ledger) }
         });
@@ -258,7 +258,7 @@ impl<'listener> Session<'listener> {
             self.progress_told = elapsed;
             self.listener.progress(&ProgressReport::of(
                 &self.tally,
-                (&self.others, self.company.reserved()),
+                (&self.others, &self.company.reserved()),
                 &self.judge,
                 self.line.ends(),
             ));

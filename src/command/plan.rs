@@ -28,7 +28,7 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let method = method::method(arguments)?;
     let fleets = expectation::fleets(arguments)?;
     let named = arguments.base.as_deref().map(base::resolve).transpose()?;
-    let book = Book::open(arguments, named.clone())?;
+    let mut book = Book::open(arguments, named.clone())?;
     let base = match &book {
         Some(book) => book.base()?,
         None => named.map(|named| named.base),
@@ -40,8 +40,8 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let data = Data::of(arguments, model.as_ref())?;
     let answers = book.as_ref().map_or_else(Answers::default, |book| book.account().modification.answers.clone());
     let mut judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
-    if let Some(book) = &book {
-        judge.ancestry = book.ancestry(judge.rules)?;
+    if let Some(book) = &mut book {
+        book.read_behind(&mut judge)?;
     }
     let estimate = match &model {
         Some(model) => {

@@ -10,6 +10,9 @@ use super::flop;
 pub(crate) fn balance(balance: &Balance) -> String {
     let at_least = if balance.is_lower_bound && balance.spent.is_some() { "at least " } else { "" };
     let mut text = format!("{at_least}{} spent, {} set aside", flop(balance.spent), amount(balance.reserved));
+    if balance.reserved_behind > Flops::ZERO {
+        text.push_str(&format!(" and {} for what it is made from", amount(balance.reserved_behind)));
+    }
     let rooms: Vec<String> = [balance.near, balance.exceeds]
         .into_iter()
         .flatten()
@@ -19,7 +22,7 @@ pub(crate) fn balance(balance: &Balance) -> String {
         .collect();
     text.push_str("; ");
     text.push_str(&if rooms.is_empty() { "no line is known for it".to_owned() } else { rooms.join(", ") });
-    if balance.reserved > Flops::ZERO {
+    if balance.reserved + balance.reserved_behind > Flops::ZERO {
         text.push_str(&format!("; {} once all of that is spent", balance.verdict_with_reserved.name()));
     }
     if let Some(house) = balance.house_verdict_with_reserved {

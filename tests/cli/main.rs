@@ -5,6 +5,7 @@ mod alerts;
 mod architecture;
 mod bad_input;
 mod budget;
+mod chain;
 mod claims;
 mod conformance;
 mod counting;

@@ -70,6 +70,11 @@ pub struct Stage {
     pub(super) originals: BTreeSet<String>,
 }
 
+/// Names the stage of a modification of this ledger.
+fn stage_key(slug: &str) -> String {
+    format!("modification:{slug}")
+}
+
 /// What the walk knows of a model.
 #[derive(Clone, Default)]
 struct Known {
@@ -125,7 +130,7 @@ impl Ancestry {
                     spent: spent_of(modification)?,
                     originals: own.originals.clone(),
                 };
-                ancestry.stages.insert(format!("modification:{}", modification.slug), stage);
+                ancestry.stages.insert(stage_key(&modification.slug), stage);
             }
             known.insert(&modification.slug, own);
         }
@@ -246,6 +251,18 @@ impl Ancestry {
             stage.spent.training.get_or_insert(Flops::ZERO);
             stage.spent.cumulative = stage.spent.cumulative.or(stage.spent.training);
             stage.spent.complete = true;
+        }
+        ancestry
+    }
+
+    /// The same once so much more is trained into the modifications of these names.
+    #[must_use]
+    pub fn and_more(&self, more: &BTreeMap<String, Flops>) -> Self {
+        let mut ancestry = self.clone();
+        for (slug, more) in more {
+            if let Some(stage) = ancestry.stages.get_mut(&stage_key(slug)) {
+                stage.spent = stage.spent.clone().and_more(*more);
+            }
         }
         ancestry
     }

@@ -1,16 +1,17 @@
-//! What the other runs of a modification may spend while this one goes on: a line is crossed by all of them together.
+//! What the other runs of a modification, and of those behind it, may spend while this one goes on: a line is crossed by all of them
+//! together.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::assess::Spent;
-use flopsmeter_core::budget::Reservation;
+use flopsmeter_core::budget::ToCome;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::run::{RunState, RunSummary};
 use flopsmeter_core::unit::Flops;
 
-use super::siblings::PERIOD;
+use super::siblings::{PERIOD, Standing};
 
 /// Least time between two readings of the others, and time within which one is made once it is due.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -32,12 +33,14 @@ const SHORTEST_STRETCH: Duration = Duration::from_millis(1500);
 pub(super) struct Company {
     runs: BTreeMap<String, Mate>,
     /// Held of reservations that no run which goes on is spending.
-    unspent: Flops,
+    unspent: ToCome,
 }
 
 /// Another run.
 #[derive(Debug)]
 struct Mate {
+    /// The modification behind that it is of; `None` for one of the modification itself.
+    behind: Option<String>,
     training: Flops,
     /// Time of this session as of which that is so.
     seen: Duration,
@@ -69,27 +72,44 @@ impl Company {
     pub(super) fn observe(
         &mut self,
         judge: &Judge,
-        (others, reservations): (&[RunSummary], &[Reservation]),
+        (others, behind): (&Standing, &BTreeMap<String, Standing>),
         own: &str,
         (seen, now): (Duration, DateTime<Utc>),
     ) {
-        let find = |id: &str| others.iter().find(|run| run.run == id);
-        let (mut held, mut unspent) = (BTreeMap::<&str, Flops>::new(), Flops::ZERO);
-        for one in reservations.iter().filter(|one| !one.is_taken_by(own)) {
+        self.unspent = ToCome::default();
+        let all = || core::iter::once((None, others)).chain(behind.iter().map(|(slug, one)| (Some(slug), one)));
+        let is_open = |id: &String| {
+            all().any(|(_, one)| one.runs.iter().any(|run| run.run == *id && run.state == RunState::Open))
+        };
+        self.runs.retain(|id, _| is_open(id));
+        for (slug, standing) in all() {
+            self.observe_one(judge, (slug, standing), own, (seen, now));
+        }
+    }
+
+    /// Takes the part of a reading that is about one modification.
+    fn observe_one(
+        &mut self,
+        judge: &Judge,
+        (slug, standing): (Option<&String>, &Standing),
+        own: &str,
+        (seen, now): (Duration, DateTime<Utc>),
+    ) {
+        let find = |id: &str| standing.runs.iter().find(|run| run.run == id);
+        let mut held = BTreeMap::<&str, Flops>::new();
+        for one in standing.reservations.iter().filter(|one| !one.is_taken_by(own)) {
             let left = one.held(judge.rules, &find, now.date_naive());
             let spender = one.runs.iter().find(|taker| find(&taker.run).is_some_and(|run| run.state == RunState::Open));
             match spender {
                 Some(taker) => *held.entry(&taker.run).or_default() += left,
-                None => unspent += left,
+                None => self.unspent.add(slug.map(String::as_str), left),
             }
         }
-        self.unspent = unspent;
-        let open: Vec<&RunSummary> = others.iter().filter(|run| run.state == RunState::Open).collect();
-        self.runs.retain(|id, _| open.iter().any(|run| run.run == *id));
-        for run in open {
+        for run in standing.runs.iter().filter(|run| run.state == RunState::Open) {
             let training = Spent::of_runs(judge.rules, [run]).training.unwrap_or_default();
             let mate = self.runs.entry(run.run.clone()).or_insert_with(|| Mate::new(run, training, seen, now));
             mate.see(training, seen);
+            mate.behind = slug.cloned();
             mate.held = held.get(run.run.as_str()).copied().unwrap_or_default();
         }
     }
@@ -100,14 +120,23 @@ impl Company {
     }
 
     /// What is held for others and not spent yet.
-    pub(super) fn reserved(&self) -> Flops {
-        self.runs.values().map(|mate| mate.held).sum::<Flops>() + self.unspent
+    pub(super) fn reserved(&self) -> ToCome {
+        self.to_come(|mate| mate.held)
     }
 
     /// What may be added to what was read of the others by `then`, a time of this session: what is held for them, or what they do at
     /// their fastest where that is more.
-    pub(super) fn ahead(&self, then: Duration) -> Flops {
-        self.runs.values().map(|mate| mate.held.max(mate.grown(then))).sum::<Flops>() + self.unspent
+    pub(super) fn ahead(&self, then: Duration) -> ToCome {
+        self.to_come(|mate| mate.held.max(mate.grown(then)))
+    }
+
+    /// What no run is spending, and `of` each that goes on.
+    fn to_come(&self, of: impl Fn(&Mate) -> Flops) -> ToCome {
+        let mut all = self.unspent.clone();
+        for mate in self.runs.values() {
+            all.add(mate.behind.as_deref(), of(mate));
+        }
+        all
     }
 
     /// How long the others need not be read, where so much is left until the next level.
@@ -130,7 +159,8 @@ impl Mate {
     fn new(run: &RunSummary, training: Flops, seen: Duration, now: DateTime<Utc>) -> Self {
         let time = (now - run.started).to_std().unwrap_or_default().max(LEAST_PAUSE);
         let first = Stretch { grown: training, time };
-        Self { training, seen, since: (training, seen), recent: VecDeque::from([first]), held: Flops::ZERO }
+        let (since, recent) = ((training, seen), VecDeque::from([first]));
+        Self { behind: None, training, seen, since, recent, held: Flops::ZERO }
     }
 
     fn see(&mut self, training: Flops, seen: Duration) {
@@ -165,6 +195,7 @@ impl Mate {
 mod tests {
     use chrono::TimeDelta;
     use flopsmeter_core::assess::Answers;
+    use flopsmeter_core::budget::Reservation;
     use flopsmeter_core::ledger::Body;
     use flopsmeter_core::ledger::body::{ReservationTaken, Reserved};
     use flopsmeter_core::rules::RuleSet;
@@ -195,43 +226,69 @@ mod tests {
     }
 
     fn observe(company: &mut Company, seconds: u64, others: &[RunSummary], reservations: &[Reservation]) {
+        let own = Standing { runs: others.to_vec(), reservations: reservations.to_vec(), head: None };
+        observe_all(company, seconds, &own, &BTreeMap::new());
+    }
+
+    fn observe_all(company: &mut Company, seconds: u64, own: &Standing, behind: &BTreeMap<String, Standing>) {
         let as_of = started().date_naive();
         let rules = RuleSet::in_force(as_of).unwrap();
         let judge = Judge { base: None, rules, as_of, answers: Answers::default(), ancestry: None };
         let now = started() + TimeDelta::seconds(i64::try_from(seconds).unwrap());
-        company.observe(&judge, (others, reservations), "own", (Duration::from_secs(seconds), now));
+        company.observe(&judge, (own, behind), "own", (Duration::from_secs(seconds), now));
     }
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
+    fn ahead(company: &Company, then: u64) -> u128 {
+        company.ahead(seconds(then)).own.0
+    }
+
+    fn reserved(company: &Company) -> u128 {
+        company.reserved().own.0
+    }
+
     #[test]
     fn the_others_go_on_at_their_fastest() {
         let mut company = Company::default();
-        assert_eq!((company.is_any(), company.ahead(seconds(999))), (false, Flops::ZERO));
+        assert_eq!((company.is_any(), ahead(&company, 999)), (false, 0));
         observe(&mut company, 100, &[run("a", 1000)], &[]);
-        assert_eq!(company.ahead(seconds(105)), Flops(50), "at what it did since its start");
+        assert_eq!(ahead(&company, 105), 50, "at what it did since its start");
         observe(&mut company, 102, &[run("a", 1200)], &[]);
-        assert_eq!(company.ahead(seconds(102)), Flops::ZERO);
-        assert_eq!(company.ahead(seconds(105)), Flops(300));
+        assert_eq!((ahead(&company, 102), ahead(&company, 105)), (0, 300));
         observe(&mut company, 110, &[run("a", 1200)], &[]);
-        assert_eq!(company.ahead(seconds(111)), Flops(100), "it may be as fast again");
+        assert_eq!(ahead(&company, 111), 100, "it may be as fast again");
         let ended = RunSummary { state: RunState::Closed, ..run("a", 1200) };
         observe(&mut company, 120, &[ended], &[]);
-        assert_eq!((company.is_any(), company.ahead(seconds(999))), (false, Flops::ZERO));
+        assert_eq!((company.is_any(), ahead(&company, 999)), (false, 0));
+    }
+
+    #[test]
+    fn what_is_to_come_behind_is_told_apart() {
+        let mut company = Company::default();
+        let parent = Standing { runs: vec![run("p", 1000)], reservations: reservations(None), head: None };
+        let behind = BTreeMap::from([("v1".to_owned(), parent)]);
+        observe_all(&mut company, 100, &Standing::default(), &behind);
+        assert!(company.is_any(), "a run of the modification behind goes on");
+        assert_eq!((company.reserved().own, company.reserved().behind["v1"]), (Flops::ZERO, Flops(500)));
+        assert_eq!(company.ahead(seconds(105)).behind["v1"], Flops(550), "10 a second, and what is set aside");
+        assert_eq!(company.pause(Some(Flops(1_000_000))), seconds(1));
+        observe_all(&mut company, 110, &Standing::default(), &BTreeMap::new());
+        assert!(!company.is_any() && company.reserved() == ToCome::default(), "it is no longer behind");
     }
 
     #[test]
     fn what_is_held_counts_where_it_is_more() {
         let mut company = Company::default();
         observe(&mut company, 100, &[run("a", 100)], &reservations(Some("a")));
-        assert_eq!((company.reserved(), company.ahead(seconds(200))), (Flops(400), Flops(400)));
-        assert_eq!(company.ahead(seconds(1000)), Flops(900), "it does not keep to it");
+        assert_eq!((reserved(&company), ahead(&company, 200)), (400, 400));
+        assert_eq!(ahead(&company, 1000), 900, "it does not keep to it");
         observe(&mut company, 110, &[run("a", 110)], &reservations(None));
-        assert_eq!((company.reserved(), company.ahead(seconds(110))), (Flops(500), Flops(500)), "for a run to come");
+        assert_eq!((reserved(&company), ahead(&company, 110)), (500, 500), "for a run to come");
         observe(&mut company, 120, &[run("a", 120)], &reservations(Some("own")));
-        assert_eq!(company.reserved(), Flops::ZERO, "what is held for this run is no other's");
+        assert_eq!(reserved(&company), 0, "what is held for this run is no other's");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Following the other runs of the modification: when they are read, and what of the budget this run settles.
+//! Following the other runs of the modification and those behind it: when they are read, and what of the budget this run settles.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flopsmeter_core::assess::Spent;
@@ -9,51 +10,84 @@ use flopsmeter_core::ledger::{Head, modification_stream};
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::unit::Flops;
 
+use super::siblings::Standing;
 use super::{Session, Siblings, announcements};
 use crate::alert::{Heard, Missed, Outcomes};
+use crate::store::Ledger;
 use crate::{budget, clock};
 
-/// What is known of the modification, and when its runs were last asked for.
+/// Modifications behind that are asked once a second whether there is news of them; of more, the reading of each minute tells.
+const MOST_ASKED: usize = 16;
+
+/// What is known of the modification and those behind it, and when their runs were last asked for.
 #[derive(Debug)]
 pub(super) struct Following {
     run: String,
     modification: Option<String>,
-    head: Option<Head>,
+    /// Ends of their chains as they were read last, or woke the reading.
+    heads: BTreeMap<String, Option<Head>>,
     woken: Duration,
 }
 
 impl Following {
     pub(super) fn of(run: &RunOpened) -> Self {
         let (run, modification) = (run.run.clone(), run.modification.clone());
-        Self { run, modification, head: None, woken: Duration::ZERO }
+        let heads = modification.iter().map(|slug| (slug.clone(), None)).collect();
+        Self { run, modification, heads, woken: Duration::ZERO }
+    }
+}
+
+impl Following {
+    /// Has those behind asked for news from now on.
+    fn ask_behind(&mut self, behind: &BTreeMap<String, Standing>) {
+        let own = self.modification.as_ref();
+        self.heads.retain(|slug, _| Some(slug) == own || behind.contains_key(slug));
+        for (slug, standing) in behind.iter().take(MOST_ASKED) {
+            self.heads.entry(slug.clone()).or_insert_with(|| standing.head.clone());
+        }
+    }
+
+    /// Whether one of the modifications has entries that it had not at the last time.
+    fn ask(&mut self, ledger: &Ledger) -> bool {
+        let mut is_news = false;
+        for (slug, known) in &mut self.heads {
+            let head = ledger.head(&modification_stream(slug)).ok().flatten();
+            if head.is_some() && head != *known {
+                (*known, is_news) = (head, true);
+            }
+        }
+        is_news
     }
 }
 
 impl Session<'_> {
-    /// The modification's other runs as they stand: parallel jobs grow.
+    /// The modification's other runs as they stand, and what is behind it: parallel jobs grow.
     pub(super) fn take_others(&mut self) {
         let Some(reading) = self.siblings.as_ref().and_then(Siblings::latest) else { return };
         let age = clock::monotonic().saturating_duration_since(reading.began);
         let seen = self.clock.elapsed().saturating_sub(age);
-        let read = (reading.runs.as_slice(), reading.reservations.as_slice());
         let before = self.company.reserved();
+        let read = (&reading.own, &reading.behind);
         self.company.observe(&self.judge, read, &self.following.run, (seen, self.clock.at(seen)));
         self.fed |= self.company.reserved() != before;
-        if self.others != reading.runs {
-            self.others = reading.runs;
+        self.following.ask_behind(&reading.behind);
+        if reading.ancestry.is_some() && reading.ancestry != self.judge.ancestry {
+            if let Some((house, _)) = &mut self.house {
+                house.ancestry.clone_from(&reading.ancestry);
+            }
+            self.judge.ancestry = reading.ancestry;
+            self.fed = true;
+        }
+        if self.others != reading.own.runs {
+            self.others = reading.own.runs;
             self.fed = true;
         }
     }
 
     /// Has the others read where one of them began or ended, and as often as they could come to a level of the line meanwhile.
     pub(super) fn follow_others(&mut self, elapsed: Duration) {
-        let Some((siblings, slug)) = self.siblings.as_ref().zip(self.following.modification.as_deref()) else { return };
-        let stream = modification_stream(slug);
-        let head = self.recorder.ledger().and_then(|ledger| ledger.head(&stream).ok()).flatten();
-        let is_news = head.is_some() && head != self.following.head;
-        if is_news {
-            self.following.head = head;
-        }
+        let Some(siblings) = self.siblings.as_ref() else { return };
+        let is_news = self.recorder.ledger().is_some_and(|ledger| self.following.ask(ledger));
         let rests = || elapsed.saturating_sub(self.following.woken) < self.company.pause(self.left());
         if is_news || !rests() {
             siblings.wake();

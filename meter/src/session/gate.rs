@@ -9,9 +9,11 @@ mod pace;
 use std::time::Duration;
 
 use flopsmeter_core::assess::{Spent, Verdict};
+use flopsmeter_core::budget::ToCome;
 use flopsmeter_core::facts::Progress;
 use flopsmeter_core::forecast::{Course, Range};
 use flopsmeter_core::gate::Gate;
+use flopsmeter_core::judge::Judge;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::unit::Flops;
 
@@ -197,7 +199,7 @@ impl GateKeeper {
         let after_step = self.reachable(training, sight.elapsed);
         let then = after_step.map_or(sight.training(), |step| spent_by(sight, step, self.margin(), course));
         let others = sight.company.ahead(sight.elapsed.saturating_add(self.time_until(after_step, training)));
-        let Some((verdict, whose)) = self.stopping(sight, then, others) else {
+        let Some((verdict, whose)) = self.stopping(sight, then, &others) else {
             self.state = State::Open;
             return None;
         };
@@ -223,7 +225,7 @@ impl GateKeeper {
             "the gate `{}` has the trainer save and stop after step {after_step}: with the steps after it {}the verdict {whose}would be \
              `{}`; assess the modification before going on",
             self.order.gate,
-            if others > Flops::ZERO { "and what other runs spend or have set aside " } else { "" },
+            if others == ToCome::default() { "" } else { "and what other runs spend or have set aside " },
             super::line::verdict_name(verdict)
         );
         Some((GateAct::StopAfter(after_step), Finding { code: "gate-stop".to_owned(), text }))
@@ -289,11 +291,12 @@ impl GateKeeper {
     }
 
     /// The verdict that is to be stopped, the law's or, where that passes, a house rule's, and words for whose it is.
-    fn stopping(&self, sight: &Sight<'_>, then: Flops, others: Flops) -> Option<(Verdict, &'static str)> {
+    fn stopping(&self, sight: &Sight<'_>, then: Flops, others: &ToCome) -> Option<(Verdict, &'static str)> {
         let stops = |verdict: &Verdict| self.order.gate.stops(*verdict);
-        let spent = sight.judge.grown(sight.others, sight.own, then).and_more(others);
-        let by_law = Some(verdict(sight, &spent)).filter(stops).map(|verdict| (verdict, ""));
-        let by_house = || sight.judge.house_verdict_at_least(&spent).filter(stops);
+        let spent = sight.judge.grown(sight.others, sight.own, then).and_more(others.own);
+        let judge = sight.judge.after(others);
+        let by_law = Some(verdict(sight, &judge, &spent)).filter(stops).map(|verdict| (verdict, ""));
+        let by_house = || judge.house_verdict_at_least(&spent).filter(stops);
         by_law.or_else(|| Some((by_house()?, "by the house rule ")))
     }
 
@@ -339,8 +342,8 @@ fn spent_by(sight: &Sight<'_>, step: u64, margin: u64, course: Option<&Course>) 
 }
 
 /// The law's verdict on what will be spent, or what the counted part says where that is already worse.
-fn verdict(sight: &Sight<'_>, then: &Spent) -> Verdict {
-    match sight.judge.verdict_at_least(then) {
+fn verdict(sight: &Sight<'_>, judge: &Judge, then: &Spent) -> Verdict {
+    match judge.verdict_at_least(then) {
         // What is to come has no ceiling; what has come may have one, which settles it for now.
         Verdict::Undetermined => sight.judge.verdict(sight.all()),
         verdict => verdict,

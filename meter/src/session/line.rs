@@ -65,12 +65,7 @@ impl Sight<'_> {
 
     /// What the modification will have spent once this run has done `then` training operations, and what is held for others is spent.
     fn spent_at(&self, then: Flops) -> Spent {
-        self.judge.grown(self.others, self.own, then).and_more(self.company.reserved())
-    }
-
-    /// Where it stands then.
-    fn stand_at(&self, then: Flops) -> Option<Stand> {
-        self.judge.stand(self.spent_at(then))
+        self.judge.grown(self.others, self.own, then).and_more(self.company.reserved().own)
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -232,15 +227,18 @@ impl LineWatch {
     /// What is foreseen: at the end of the schedule, or where it has none, within the horizon.
     fn foresee(&mut self, now: &Stand, sight: &Sight<'_>, mut ledger: Option<&mut Ledger>) -> Option<Said> {
         let (totals, is_end, is_settled) = self.totals(sight.elapsed)?;
+        let reserved = sight.company.reserved();
+        let judge = sight.judge.after(&reserved);
         let best = sight.spent_at(totals.best);
-        let then = sight.judge.stand(best.clone())?;
+        let then = judge.stand(best.clone())?;
         if self.watch.has_said(What::Forecast)
-            && let Some(eased) = sight.judge.eased(&best, &then)
+            && let Some(eased) = judge.eased(&best, &then)
         {
             self.leave_behind(What::Forecast, &eased, sight, ledger.as_deref_mut());
         }
         let by_time = self.by_time.clone();
-        let (low, high) = (sight.stand_at(totals.low), sight.stand_at(totals.high));
+        let stand_at = |then: Flops| judge.stand(sight.spent_at(then));
+        let (low, high) = (stand_at(totals.low), stand_at(totals.high));
         let crosses = || when(Level::Share(100), now, sight, &by_time)?.best.map(|time| time.timestamp());
         let at_end = |stand: &Option<Stand>| stand.as_ref().filter(|_| is_end).and_then(|stand| stand.amount);
         self.foreseen = Some(RunForecast {
@@ -256,7 +254,7 @@ impl LineWatch {
             let amount = |stand: Option<&Stand>| stand.and_then(|stand| stand.amount).unwrap_or_default();
             let ends = Range { low: amount(low.as_ref()), best: amount(Some(&then)), high: amount(high.as_ref()) };
             let reached = levels.last().and_then(|level| when(*level, now, sight, &by_time));
-            let outlook = Outlook { at_end: is_end.then_some(ends), reached, reserved: sight.company.reserved() };
+            let outlook = Outlook { at_end: is_end.then_some(ends), reached, reserved: reserved.together() };
             let text = words::foreseen(seen, is_certain, now.amount.unwrap_or_default(), &levels, &outlook);
             (text, Some(outlook))
         })

@@ -1,6 +1,7 @@
 //! What a session says while it runs; how it is shown is the listener's.
 
 use flopsmeter_core::assess::Assessment;
+use flopsmeter_core::budget::ToCome;
 use flopsmeter_core::facts::Progress;
 use flopsmeter_core::forecast::Range;
 use flopsmeter_core::judge::{Forecast, Judge};
@@ -37,7 +38,7 @@ impl ProgressReport {
     /// Beside `others`, what is held for them.
     pub(super) fn of(
         tally: &Tally,
-        (others, reserved): (&[RunSummary], Flops),
+        (others, reserved): (&[RunSummary], &ToCome),
         judge: &Judge,
         ends: Option<Range<Flops>>,
     ) -> Self {

@@ -1,24 +1,44 @@
-//! The other runs of a modification, read in the background: a long history must not hold up a job that has started.
+//! The other runs of a modification and those of the modifications behind it, read in the background: a long history must not hold up a
+//! job that has started.
 //!
 //! A reading takes what is new of runs that go on, and nothing else once the rest was read, so that it may be made every second.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod followed;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flopsmeter_core::budget::Reservation;
-use flopsmeter_core::ledger::{Head, modification_stream, run_stream};
-use flopsmeter_core::lineage::Modification;
-use flopsmeter_core::run::{RunState, RunSummary};
+use flopsmeter_core::assess::Spent;
+use flopsmeter_core::lineage::{Ancestry, LineageProblem, Modification, Modifications};
+use flopsmeter_core::registry::Registry;
+use flopsmeter_core::rules::RuleSet;
 
 use crate::clock;
-use crate::records::{self, RunReader};
 use crate::store::{Ledger, StoreProblem};
+
+use followed::Followed;
+pub(super) use followed::Standing;
 
 /// Most time between two readings.
 pub(super) const PERIOD: Duration = Duration::from_mins(1);
+
+/// What is read for a run.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// The run itself, which is no other's.
+    pub run: String,
+    /// The modification that it is counted to; without a name, what it is made from alone.
+    pub modification: Modification,
+    /// By which its ancestors' compute is added up.
+    pub rules: &'static RuleSet,
+    /// Where originals are looked up.
+    pub registry: &'static Registry,
+}
 
 /// Keeps reading until it is dropped.
 #[derive(Debug)]
@@ -30,21 +50,31 @@ pub struct Siblings {
 /// The other runs as they stood at one time.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// Those that are not left out by a declaration.
-    pub(super) runs: Vec<RunSummary>,
-    /// What is set aside for runs of the modification.
-    pub(super) reservations: Vec<Reservation>,
+    /// The modification itself, without the run that reads.
+    pub(super) own: Standing,
+    /// Each one behind it.
+    pub(super) behind: BTreeMap<String, Standing>,
+    /// What they come to; `None` where nothing of this ledger is behind it.
+    pub(super) ancestry: Option<Ancestry>,
     /// When reading began: what came later may be missing.
     pub(super) began: Instant,
 }
 
+/// Why a lineage could not be traced.
+#[derive(Debug, thiserror::Error)]
+enum NotRead {
+    #[error(transparent)]
+    Store(#[from] StoreProblem),
+    #[error(transparent)]
+    Lineage(#[from] LineageProblem),
+}
+
 impl Siblings {
-    /// Reads the runs of modification `slug` other than `run`, now, whenever it is woken, and every minute. `None` if there is no room
-    /// for a thread.
-    pub fn watch(ledger: &Path, slug: &str, run: &str) -> Option<Self> {
+    /// Reads them now, whenever it is woken, and every minute. `None` if there is no room for a thread.
+    pub fn watch(watched: Watched) -> Option<Self> {
         let (readings_sender, readings) = sync_channel(1);
         let (wake, woken) = sync_channel(1);
-        let reader = Reader::new(ledger.to_owned(), slug.to_owned(), run.to_owned());
+        let reader = Reader::new(watched);
         let keep_reading = move || read_until_stopped(reader, &readings_sender, &woken);
         thread::Builder::new().name("siblings".to_owned()).spawn(keep_reading).ok()?;
         Some(Self { readings, wake })
@@ -68,11 +98,11 @@ fn read_until_stopped(mut reader: Reader, readings: &SyncSender<Reading>, woken:
         let began = clock::monotonic();
         let in_full = read_in_full.is_none_or(|last| began.saturating_duration_since(last) >= PERIOD);
         // A ledger that cannot be read now may be readable in a minute; the recorder tells of its own troubles.
-        if let Ok((runs, reservations)) = reader.read(in_full) {
+        if let Ok(reading) = reader.read(in_full, began) {
             if in_full {
                 read_in_full = Some(began);
             }
-            if let Err(TrySendError::Disconnected(_)) = readings.try_send(Reading { runs, reservations, began }) {
+            if let Err(TrySendError::Disconnected(_)) = readings.try_send(reading) {
                 return;
             }
         }
@@ -86,89 +116,91 @@ fn read_until_stopped(mut reader: Reader, readings: &SyncSender<Reading>, woken:
 /// What was read so far.
 #[derive(Debug)]
 struct Reader {
-    path: PathBuf,
-    slug: String,
-    run: String,
+    watched: Watched,
     /// Kept open while another run goes on.
     ledger: Option<Ledger>,
-    head: Option<Head>,
-    modification: Modification,
-    known: BTreeMap<String, Known>,
-}
-
-#[derive(Debug)]
-struct Known {
-    summary: RunSummary,
-    /// The last entry that is in it.
-    head: Option<Head>,
-    /// Kept while the run goes on, to take what is new.
-    reader: Option<RunReader>,
+    own: Followed,
+    behind: BTreeMap<String, Followed>,
+    ancestry: Option<Ancestry>,
+    /// Something behind was new since that was traced.
+    is_stale: bool,
 }
 
 impl Reader {
-    fn new(path: PathBuf, slug: String, run: String) -> Self {
-        let (modification, known) = (Modification::default(), BTreeMap::new());
-        Self { path, slug, run, ledger: None, head: None, modification, known }
+    fn new(watched: Watched) -> Self {
+        let own = Followed::new(&watched.modification.slug, &watched.run);
+        Self { watched, ledger: None, own, behind: BTreeMap::new(), ancestry: None, is_stale: true }
     }
 
     /// The other runs, and what is set aside. In full, runs that have ended are looked at as well: they may go on.
-    fn read(&mut self, in_full: bool) -> Result<(Vec<RunSummary>, Vec<Reservation>), StoreProblem> {
+    fn read(&mut self, in_full: bool, began: Instant) -> Result<Reading, StoreProblem> {
         let ledger = match self.ledger.take() {
             Some(ledger) => ledger,
-            None => Ledger::open_to_read(&self.path)?,
+            None => Ledger::open_to_read(&self.watched.ledger)?,
         };
-        let head = ledger.head(&modification_stream(&self.slug))?;
-        if head != self.head {
-            self.modification = records::modification(&ledger, &self.slug)?.unwrap_or_default();
-            self.head = head;
+        if !self.watched.modification.slug.is_empty() {
+            self.own.follow(&ledger, in_full)?;
         }
-        let modification = &self.modification;
-        let counts = |run: &&String| **run != self.run && modification.exclusion_of(run).is_none();
-        let others: Vec<&String> = modification.runs.iter().filter(counts).collect();
-        self.known.retain(|run, _| others.contains(&run));
-        for run in others {
-            match self.known.get_mut(run) {
-                Some(known) => known.follow(&ledger, run, in_full)?,
-                None => {
-                    self.known.insert(run.clone(), Known::read(&ledger, run)?);
-                }
-            }
+        self.is_stale |= self.follow_back(&ledger, in_full)?;
+        if self.is_stale
+            && let Some(traced) = self.trace(&ledger)?
+        {
+            (self.ancestry, self.is_stale) = (traced, false);
         }
-        let goes_on = self.known.values().any(|known| known.reader.is_some());
+        let goes_on = core::iter::once(&self.own).chain(self.behind.values()).any(Followed::goes_on);
         self.ledger = goes_on.then_some(ledger);
-        let runs = modification.runs.iter().filter_map(|run| Some(self.known.get(run)?.summary.clone()));
-        Ok((runs.collect(), modification.reservations.clone()))
-    }
-}
-
-impl Known {
-    fn read(ledger: &Ledger, run: &str) -> Result<Self, StoreProblem> {
-        let mut reader = RunReader::new(run);
-        reader.follow(ledger)?;
-        Ok(Self::of(reader))
+        Ok(Reading {
+            own: self.own.standing(),
+            behind: self.behind.iter().map(|(slug, one)| (slug.clone(), one.standing())).collect(),
+            ancestry: self.ancestry.clone(),
+            began,
+        })
     }
 
-    fn of(reader: RunReader) -> Self {
-        let (summary, head) = (reader.summary(), reader.head().cloned());
-        let reader = (summary.state == RunState::Open).then_some(reader);
-        Self { summary, head, reader }
+    /// What the run's model is made from, as the ledger has it now: a base may be bound anew.
+    fn made_from(&self) -> Modification {
+        let (known, now) = (&self.watched.modification, self.own.modification());
+        let base = now.base.clone().or_else(|| known.base.clone());
+        let merge = now.merge.clone().or_else(|| known.merge.clone());
+        Modification { slug: known.slug.clone(), base, merge, ..Modification::default() }
     }
 
-    fn follow(&mut self, ledger: &Ledger, run: &str, in_full: bool) -> Result<(), StoreProblem> {
-        let Some(reader) = &mut self.reader else {
-            // Its entries are not kept: one that goes on after its end is read anew.
-            if in_full && ledger.head(&run_stream(run))? != self.head {
-                *self = Self::read(ledger, run)?;
+    /// Follows each modification behind this one. Gives whether there was anything new; one that is no longer behind it is.
+    fn follow_back(&mut self, ledger: &Ledger, in_full: bool) -> Result<bool, StoreProblem> {
+        let mut is_news = false;
+        let mut reached: BTreeSet<String> = BTreeSet::new();
+        let mut ahead: Vec<String> = self.made_from().parent_slugs().map(str::to_owned).collect();
+        while let Some(slug) = ahead.pop() {
+            if !reached.insert(slug.clone()) {
+                continue;
             }
-            return Ok(());
-        };
-        if reader.follow(ledger)? {
-            (self.summary, self.head) = (reader.summary(), reader.head().cloned());
-            if self.summary.state == RunState::Closed {
-                self.reader = None;
-            }
+            let one = self.behind.entry(slug.clone()).or_insert_with(|| Followed::new(&slug, &self.watched.run));
+            is_news |= one.follow(ledger, in_full)?;
+            ahead.extend(one.modification().parent_slugs().map(str::to_owned));
         }
-        Ok(())
+        let before = self.behind.len();
+        self.behind.retain(|slug, _| reached.contains(slug));
+        Ok(is_news || self.behind.len() != before)
+    }
+
+    /// What all that is behind comes to, nothing where no modification is; `None` where it cannot be followed to its end.
+    fn trace(&self, ledger: &Ledger) -> Result<Option<Option<Ancestry>>, StoreProblem> {
+        if self.behind.is_empty() {
+            return Ok(Some(None));
+        }
+        let all: Modifications =
+            self.behind.iter().map(|(slug, one)| (slug.clone(), one.modification().clone())).collect();
+        let rules = self.watched.rules;
+        let spent_of = |of: &Modification| match self.behind.get(&of.slug) {
+            Some(one) => Ok::<_, NotRead>(one.spent(ledger, rules)?),
+            None => Ok(Spent::default()),
+        };
+        match Ancestry::trace(&self.made_from(), &all, self.watched.registry, spent_of) {
+            Ok(ancestry) => Ok(Some(Some(ancestry))),
+            // What was found at the start is kept, with the finding that says so.
+            Err(NotRead::Lineage(_)) => Ok(None),
+            Err(NotRead::Store(problem)) => Err(problem),
+        }
     }
 }
 

@@ -9,9 +9,8 @@ use flopsmeter_core::budget::Balance;
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::Reserved;
-use flopsmeter_core::lineage::{Ancestry, Modification};
+use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::registry::Base;
-use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::{self, Account, Setting};
 use flopsmeter_meter::store::Ledger;
@@ -21,7 +20,8 @@ use super::estimate::Estimate;
 use crate::args::PlanArguments;
 use crate::base::{self, ResolvedBase};
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::{judgement, lineage, metering, output, settings};
+use crate::lineage::{self, Behind};
+use crate::{judgement, metering, output, settings};
 
 /// The modification as it stands before the plan.
 pub(super) struct Book {
@@ -29,6 +29,7 @@ pub(super) struct Book {
     path: PathBuf,
     account: Account,
     named: Option<ResolvedBase>,
+    behind: Behind,
 }
 
 /// What `plan` says of a budget.
@@ -76,7 +77,7 @@ impl Book {
                 ours.name()
             );
         }
-        Ok(Some(Self { slug, path, account, named }))
+        Ok(Some(Self { slug, path, account, named, behind: Behind::default() }))
     }
 
     /// Its base model: the one that was named, else the one it is bound to.
@@ -88,13 +89,15 @@ impl Book {
         }
     }
 
-    /// What stands behind the modification, where it is made from more than one model as it is.
-    pub(super) fn ancestry(&self, rules: &RuleSet) -> anyhow::Result<Option<Ancestry>> {
+    /// Reads what stands behind the modification, where it is made from more than one model as it is.
+    pub(super) fn read_behind(&mut self, judge: &mut Judge) -> anyhow::Result<()> {
         let named = self.named.as_ref().map(ResolvedBase::reference);
         let base = named.or_else(|| self.account.modification.base.clone());
         let made_from = Modification { base, ..self.account.modification.clone() };
         let ledger = self.path.exists().then(|| settings::ledger_to_read(&self.path)).transpose()?;
-        Ok(lineage::behind(ledger.as_ref(), &made_from, rules)?.ancestry)
+        self.behind = lineage::behind(ledger.as_ref(), &made_from, judge.rules, judge.as_of)?;
+        judge.ancestry.clone_from(&self.behind.ancestry);
+        Ok(())
     }
 
     pub(super) const fn account(&self) -> &Account {
@@ -109,7 +112,7 @@ impl Book {
         judge: &Judge,
         estimate: &Estimate,
     ) -> anyhow::Result<(Budget, ExitStatus)> {
-        let planned = planned(judge, &self.account, estimate);
+        let planned = self.planned(judge, &self.account, estimate);
         let (mut reservation, mut status) = (None, ExitStatus::Done);
         if arguments.budget.reserve {
             match self.reserve(arguments, judge, estimate)? {
@@ -130,7 +133,7 @@ impl Book {
         let budget = Budget {
             modification: self.slug,
             base: judge.base.as_ref().map(|base| base.name().to_owned()),
-            balance: judgement::balance(judge, &self.account),
+            balance: judgement::balance(judge, &self.account, &self.behind.held),
             plan: planned,
             reservation,
         };
@@ -160,10 +163,10 @@ impl Book {
             if let Some(conflict) = metering::conflict(&account.modification, reference.as_ref()) {
                 return Some(Err(conflict.text));
             }
-            let then = planned(judge, account, estimate);
+            let then = self.planned(judge, account, estimate);
             let stops = |verdict: &Verdict| gate.stops(*verdict);
             let stopped = Some(then.verdict).filter(stops).or_else(|| then.house_verdict.filter(stops))?;
-            Some(Ok((stopped, judgement::balance(judge, account))))
+            Some(Ok((stopped, judgement::balance(judge, account, &self.behind.held))))
         };
         let set = budget::reserve(&mut ledger, &self.slug, reference.as_ref(), settings::now(), &reserved, objection)?;
         match set {
@@ -181,13 +184,20 @@ impl Book {
             }
         }
     }
-}
 
-fn planned(judge: &Judge, account: &Account, estimate: &Estimate) -> Planned {
-    let (flop, best) = (estimate.range.high, estimate.range.best);
-    let reserved = account.reserved(judge.rules, judge.as_of);
-    let then = judgement::spent(judge, account).and_more(reserved + flop);
-    Planned { flop, best, verdict: judge.verdict_at_least(&then), house_verdict: judge.house_verdict_at_least(&then) }
+    /// The plan on top of an account, and of what is set aside behind it.
+    fn planned(&self, judge: &Judge, account: &Account, estimate: &Estimate) -> Planned {
+        let (flop, best) = (estimate.range.high, estimate.range.best);
+        let reserved = judgement::to_come(judge, account, &self.behind.held);
+        let then = judgement::spent(judge, account).and_more(reserved.own + flop);
+        let later = judge.after(&reserved);
+        Planned {
+            flop,
+            best,
+            verdict: later.verdict_at_least(&then),
+            house_verdict: later.house_verdict_at_least(&then),
+        }
+    }
 }
 
 /// The job, as people recognise it.

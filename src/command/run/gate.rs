@@ -60,18 +60,19 @@ fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
     let made_from = Modification { base, ..account.modification.clone() };
     let as_of = settings::as_of(None);
     let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
-    let behind = lineage::behind(ledger.as_ref(), &made_from, rules)?;
+    let behind = lineage::behind(ledger.as_ref(), &made_from, rules, as_of)?;
     let judge = judgement::judge_of(&made_from, &behind, rules, as_of);
     let spent = judgement::spent(&judge, &account);
-    let reserved = account.reserved(judge.rules, judge.as_of);
+    let reserved = judgement::to_come(&judge, &account, &behind.held);
     let before = "earlier runs and the base model give it";
     let mut said = vec![(judge.verdict(spent.clone()), before.to_owned())];
     said.extend(judge.house_verdict(spent.clone()).map(|verdict| (verdict, format!("the house rule's; {before}"))));
-    if reserved > Flops::ZERO {
-        let with = spent.and_more(reserved);
-        let why = |whose: &str| format!("{whose}once the {} FLOP that are set aside are spent", reserved.scientific(3));
-        said.push((judge.verdict_at_least(&with), why("")));
-        said.extend(judge.house_verdict_at_least(&with).map(|verdict| (verdict, why("the house rule's, "))));
+    if reserved.together() > Flops::ZERO {
+        let (with, later) = (spent.and_more(reserved.own), judge.after(&reserved));
+        let set_aside = reserved.together().scientific(3);
+        let why = |whose: &str| format!("{whose}once the {set_aside} FLOP that are set aside are spent");
+        said.push((later.verdict_at_least(&with), why("")));
+        said.extend(later.house_verdict_at_least(&with).map(|verdict| (verdict, why("the house rule's, "))));
     }
     Ok(said)
 }

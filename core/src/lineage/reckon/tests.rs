@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::assess::{Answers, Basis, Cumulated, Inputs, Question, Verdict};
+use crate::budget::{Balance, ToCome};
+use crate::judge::Judge;
 use crate::lineage::{BaseReference, LineageProblem, Merge, Modification, Modifications};
 use crate::registry::Registry;
 use crate::rules::RuleSet;
@@ -350,4 +352,35 @@ proptest! {
             prop_assert!(rank(judged(core::slice::from_ref(way))) <= rank(all_ways), "{:?}", way.key);
         }
     }
+}
+
+fn judge_of(ancestry: Ancestry) -> Judge {
+    let as_of = chrono::NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+    let rules = RuleSet::in_force(as_of).unwrap();
+    Judge { base: None, rules, as_of, answers: Answers::default(), ancestry: Some(ancestry) }
+}
+
+#[test]
+fn what_is_to_come_behind_leaves_less_here() {
+    let all = ledger(vec![on("v1", model("a/b", 3900)), on("v2", made("v1")), on("v3", made("v2"))]);
+    let judge = judge_of(trace("v3", &all, &BTreeMap::from([("v1", 200), ("v2", 100)])).unwrap());
+    let balance = |behind: u128| {
+        let behind = BTreeMap::from([("v1".to_owned(), Flops(behind))]);
+        Balance::of(&judge, &counted(100), &ToCome { own: Flops(50), behind })
+    };
+    let left = |behind: u128| balance(behind).exceeds.unwrap().flop_left;
+    assert_eq!((left(0), left(300), left(850), left(2000)), (Flops(851), Flops(551), Flops(1), Flops::ZERO));
+    assert_eq!(balance(0).exceeds.unwrap().flop, balance(300).exceeds.unwrap().flop, "the line is where it was");
+    let verdicts = [0, 300, 850, 851].map(|behind| balance(behind).verdict_with_reserved);
+    assert_eq!(verdicts, [Verdict::Below, Verdict::Near, Verdict::Near, Verdict::Exceeds]);
+    assert_eq!((balance(300).reserved, balance(300).reserved_behind), (Flops(50), Flops(300)));
+}
+
+#[test]
+fn what_was_counted_behind_is_a_lower_bound_as_well() {
+    let all = ledger(vec![on("v1", model("a/b", 3900)), on("v2", made("v1"))]);
+    let part = |_: &Modification| Ok::<_, LineageProblem>(Spent { complete: false, ..counted(800) });
+    let judge = judge_of(Ancestry::trace(all.get("v2").unwrap(), &all, registry(), part).unwrap());
+    assert_eq!(judge.verdict(counted(100)), Verdict::Undetermined);
+    assert_eq!(judge.verdict_at_least(&counted(100)), Verdict::Near);
 }

@@ -1,5 +1,7 @@
 //! A job that approaches its line step by step.
 
+use std::collections::BTreeMap;
+
 use flopsmeter_core::assess::Answers;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::registry::{Base, DeclaredBase};
@@ -10,6 +12,7 @@ use flopsmeter_core::tally::Tally;
 use super::*;
 use crate::clock::SessionClock;
 use crate::session::company::Company;
+use crate::session::siblings::Standing;
 
 /// Against a line of 1000; each step takes a second and ten operations.
 struct Scene {
@@ -115,7 +118,9 @@ fn two_jobs_that_stop_each_by_itself_do_not_cross_together() {
             // Read a second late.
             let read = Duration::from_secs(step - 1);
             scene.others = vec![other[usize::try_from(step - 1).unwrap()].clone()];
-            scene.company.observe(&scene.judge, (&scene.others, &[]), "own", (read, scene.clock.at(read)));
+            let others = Standing { runs: scene.others.clone(), ..Standing::default() };
+            let read_of = (&others, &BTreeMap::new());
+            scene.company.observe(&scene.judge, read_of, "own", (read, scene.clock.at(read)));
             Some((step, scene.look(1000 * step, u128::from(step) * 10, Some(step))?))
         })
         .unwrap();

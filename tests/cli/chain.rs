@@ -1,0 +1,138 @@
+//! A modification and those it is made from, trained and planned at the same time by several processes.
+
+use serde_json::{Value, json};
+
+use crate::alerts::place_with_line_of;
+use crate::job::{flop, hooked, run_hooked, tiny_config};
+use crate::place::{Outcome, Place, Running, until};
+
+const METHOD: &str = "--method lora --lora-r 8 --lora-targets q_proj,v_proj --sequences 2 --seq-len 32";
+
+/// A job of this modification that is ready to be told what to do.
+fn start(place: &Place, options: &str) -> Running {
+    let mut running = Running::start(hooked(place, &format!("--progress 1h {options}")));
+    running.wait_for_stdout("ready");
+    running
+}
+
+fn end(mut running: Running) -> Option<i32> {
+    running.tell("goodbye");
+    running.say("exit 0");
+    running.finish().code()
+}
+
+/// `parent` on the base and `child` on that, with a line of so many steps.
+fn chain(steps: u128) -> Place {
+    let place = place_with_line_of(steps);
+    place.flopsmeter("modifications create parent --base base.toml").data();
+    place.flopsmeter("modifications create child --base modification:parent").data();
+    place
+}
+
+fn alerts(place: &Place) -> Vec<Value> {
+    let runs = place.flopsmeter("runs list --json");
+    let runs = if runs.code() == Some(0) { runs.json() } else { json!([]) };
+    runs.as_array().unwrap().iter().flat_map(|run| run["alerts"].as_array().unwrap().clone()).collect()
+}
+
+fn plan(place: &Place, steps: u64, options: &str) -> Outcome {
+    place.write_json("config.json", &tiny_config());
+    place.flopsmeter(&format!("plan --json --config config.json {METHOD} --tokens {} {options}", steps * 64))
+}
+
+fn budget(place: &Place, slug: &str) -> Value {
+    place.flopsmeter(&format!("modifications show {slug} --json")).json()["budget"].clone()
+}
+
+/// Three and three of ten steps: neither comes near the line by itself.
+#[test]
+fn a_child_is_told_of_the_line_that_it_reaches_together_with_its_parent() {
+    let place = chain(10);
+    // The child is there first: what it reads at its start knows nothing of the parent's run.
+    let child = start(&place, "--modification child");
+    let mut parent = start(&place, "--modification parent");
+    let mut child = child;
+    child.tell("feed training 1 2 32 3");
+    until("the child's work is on record", || budget(&place, "child")["spent"] != json!("0"));
+    parent.tell("feed training 1 2 32 3");
+    until("the child says that they are near together", || !alerts(&place).is_empty());
+    assert_eq!([end(child), end(parent)], [Some(0); 2]);
+    let alerts = alerts(&place);
+    assert_eq!(alerts.len(), 1, "the parent is near nothing: {alerts:?}");
+    assert_eq!(
+        (&alerts[0]["crossing"]["modification"], &alerts[0]["crossing"]["share_of_line_percent"]),
+        (&json!("child"), &json!("60.00"))
+    );
+}
+
+/// A run that is counted to no modification hears of the model that it was loaded from as well.
+#[test]
+fn a_run_by_itself_is_told_of_the_line_as_well() {
+    let place = chain(10);
+    let mut alone = start(&place, "--base modification:parent");
+    let mut parent = start(&place, "--modification parent");
+    alone.tell("feed training 1 2 32 3");
+    parent.tell("feed training 1 2 32 3");
+    until("one says that they are near together", || !alerts(&place).is_empty());
+    assert_eq!([end(alone), end(parent)], [Some(0); 2]);
+    assert_eq!(alerts(&place)[0]["crossing"]["modification"], Value::Null);
+}
+
+/// The parent needs 400 of 900 steps while the child trains as long as it may.
+#[test]
+fn a_childs_gate_stops_it_before_it_crosses_together_with_its_parent() {
+    let place = chain(900);
+    let mut child = start(&place, "--modification child --gate exceeds");
+    let mut parent = start(&place, "--modification parent");
+    child.say("train 2000 2000 25");
+    parent.say("train 400 400 20");
+    parent.wait_for_stdout("trained 400");
+    child.wait_for_stdout("trained ");
+    assert_eq!([end(child), end(parent)], [Some(11), Some(0)]);
+    let assessed = place.flopsmeter("assess child --json").json();
+    assert_eq!(assessed["verdict"], "near", "neither over it nor long before it: {assessed}");
+}
+
+#[test]
+fn what_is_set_aside_for_a_parent_leaves_less_for_its_child() {
+    let place = chain(10);
+    let before = budget(&place, "child");
+    let held = plan(&place, 6, "--modification parent --reserve --by Ada").json();
+    let held = flop(&held["budget"]["reserved"]);
+    let after = budget(&place, "child");
+    assert_eq!((flop(&after["reserved"]), flop(&after["reserved_behind"])), (0, held), "{after}");
+    assert_eq!(after["exceeds"]["flop"], before["exceeds"]["flop"], "the line stays where it is");
+    assert_eq!(flop(&after["exceeds"]["flop_left"]), flop(&before["exceeds"]["flop_left"]) - held, "{after}");
+    assert_eq!(after["verdict_with_reserved"], "near");
+    let words = place.flopsmeter("modifications show child");
+    let told = words.data().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains(" for what it is made from; "), "{told}");
+    // 6 and 5 of 10.
+    let refused = plan(&place, 5, "--modification child --reserve");
+    assert_eq!(refused.code(), Some(11), "{refused:?}");
+    assert!(refused.stderr.contains("nothing was set aside"), "{refused:?}");
+    assert_eq!(plan(&place, 3, "--modification child --reserve").code(), Some(0));
+    assert!(budget(&place, "parent")["reserved_behind"].is_null(), "nothing is behind the parent");
+    let gated = run_hooked(&place, "--modification child --gate near", &["feed training 1 2 32 1", "goodbye"]);
+    assert_eq!(gated.code(), Some(10), "{gated:?}");
+    assert!(gated.stderr.contains("that are set aside are spent"), "{gated:?}");
+    // What a run of the parent has spent is no longer set aside, and stands behind the child.
+    run_hooked(&place, "--quiet --modification parent", &["feed training 1 2 32 6", "goodbye"]);
+    let spent = budget(&place, "child");
+    assert_eq!((flop(&spent["spent"]), &spent["reserved_behind"]), (held, &Value::Null), "{spent}");
+}
+
+/// A job that goes on hears what is set aside behind it meanwhile.
+#[test]
+fn a_running_child_forecasts_what_is_set_aside_for_its_parent() {
+    let place = chain(10);
+    let mut child = start(&place, "--modification child");
+    child.say("train 4 5 1500");
+    child.wait_for_stdout("trained 4");
+    assert_eq!(plan(&place, 7, "--modification parent --reserve").code(), Some(0));
+    let foreseen = || alerts(&place).iter().any(|alert| alert["crossing"]["what"] == "forecast");
+    until("the child foresees that it crosses once its parent is trained", foreseen);
+    let outlook = alerts(&place)[0]["crossing"]["outlook"].clone();
+    assert!(flop(&outlook["reserved"]) > 0, "{outlook}");
+    assert_eq!(end(child), Some(0));
+}
