@@ -18,8 +18,8 @@ pub(crate) use metering::{DeviceChoice, MeteringArguments, NvmlReaderArguments, 
 pub(crate) use plan::{AttentionChoice, BatchingChoice, CheckpointingChoice, MethodChoice, PlanArguments};
 pub(crate) use records::{
     AnswerArguments, AssessArguments, CloseArguments, Declarer, LedgerCommand, MergeArguments, ModelsCommand,
-    ModificationsCommand, QuestionsArguments, ReportArguments, ReportCommand, RunDeclaration, RunsCommand,
-    ShowArguments, StatusArguments, VerifyArguments,
+    ModificationsCommand, QuestionsArguments, RebaseArguments, ReportArguments, ReportCommand, RunDeclaration,
+    RunsCommand, ShowArguments, StatusArguments, VerifyArguments,
 };
 
 /// Meters the operations (FLOP) of fine-tuning jobs and says where EU law puts the result.

@@ -9,10 +9,11 @@ use flopsmeter_core::assess::{Answers, Assessment, Basis, CumulationReading, Rec
 use flopsmeter_core::budget::{Balance, ToCome};
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
+use flopsmeter_core::ledger::body::ModificationRebased;
 use flopsmeter_core::lineage::{Ancestry, BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
-use flopsmeter_core::run::RunSummary;
+use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::Account;
 use flopsmeter_meter::records::{self, Assignments, RunRecord};
@@ -131,6 +132,7 @@ pub(crate) fn under(
     let heads = [lineage::heads(&runs), behind.run_heads].concat();
     let mut assessment = judge.assess_without(&jobs, excluded, heads);
     assessment.inputs.lineage = behind.heads;
+    assessment.findings.extend(modification.rebased.last().map(rebased));
     let followed = assessment.cumulation.iter().find(|reading| reading.followed);
     let base = followed_base(&judge, &spent, followed);
     let account = Account { modification: modification.clone(), runs: summaries };
@@ -140,6 +142,15 @@ pub(crate) fn under(
         runs.extend(behind.runs);
     }
     Ok(Judgement { base, runs, rules, assessment, balance })
+}
+
+/// What a reader has to know of a modification whose base was declared anew.
+fn rebased(ModificationRebased { base, reason, by, date }: &ModificationRebased) -> Finding {
+    let label = base.label();
+    let text = format!(
+        "That this is made from {label} was declared by {by} on {date}, in place of what was recorded before: {reason}"
+    );
+    Finding { code: "base-rebased".to_owned(), text }
 }
 
 /// What the runs of an account have spent: nothing where there are none.

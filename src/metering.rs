@@ -9,11 +9,12 @@ use flopsmeter_core::budget::Reservation;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
 use flopsmeter_core::ledger::{Body, modification_stream};
-use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME, Modification, check};
+use flopsmeter_core::lineage::{BaseReference, LineageProblem, MODIFICATION_SCHEME, Modification, check};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::{DEVICES_REPLAYED, Tally};
 use flopsmeter_meter::alert::config::{COMMAND_PATIENCE, ConfigProblem};
 use flopsmeter_meter::alert::{AlertConfig, Dispatcher, Sender, Sink};
+use flopsmeter_meter::binding::bind;
 use flopsmeter_meter::budget::{self, Spender};
 use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
@@ -232,13 +233,17 @@ fn try_join(
         return Ok(Membership { findings: vec![finding], ..Membership::default() });
     }
     let created = Body::ModificationCreated(ModificationCreated { slug: slug.to_owned(), base: base.cloned() });
-    let stream = modification_stream(slug);
-    ledger.append_first(&stream, settings::now(), created.kind(), &created.to_text()?)?;
+    // Looked at again as it is written: another process may have closed a circle meanwhile.
+    if let Err(problem) = bind(ledger, slug, settings::now(), &created)? {
+        return Ok(Membership { findings: vec![circular(&problem)], ..Membership::default() });
+    }
     let mut modification = records::modification(ledger, slug)?.unwrap_or_default();
     let may_be_bound = modification.merge.is_none() && modification.closed.is_none();
     if let (Some(base), None) = (base.filter(|_| may_be_bound), &modification.base) {
         let bound = Body::BaseBound(BaseBound { base: base.clone() });
-        ledger.append(&stream, settings::now(), bound.kind(), &bound.to_text()?)?;
+        if let Err(problem) = bind(ledger, slug, settings::now(), &bound)? {
+            return Ok(Membership { findings: vec![circular(&problem)], ..Membership::default() });
+        }
         // Read again: of two runs that bind it at the same time, the first one counts.
         modification = records::modification(ledger, slug)?.unwrap_or_default();
     }
@@ -248,7 +253,7 @@ fn try_join(
     }
     if !counts_already {
         let assigned = Body::RunAssigned(RunAssigned { run: member.run.to_owned() });
-        ledger.append(&stream, settings::now(), assigned.kind(), &assigned.to_text()?)?;
+        ledger.append(&modification_stream(slug), settings::now(), assigned.kind(), &assigned.to_text()?)?;
     }
     let (reservation, mut findings) = take_reservation(ledger, &modification, member);
     findings.extend(after_closing(&modification, member.run));
@@ -294,9 +299,12 @@ pub(crate) fn unfollowable(
     let known = all.get(slug).cloned().unwrap_or_default();
     let base = known.base.or_else(|| Some(base.clone()));
     let bound = Modification { slug: slug.to_owned(), base, merge: known.merge, ..Modification::default() };
-    let Err(problem) = check(&bound, &all) else { return Ok(None) };
+    Ok(check(&bound, &all).err().map(|problem| circular(&problem)))
+}
+
+fn circular(problem: &LineageProblem) -> Finding {
     let text = format!("{problem}; the run is recorded unassigned");
-    Ok(Some(Finding { code: "modification-conflict".to_owned(), text }))
+    Finding { code: "modification-conflict".to_owned(), text }
 }
 
 /// What has to be said of a trace: one that is played may be anybody's, and one that cannot be written is not there later.

@@ -19,7 +19,7 @@ pub use problem::LineageProblem;
 
 use crate::assess::Answers;
 use crate::budget::Reservation;
-use crate::ledger::body::{Body, ModificationClosed, RunExcluded};
+use crate::ledger::body::{Body, ModificationClosed, ModificationRebased, RunExcluded};
 use crate::registry::{Base, DeclaredBase, DeclaredBaseProblem, Registry};
 
 /// Which base model something was bound to, as it was at that time.
@@ -141,6 +141,9 @@ pub struct Modification {
     /// The declaration that it is done, if there is one; the first holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<ModificationClosed>,
+    /// Declarations that it is made from another model than was recorded before; the last one holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rebased: Vec<ModificationRebased>,
 }
 
 /// Weights that were merged or averaged into one model.
@@ -178,6 +181,10 @@ impl Modification {
                 }
                 (Body::BaseBound(bound), Some(known)) if known.base.is_none() && known.merge.is_none() => {
                     known.base = Some(bound.base.clone());
+                }
+                (Body::ModificationRebased(rebased), Some(known)) if known.merge.is_none() => {
+                    known.base = Some(rebased.base.clone());
+                    known.rebased.push(rebased.clone());
                 }
                 (Body::RunAssigned(assigned), Some(known)) if !known.runs.contains(&assigned.run) => {
                     known.runs.push(assigned.run.clone());
@@ -244,6 +251,20 @@ mod tests {
         assert_eq!(reasons_after(vec![excluded("a", "first"), excluded("a", "second")]), ["second"]);
         assert_eq!(reasons_after(vec![excluded("a", "first"), included.clone()]), [""; 0]);
         assert_eq!(reasons_after(vec![excluded("a", "first"), included, excluded("a", "again")]), ["again"]);
+    }
+
+    #[test]
+    fn the_last_declaration_of_the_base_holds() {
+        let base = |slug: &str| BaseReference::Modification { slug: slug.to_owned() };
+        let created = ModificationCreated { slug: "m".to_owned(), base: Some(base("a")) };
+        let rebased = |slug: &str| {
+            let (reason, by, date) = ("a slip".to_owned(), "Ada".to_owned(), NaiveDate::MIN);
+            Body::ModificationRebased(ModificationRebased { base: base(slug), reason, by, date })
+        };
+        let bound = Body::BaseBound(crate::ledger::body::BaseBound { base: base("d") });
+        let all = [Body::ModificationCreated(created), rebased("b"), rebased("c"), bound];
+        let read = Modification::from_bodies(all.iter().map(|body| (DateTime::UNIX_EPOCH, body))).unwrap();
+        assert_eq!((read.base, read.rebased.len()), (Some(base("c")), 2));
     }
 
     #[test]

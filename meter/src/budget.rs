@@ -6,11 +6,12 @@ use flopsmeter_core::ledger::body::{
     ModificationCreated, ReservationReleased, ReservationSettled, ReservationTaken, Reserved,
 };
 use flopsmeter_core::ledger::{Body, modification_stream};
-use flopsmeter_core::lineage::{BaseReference, Modification};
+use flopsmeter_core::lineage::{BaseReference, LineageProblem, Modification};
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::RunSummary;
 use flopsmeter_core::unit::Flops;
 
+use crate::binding::bind;
 use crate::records::{self, Assignments};
 use crate::store::{Ledger, StoreProblem};
 
@@ -61,6 +62,8 @@ pub enum Setting<R> {
     Held,
     /// It was refused, and nothing was written.
     Refused(R),
+    /// The modification would be made from what it cannot be made from; nothing was written.
+    Unfollowable(LineageProblem),
 }
 
 /// Sets compute aside for the modification `slug`, which is made where it is new, unless `objection` has one to it. Nobody else can
@@ -82,7 +85,10 @@ pub fn reserve<R>(
             if let Some(objection) = objection(&account) {
                 return Ok(Setting::Refused(objection));
             }
-            append_first(ledger, &stream, at, &created)?;
+            // Somebody else may have been first, which is as well.
+            if let Err(problem) = bind(ledger, slug, at, &created)? {
+                return Ok(Setting::Unfollowable(problem));
+            }
             account = Account::read(ledger, slug)?;
         }
         let mut outcome = None;
@@ -252,14 +258,6 @@ pub fn release(
         }
     })?;
     Ok(outcome)
-}
-
-fn append_first(ledger: &mut Ledger, stream: &str, at: DateTime<Utc>, body: &Body) -> Result<(), StoreProblem> {
-    // Somebody else may have been first, which is as well.
-    if let Some((kind, text)) = entry(body) {
-        ledger.append_first(stream, at, &kind, &text)?;
-    }
-    Ok(())
 }
 
 /// Plain values: they can always be written.

@@ -6,6 +6,8 @@
 #[cfg(feature = "machine")]
 pub mod alert;
 #[cfg(feature = "machine")]
+pub mod binding;
+#[cfg(feature = "machine")]
 pub mod budget;
 #[cfg(feature = "machine")]
 pub mod claim;

@@ -16,5 +16,5 @@ pub mod writer;
 pub use problem::StoreProblem;
 pub use recorder::RunRecorder;
 pub use spool::Spool;
-pub use sqlite::{Durability, Ledger};
+pub use sqlite::{Durability, Ledger, Streams};
 pub use writer::Writer;

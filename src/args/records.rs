@@ -123,7 +123,7 @@ pub(crate) struct Declarer {
     pub(crate) date: Option<NaiveDate>,
 }
 
-/// What somebody declares about a run.
+/// What somebody declares of what is on record.
 #[derive(Debug, Args)]
 pub(crate) struct RunDeclaration {
     /// Why
@@ -212,6 +212,23 @@ pub(crate) struct CloseArguments {
     pub(crate) ledger: LedgerArguments,
 }
 
+/// What a modification is made from after all.
+#[derive(Debug, Args)]
+pub(crate) struct RebaseArguments {
+    /// Its name
+    pub(crate) modification: String,
+
+    /// The base model, or another modification of this ledger
+    #[arg(long, value_name = "ID|FILE|modification:NAME")]
+    pub(crate) base: String,
+
+    #[command(flatten)]
+    pub(crate) declaration: RunDeclaration,
+
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArguments,
+}
+
 /// What was merged.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArguments {
@@ -268,6 +285,8 @@ pub(crate) enum ModificationsCommand {
         #[command(flatten)]
         ledger: LedgerArguments,
     },
+    /// Declare that a modification is made from another model than was recorded; both stay on record
+    Rebase(RebaseArguments),
     /// Declare that a modification is done: no run is counted to it any more; one that goes on from it is made from it
     Close(CloseArguments),
     /// Record somebody's answers to legal questions; a later answer replaces an earlier one, and both stay on record

@@ -25,6 +25,7 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
         ModificationsCommand::Create { modification, base, ledger } => make::create(&modification, &base, ledger),
         ModificationsCommand::Merge(arguments) => make::merge(arguments),
         ModificationsCommand::Assign { modification, run, ledger } => assign(&modification, &run, ledger),
+        ModificationsCommand::Rebase(arguments) => make::rebase(arguments),
         ModificationsCommand::Close(arguments) => make::close(arguments),
         ModificationsCommand::Answer(arguments) => answer::execute(arguments),
         ModificationsCommand::Questions(arguments) => questions::execute(arguments),

@@ -1,16 +1,17 @@
-//! `flopsmeter verify`: recomputes every chain of a ledger.
+//! `flopsmeter verify`: recomputes every chain of a ledger, and tells of content that no assessment can follow.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use flopsmeter_core::ledger::verify::{Check, StreamReport, StreamState};
-use flopsmeter_core::ledger::{MODIFICATION_PREFIX, RUN_PREFIX};
+use flopsmeter_core::ledger::{MODIFICATION_PREFIX, RUN_PREFIX, modification_stream};
+use flopsmeter_core::lineage;
 use flopsmeter_meter::store::Ledger;
 use serde::Serialize;
 
 use crate::args::VerifyArguments;
 use crate::exit::ExitStatus;
-use crate::output;
+use crate::{lineage::all, output};
 
 /// What was checked and what was found.
 #[derive(Debug, Serialize)]
@@ -19,6 +20,15 @@ struct VerifyReport {
     ledger: String,
     sound: bool,
     streams: Vec<StreamReport>,
+    /// What is recorded as it was said, and cannot be so.
+    contradictions: Vec<Contradiction>,
+}
+
+/// Sound entries that contradict each other.
+#[derive(Debug, Serialize)]
+struct Contradiction {
+    stream: String,
+    text: String,
 }
 
 pub(crate) fn execute(arguments: &VerifyArguments) -> anyhow::Result<ExitStatus> {
@@ -43,7 +53,14 @@ fn check(path: &Path) -> anyhow::Result<VerifyReport> {
         }
     }
     let sound = streams.iter().all(StreamReport::is_sound);
-    Ok(VerifyReport { schema: "flopsmeter.verify/1", ledger: path.display().to_string(), sound, streams })
+    let all = all(&ledger).with_context(context)?;
+    let contradiction = |(slug, modification): (&String, &lineage::Modification)| {
+        let text = lineage::check(modification, &all).err()?.to_string();
+        Some(Contradiction { stream: modification_stream(slug), text })
+    };
+    let contradictions = all.iter().filter_map(contradiction).collect();
+    let ledger = path.display().to_string();
+    Ok(VerifyReport { schema: "flopsmeter.verify/1", ledger, sound, streams, contradictions })
 }
 
 fn words(report: &VerifyReport) -> String {
@@ -59,6 +76,9 @@ fn words(report: &VerifyReport) -> String {
         for problem in &stream.problems {
             text.push_str(&format!("        {problem}\n"));
         }
+    }
+    for Contradiction { stream, text: what } in &report.contradictions {
+        text.push_str(&format!("note   {stream}  {what}\n"));
     }
     text.push_str(if report.sound {
         "No entry was changed, removed or moved inside a chain. That no whole chain is missing, this file alone does not prove.\n"

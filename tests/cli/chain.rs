@@ -1,10 +1,14 @@
 //! A modification and those it is made from, trained and planned at the same time by several processes.
 
+use flopsmeter_core::ledger::Body;
+use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, ModificationRebased};
+use flopsmeter_core::lineage::BaseReference;
+use flopsmeter_meter::store::Ledger;
 use serde_json::{Value, json};
 
 use crate::alerts::place_with_line_of;
-use crate::job::{flop, hooked, run_hooked, tiny_config};
-use crate::place::{Outcome, Place, Running, until};
+use crate::job::{flop, hooked, run_hooked, tiny_config, write_base};
+use crate::place::{Outcome, Place, Running, codes, until};
 
 const METHOD: &str = "--method lora --lora-r 8 --lora-targets q_proj,v_proj --sequences 2 --seq-len 32";
 
@@ -135,4 +139,83 @@ fn a_running_child_forecasts_what_is_set_aside_for_its_parent() {
     let outlook = alerts(&place)[0]["crossing"]["outlook"].clone();
     assert!(flop(&outlook["reserved"]) > 0, "{outlook}");
     assert_eq!(end(child), Some(0));
+}
+
+/// Entries of a ledger from before circles were refused in the transaction that writes.
+fn circle() -> Place {
+    let place = chain(10);
+    place.flopsmeter("modifications create late --base modification:child").data();
+    let bound = Body::BaseBound(BaseBound { base: BaseReference::Modification { slug: "late".to_owned() } });
+    let created = ModificationCreated { slug: "early".to_owned(), base: None };
+    let mut ledger = Ledger::open(&place.ledger()).unwrap();
+    let mut append = |stream: &str, body: &Body| {
+        ledger.append(stream, chrono::DateTime::UNIX_EPOCH, body.kind(), &body.to_text().unwrap()).unwrap();
+    };
+    append("modification/early", &Body::ModificationCreated(created));
+    append("modification/early", &bound);
+    let rebased = ModificationRebased {
+        base: BaseReference::Modification { slug: "early".to_owned() },
+        reason: "an old version".to_owned(),
+        by: "nobody".to_owned(),
+        date: chrono::NaiveDate::MIN,
+    };
+    append("modification/late", &Body::ModificationRebased(rebased));
+    place
+}
+
+#[test]
+fn a_circle_is_told_of_and_can_be_left() {
+    let place = circle();
+    let verify = || place.flopsmeter(&format!("verify {}", place.ledger().display()));
+    let told = verify();
+    assert!(told.data().contains("note   modification/early  the modifications are made from each other"), "{told:?}");
+    assert!(told.data().contains("`flopsmeter modifications rebase`"), "{told:?}");
+    let report = place.flopsmeter(&format!("verify --json {}", place.ledger().display())).json();
+    assert_eq!((&report["sound"], report["contradictions"].as_array().unwrap().len()), (&json!(true), 2));
+    assert_eq!(place.flopsmeter("assess late").code(), Some(1));
+
+    let declared = "--by Ada --reason entered,by,mistake";
+    let still = place.flopsmeter(&format!("modifications rebase late --base modification:late {declared}"));
+    assert!(still.refusal(1).contains("`late` from `late`"), "{still:?}");
+    let unnamed = place.flopsmeter("modifications rebase late --base modification:child --by Ada");
+    assert!(unnamed.refusal(2).contains("--reason"), "{unnamed:?}");
+    let left = place.flopsmeter(&format!("modifications rebase late --base modification:child {declared}"));
+    assert_eq!(
+        left.data(),
+        "modification late is made from modification:child and not from modification:early, as Ada declares\n"
+    );
+    assert!(!verify().data().contains("note"), "{:?}", verify());
+    let shown = place.flopsmeter("modifications show early");
+    assert!(shown.data().contains("base model    modification:late\n"), "{shown:?}");
+    let shown = place.flopsmeter("modifications show late");
+    assert!(shown.data().contains("rebased       on modification:child by Ada on "), "{shown:?}");
+    let assessed = place.flopsmeter("assess late --json").json();
+    assert!(codes(&assessed).contains(&"base-rebased"), "{assessed}");
+    // What was said before stays on record.
+    assert_eq!(place.flopsmeter("modifications show late --json").json()["rebased"].as_array().unwrap().len(), 2);
+    write_base(&place, "other", 9);
+    let twice = place.flopsmeter(&format!("modifications rebase late --base modification:child {declared}"));
+    assert!(twice.refusal(1).contains("is made from modification:child already"), "{twice:?}");
+    place.flopsmeter("modifications merge both --of late --of other.toml --by Ada").data();
+    let merge = place.flopsmeter(&format!("modifications rebase both --base other.toml {declared}"));
+    assert!(merge.refusal(1).contains("`both` is a merge"), "{merge:?}");
+}
+
+/// Each of the two was made without a base, and is bound to the other by a run of its own.
+#[test]
+fn runs_that_bind_two_modifications_to_each_other_at_once_make_no_circle() {
+    for round in 0..2 {
+        let place = place_with_line_of(10);
+        run_hooked(&place, "--quiet --modification a", &["goodbye"]);
+        run_hooked(&place, "--quiet --modification b", &["goodbye"]);
+        let both = [("a", "b"), ("b", "a")].map(|(slug, base)| {
+            let options = format!("--progress 1h --modification {slug} --base modification:{base}");
+            Running::start(hooked(&place, &options))
+        });
+        for running in both {
+            assert_eq!(end(running), Some(0));
+        }
+        let verified = place.flopsmeter(&format!("verify {}", place.ledger().display()));
+        assert!(!verified.data().contains("note"), "in round {round}: {verified:?}");
+    }
 }

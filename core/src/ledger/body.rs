@@ -88,6 +88,8 @@ pub enum Body {
     ModificationMerged(ModificationMerged),
     /// Somebody declared that the modification is done: no run is counted to it any more.
     ModificationClosed(ModificationClosed),
+    /// Somebody declared that the modification is made from another model than was recorded.
+    ModificationRebased(ModificationRebased),
     /// A kind or a form that this version does not know: kept as it is, never dropped.
     Unread {
         /// The kind.
@@ -279,6 +281,19 @@ pub struct ModificationClosed {
     pub date: NaiveDate,
 }
 
+/// See [`Body::ModificationRebased`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModificationRebased {
+    /// What it is made from, in place of what was recorded before.
+    pub base: BaseReference,
+    /// Why.
+    pub reason: String,
+    /// Who declares it.
+    pub by: String,
+    /// When.
+    pub date: NaiveDate,
+}
+
 /// A fact that cannot be written as JSON; none of this version's can fail so.
 #[derive(Debug, thiserror::Error)]
 #[error("a `{kind}` entry could not be written as JSON; please report this with the command line that led to it")]
@@ -348,6 +363,7 @@ kinds! {
     "levels-missed" => LevelsMissed,
     "modification-merged" => ModificationMerged,
     "modification-closed" => ModificationClosed,
+    "modification-rebased" => ModificationRebased,
 }
 
 fn parse<T: DeserializeOwned>(text: &str, variant: fn(T) -> Body, kind: &str) -> Body {

@@ -7,7 +7,7 @@ use crate::registry::DeclaredBaseProblem;
 pub enum LineageProblem {
     /// Modifications that are each made from the next, and the last from the first.
     #[error(
-        "the modifications are made from each other in a circle: {path}; no model can be behind itself: correct the base of one of them"
+        "the modifications are made from each other in a circle: {path}; no model can be behind itself: `flopsmeter modifications rebase` corrects the base of one of them"
     )]
     Cycle {
         /// The circle, each made from the one after it.

@@ -173,15 +173,20 @@ impl Ledger {
         at: DateTime<Utc>,
         decide: impl FnOnce(&[Body]) -> Option<(String, String)>,
     ) -> Result<Option<Entry>, StoreProblem> {
+        self.append_seeing(stream, at, |streams| Ok(decide(&streams.bodies(stream)?)))
+    }
+
+    /// The same where what is decided hangs on other streams as well: nobody writes to those either, between the looking and the writing.
+    pub fn append_seeing(
+        &mut self,
+        stream: &str,
+        at: DateTime<Utc>,
+        decide: impl FnOnce(&Streams<'_>) -> Result<Option<(String, String)>, StoreProblem>,
+    ) -> Result<Option<Entry>, StoreProblem> {
+        let path = self.path.clone();
         self.transact(|transaction| {
-            let mut statement =
-                transaction.prepare_cached("SELECT kind, body FROM entry WHERE stream = ?1 ORDER BY sequence")?;
-            let read = |row: &Row<'_>| {
-                let (kind, body): (String, String) = (row.get(0)?, row.get(1)?);
-                Ok(Body::read(&kind, &body))
-            };
-            let bodies: Vec<Body> = statement.query_map([stream], read)?.collect::<Result<_, _>>()?;
-            let Some((kind, body)) = decide(&bodies) else { return Ok(None) };
+            let streams = Streams { connection: transaction, path: &path };
+            let Some((kind, body)) = decide(&streams).map_err(Refusal::Problem)? else { return Ok(None) };
             let entry = chain::append(head_of(transaction, stream)?.as_ref(), stream, at, kind, body);
             insert(transaction, &entry)?;
             Ok(Some(entry))
@@ -201,6 +206,7 @@ impl Ledger {
         run().map_err(|refusal| match refusal {
             Refusal::Conflict(stream) => StoreProblem::Conflict { path: self.path.clone(), stream },
             Refusal::Sqlite(source) => StoreProblem::of_sqlite(&self.path, source),
+            Refusal::Problem(problem) => problem,
         })
     }
 
@@ -215,6 +221,30 @@ enum Refusal {
     Conflict(String),
     /// SQLite failed.
     Sqlite(rusqlite::Error),
+    /// What is written depends on something that cannot be read.
+    Problem(StoreProblem),
+}
+
+/// The streams of a ledger that nobody else writes to at present.
+#[derive(Debug)]
+pub struct Streams<'l> {
+    connection: &'l Connection,
+    path: &'l Path,
+}
+
+impl Streams<'_> {
+    /// What the entries of a stream say, in their order.
+    pub fn bodies(&self, stream: &str) -> Result<Vec<Body>, StoreProblem> {
+        const BODIES: &str = "SELECT kind, body FROM entry WHERE stream = ?1 ORDER BY sequence";
+        let body = |row: &Row<'_>| {
+            let (kind, body): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(Body::read(&kind, &body))
+        };
+        let read = || -> rusqlite::Result<Vec<Body>> {
+            self.connection.prepare_cached(BODIES)?.query_map([stream], body)?.collect()
+        };
+        read().map_err(|source| StoreProblem::of_sqlite(self.path, source))
+    }
 }
 
 impl From<rusqlite::Error> for Refusal {

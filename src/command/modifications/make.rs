@@ -1,15 +1,17 @@
-//! `flopsmeter modifications create`, `merge` and `close`: how a modification comes to be before its first run, and is done after its last.
+//! `flopsmeter modifications create`, `merge`, `rebase` and `close`: how a modification comes to be before its first run, what it is made
+//! from after all, and that it is done after its last.
 
 use std::path::Path;
 
 use anyhow::bail;
-use flopsmeter_core::ledger::body::{ModificationClosed, ModificationCreated, ModificationMerged};
-use flopsmeter_core::ledger::{Body, modification_stream};
+use flopsmeter_core::ledger::Body;
+use flopsmeter_core::ledger::body::{ModificationClosed, ModificationCreated, ModificationMerged, ModificationRebased};
 use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME, Merge, Modification, Modifications, check};
+use flopsmeter_meter::binding::bind;
 use flopsmeter_meter::store::Ledger;
 
 use super::{append, existing};
-use crate::args::{CloseArguments, LedgerArguments, MergeArguments, slug};
+use crate::args::{CloseArguments, Declarer, LedgerArguments, MergeArguments, RebaseArguments, RunDeclaration, slug};
 use crate::command::runs::declared_on;
 use crate::exit::{ExitStatus, UsageProblem};
 use crate::{base, lineage, output, settings};
@@ -57,6 +59,35 @@ pub(super) fn merge(arguments: MergeArguments) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
+/// Declares that a modification is made from another model than was recorded: a new entry, which holds from then on.
+pub(super) fn rebase(arguments: RebaseArguments) -> anyhow::Result<ExitStatus> {
+    let RunDeclaration { reason, declarer: Declarer { by, date } } = arguments.declaration;
+    let (slug, date) = (arguments.modification, declared_on(date)?);
+    let base = base::reference(&arguments.base)?;
+    let mut ledger = Ledger::open(&settings::ledger_path(arguments.ledger.ledger))?;
+    let modification = existing(&ledger, &slug)?;
+    if modification.merge.is_some() {
+        bail!(
+            "modification `{slug}` is a merge: what was merged stands as it was declared; make another merge of the right models"
+        );
+    }
+    if modification.base.as_ref().is_some_and(|known| known.is_same(&base)) {
+        bail!("modification `{slug}` is made from {} already", base.label());
+    }
+    let made = Modification { slug: slug.clone(), base: Some(base.clone()), ..Modification::default() };
+    check(&made, &lineage::all(&ledger)?)?;
+    let before = modification.base.as_ref().map_or_else(|| "no model".to_owned(), BaseReference::label);
+    let words = format!("modification {slug} is made from {} and not from {before}, as {by} declares\n", base.label());
+    bind(
+        &mut ledger,
+        &slug,
+        settings::now(),
+        &Body::ModificationRebased(ModificationRebased { base, reason, by, date }),
+    )??;
+    output::data(&words)?;
+    Ok(ExitStatus::Done)
+}
+
 pub(super) fn close(arguments: CloseArguments) -> anyhow::Result<ExitStatus> {
     let date = declared_on(arguments.declarer.date)?;
     let (slug, by) = (arguments.modification, arguments.declarer.by);
@@ -95,8 +126,7 @@ fn weights(argument: &str, all: &Modifications) -> anyhow::Result<BaseReference>
 }
 
 fn begin(ledger: &mut Ledger, slug: &str, body: &Body) -> anyhow::Result<()> {
-    let written = ledger.append_first(&modification_stream(slug), settings::now(), body.kind(), &body.to_text()?)?;
-    if written.is_none() {
+    if bind(ledger, slug, settings::now(), body)??.is_none() {
         bail!("modification `{slug}` exists already: `flopsmeter modifications show {slug}`");
     }
     Ok(())

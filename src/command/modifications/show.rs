@@ -50,6 +50,15 @@ fn words(modification: &Modification, picture: &Picture) -> String {
         text.push_str(&parent.map_or_else(String::new, |parent| format!(", parent {}", parent.label())));
         text.push('\n');
     }
+    for again in &modification.rebased {
+        text.push_str(&format!(
+            "rebased       on {} by {} on {}: {}\n",
+            again.base.label(),
+            again.by,
+            again.date,
+            again.reason
+        ));
+    }
     if let Some(closed) = &modification.closed {
         text.push_str(&format!("closed        by {} on {}\n", closed.by, closed.date));
     }

@@ -172,6 +172,7 @@ impl Book {
         match set {
             Setting::Held => Ok(Ok(reserved)),
             Setting::Refused(Err(conflict)) => bail!(conflict),
+            Setting::Unfollowable(problem) => bail!(problem),
             Setting::Refused(Ok((verdict, balance))) => {
                 output::talk(&format!(
                     "nothing was set aside: with {}, this plan's {} FLOP (its high end) would make the verdict `{}`, which the gate \

@@ -89,6 +89,12 @@ fn one_of_each() -> Vec<Body> {
             slug: "n".to_owned(),
             base: Some(BaseReference::Modification { slug: "m".to_owned() }),
         }),
+        Body::ModificationRebased(ModificationRebased {
+            base: base.clone(),
+            reason: "a slip of the hand".to_owned(),
+            by: "Ada".to_owned(),
+            date: NaiveDate::MIN,
+        }),
         Body::ModificationClosed(ModificationClosed { by: "Ada".to_owned(), date: NaiveDate::MIN }),
         Body::ModificationMerged(ModificationMerged {
             slug: "n".to_owned(),
