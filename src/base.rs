@@ -5,46 +5,26 @@ mod folder;
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use flopsmeter_core::lineage::{BaseReference, MODIFICATION_SCHEME};
 use flopsmeter_core::registry::{Base, DeclaredBase, Registry};
 
 use crate::input;
 
-/// A base model and what is recorded of it.
-#[derive(Clone, Debug)]
-pub(crate) struct ResolvedBase {
-    pub(crate) base: Base<'static>,
-    reference: BaseReference,
-}
-
-impl ResolvedBase {
-    /// What is recorded, so that the same base is found again without the file.
-    pub(crate) fn reference(&self) -> BaseReference {
-        self.reference.clone()
-    }
-}
-
-/// What is recorded of `--base`, which may name another modification of the ledger: whether the ledger has it is for the caller to see.
+/// What is recorded of `--base`, so that the same base is found again without the file; a miss is an error with suggestions, never a guess.
+/// Whether the ledger has a modification that it names is for the caller to see.
 pub(crate) fn reference(argument: &str) -> anyhow::Result<BaseReference> {
-    let Some(slug) = argument.strip_prefix(MODIFICATION_SCHEME) else { return Ok(resolve(argument)?.reference()) };
-    let slug = crate::args::slug(slug).map_err(|problem| anyhow!("`{argument}` names no modification: {problem}"))?;
-    Ok(BaseReference::Modification { slug })
-}
-
-/// Resolves `--base` to a model; a miss is an error with suggestions, never a guess.
-pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
-    if argument.starts_with(MODIFICATION_SCHEME) {
-        bail!(
-            "`{argument}` is a modification of a ledger, and here a model is asked for: name the model that it was made from, by its Hugging Face id or a declared base file"
-        );
+    if let Some(slug) = argument.strip_prefix(MODIFICATION_SCHEME) {
+        let slug =
+            crate::args::slug(slug).map_err(|problem| anyhow!("`{argument}` names no modification: {problem}"))?;
+        return Ok(BaseReference::Modification { slug });
     }
     let path = Path::new(argument);
     if path.is_file() {
         return declared(path, argument);
     }
     if path.is_dir() {
-        return referenced(Base::Registry(folder::model(path, registry()?)?), "");
+        return referenced(&Base::Registry(folder::model(path, registry()?)?), "");
     }
     let model = registry()?.lookup_name_or_path(argument).map_err(|miss| {
         let is_path =
@@ -55,7 +35,7 @@ pub(crate) fn resolve(argument: &str) -> anyhow::Result<ResolvedBase> {
             anyhow!(miss)
         }
     })?;
-    referenced(Base::Registry(model), "")
+    referenced(&Base::Registry(model), "")
 }
 
 /// The base model that was recorded.
@@ -68,14 +48,12 @@ pub(crate) fn registry() -> anyhow::Result<&'static Registry> {
     Registry::embedded().context("the built-in base-model registry cannot be read; please report this")
 }
 
-fn declared(path: &Path, argument: &str) -> anyhow::Result<ResolvedBase> {
+fn declared(path: &Path, argument: &str) -> anyhow::Result<BaseReference> {
     let text = input::text(path, "base declaration", "name a TOML file with name, flop, source, declared_by and date")?;
     let base = DeclaredBase::parse(&text, argument)?;
-    referenced(Base::Declared(Box::new(base)), &text)
+    referenced(&Base::Declared(Box::new(base)), &text)
 }
 
-fn referenced(base: Base<'static>, declared_text: &str) -> anyhow::Result<ResolvedBase> {
-    let reference =
-        BaseReference::of(&base, declared_text).context("a base model without a row or file has no reference")?;
-    Ok(ResolvedBase { base, reference })
+fn referenced(base: &Base<'static>, declared_text: &str) -> anyhow::Result<BaseReference> {
+    BaseReference::of(base, declared_text).context("a base model without a row or file has no reference")
 }

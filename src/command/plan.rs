@@ -11,12 +11,14 @@ mod method;
 mod model;
 mod words;
 
-use flopsmeter_core::assess::{Answers, Assessment, Spent};
+use flopsmeter_core::assess::{Assessment, Spent};
 use flopsmeter_core::judge::Judge;
+use flopsmeter_core::lineage::Modification;
 
 use crate::args::PlanArguments;
+use crate::command::modifications::existing;
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::{base, judgement, output, settings};
+use crate::{base, judgement, lineage, output, settings};
 use answer::{Answer, Consequences};
 use budget::Book;
 use data::Data;
@@ -27,22 +29,16 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     data::refuse_contradictions(arguments)?;
     let method = method::method(arguments)?;
     let fleets = expectation::fleets(arguments)?;
-    let named = arguments.base.as_deref().map(base::resolve).transpose()?;
+    let named = arguments.base.as_deref().map(base::reference).transpose()?;
     let mut book = Book::open(arguments, named.clone())?;
-    let base = match &book {
-        Some(book) => book.base()?,
-        None => named.map(|named| named.base),
-    };
+    let alone = || Modification { base: named, ..Modification::default() };
+    let made_from = book.as_ref().map_or_else(alone, Book::made_from);
+    let judge = judge(arguments, &made_from, book.as_mut())?;
     let model = model::read(arguments)?;
     if let Some(model) = &model {
         method::refuse_missing_blocks(arguments, model.shape.layers())?;
     }
     let data = Data::of(arguments, model.as_ref())?;
-    let answers = book.as_ref().map_or_else(Answers::default, |book| book.account().modification.answers.clone());
-    let mut judge = judgement::judge(base, answers, judgement::IN_FORCE, settings::as_of(arguments.as_of))?;
-    if let Some(book) = &mut book {
-        book.read_behind(&mut judge)?;
-    }
     let estimate = match &model {
         Some(model) => {
             let (options, attention) = (estimate::options(arguments), estimate::attention(arguments));
@@ -79,6 +75,24 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
         Some(refused) if refused != ExitStatus::Done => Ok(refused),
         _ => Ok(judgement::at_gate(arguments.gate, verdict, house, "plan")),
     }
+}
+
+/// The judge of what is made from that, which has its place in `book` where it is a modification's.
+fn judge(arguments: &PlanArguments, made_from: &Modification, book: Option<&mut Book>) -> anyhow::Result<Judge> {
+    let as_of = settings::as_of(arguments.as_of);
+    let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
+    let path = settings::ledger_path(arguments.budget.ledger.ledger.clone());
+    let is_of_ledger = made_from.parent_slugs().next().is_some();
+    let ledger = is_of_ledger.then(|| settings::ledger_to_read(&path)).transpose()?;
+    if let Some(ledger) = &ledger {
+        made_from.parent_slugs().try_for_each(|slug| existing(ledger, slug).map(drop))?;
+    }
+    let behind = lineage::behind(ledger.as_ref(), made_from, rules, as_of)?;
+    let judge = judgement::judge_of(made_from, &behind, rules, as_of);
+    if let Some(book) = book {
+        book.take_behind(behind.held);
+    }
+    Ok(judge)
 }
 
 fn no_comparison() -> UsageProblem {

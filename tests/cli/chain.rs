@@ -219,3 +219,45 @@ fn runs_that_bind_two_modifications_to_each_other_at_once_make_no_circle() {
         assert!(!verified.data().contains("note"), "in round {round}: {verified:?}");
     }
 }
+
+#[test]
+fn a_plan_on_a_modification_is_judged_on_its_chain() {
+    let place = chain(10);
+    run_hooked(&place, "--quiet --modification parent", &["feed training 1 2 32 6", "goodbye"]);
+    let planned = |steps: u64| plan(&place, steps, "--base modification:parent").json();
+    let verdict = |steps: u64| planned(steps)["assessment"]["verdict"].clone();
+    assert_eq!((verdict(3), verdict(5)), (json!("near"), json!("exceeds")), "9 and 11 of 10");
+    let ways = planned(3)["assessment"]["cumulation"].as_array().unwrap().len();
+    assert!(ways > 1, "the model loaded and its original are told apart");
+    let room = &planned(3)["headroom"]["exceeds"];
+    assert_eq!(room["flop"], budget(&place, "child")["exceeds"]["flop_left"], "what the chain leaves");
+    assert_eq!(plan(&place, 5, "--base modification:parent --gate exceeds").code(), Some(11));
+    // The same as a plan for the modification that is made from it.
+    let of_child = plan(&place, 3, "--modification child --base modification:parent").json();
+    assert_eq!(of_child["assessment"]["cumulation"], planned(3)["assessment"]["cumulation"]);
+    assert_eq!(of_child["budget"]["base"], "modification:parent");
+    // One that is new is made from it.
+    assert_eq!(plan(&place, 2, "--modification new --base modification:parent --reserve").code(), Some(0));
+    assert!(place.flopsmeter("modifications show new").data().contains("base model    modification:parent\n"));
+    let other = plan(&place, 2, "--modification new --base base.toml");
+    assert!(other.refusal(1).contains("is bound to base model modification:parent"), "{other:?}");
+    let itself = plan(&place, 2, "--modification parent --base modification:child");
+    assert!(itself.refusal(1).contains("`parent` is bound to base model acme/base"), "{itself:?}");
+}
+
+#[test]
+fn a_plan_on_a_modification_that_is_not_there_is_refused_by_name() {
+    let place = chain(10);
+    let gone = plan(&place, 1, "--base modification:gone");
+    assert!(gone.refusal(1).contains("there is no modification `gone`; there are: child, parent"), "{gone:?}");
+    let nowhere = plan(&place, 1, "--base modification:parent --ledger elsewhere.sqlite");
+    assert!(nowhere.refusal(1).contains("there is no ledger elsewhere.sqlite"), "{nowhere:?}");
+    // Parameters are the original's.
+    place.flopsmeter("modifications create small --base HuggingFaceTB/SmolLM2-135M").data();
+    let estimated = place.flopsmeter("plan --json --base modification:small --method full --tokens 1e9").json();
+    assert_eq!(estimated["basis"], "parameters");
+    assert_eq!(
+        estimated["params"],
+        place.flopsmeter("plan --json --base HuggingFaceTB/SmolLM2-135M --method full --tokens 1e9").json()["params"]
+    );
+}

@@ -248,7 +248,7 @@ fn a_lineage_that_cannot_be_followed_is_refused_by_name() {
     refused(
         "plan --base modification:v1 --method full --tokens 1e3",
         1,
-        &["`modification:v1` is a modification of a ledger"],
+        &["the parameters of acme/base are not on record", "--config"],
     );
     write_base(&place, "other", spent);
     place.flopsmeter("modifications merge m --of v1 --of other.toml --by Ada").data();

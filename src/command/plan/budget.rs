@@ -1,5 +1,6 @@
 //! The budget of the modification that a job is planned for: what is spent and set aside of it, and setting the plan aside.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -9,8 +10,7 @@ use flopsmeter_core::budget::Balance;
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::Reserved;
-use flopsmeter_core::lineage::Modification;
-use flopsmeter_core::registry::Base;
+use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::{self, Account, Setting};
 use flopsmeter_meter::store::Ledger;
@@ -18,9 +18,7 @@ use serde::Serialize;
 
 use super::estimate::Estimate;
 use crate::args::PlanArguments;
-use crate::base::{self, ResolvedBase};
 use crate::exit::{ExitStatus, UsageProblem};
-use crate::lineage::{self, Behind};
 use crate::{judgement, metering, output, settings};
 
 /// The modification as it stands before the plan.
@@ -28,8 +26,9 @@ pub(super) struct Book {
     slug: String,
     path: PathBuf,
     account: Account,
-    named: Option<ResolvedBase>,
-    behind: Behind,
+    named: Option<BaseReference>,
+    /// What is set aside behind the modification.
+    held: BTreeMap<String, Flops>,
 }
 
 /// What `plan` says of a budget.
@@ -61,47 +60,38 @@ pub(super) struct Planned {
 
 impl Book {
     /// Reads the modification that is named, if one is.
-    pub(super) fn open(arguments: &PlanArguments, named: Option<ResolvedBase>) -> anyhow::Result<Option<Self>> {
+    pub(super) fn open(arguments: &PlanArguments, named: Option<BaseReference>) -> anyhow::Result<Option<Self>> {
         let Some(slug) = arguments.budget.modification.clone() else { return Ok(None) };
         refuse_past(arguments.budget.reserve_until)?;
         let path = settings::ledger_path(arguments.budget.ledger.ledger.clone());
         let account =
             if path.exists() { Account::read(&settings::ledger_to_read(&path)?, &slug)? } else { Account::default() };
-        let reference = named.as_ref().map(ResolvedBase::reference);
         if let Some((theirs, ours)) =
-            account.modification.base.as_ref().zip(reference.as_ref()).filter(|(theirs, ours)| !ours.is_same(theirs))
+            account.modification.base.as_ref().zip(named.as_ref()).filter(|(theirs, ours)| !ours.is_same(theirs))
         {
             bail!(
                 "modification `{slug}` is bound to base model {}, the plan names {}: give the other base its own --modification",
-                theirs.name(),
-                ours.name()
+                theirs.label(),
+                ours.label()
             );
         }
-        Ok(Some(Self { slug, path, account, named, behind: Behind::default() }))
+        Ok(Some(Self { slug, path, account, named, held: BTreeMap::new() }))
     }
 
-    /// Its base model: the one that was named, else the one it is bound to.
-    pub(super) fn base(&self) -> anyhow::Result<Option<Base<'static>>> {
-        match (&self.named, &self.account.modification.base) {
-            (Some(named), _) => Ok(Some(named.base.clone())),
-            (None, Some(bound)) => Ok(Some(base::recorded(bound)?)),
-            (None, None) => Ok(None),
-        }
+    /// The modification on its base model: the one that was named, else the one it is bound to.
+    pub(super) fn made_from(&self) -> Modification {
+        let base = self.named.clone().or_else(|| self.account.modification.base.clone());
+        Modification { slug: self.slug.clone(), base, ..self.account.modification.clone() }
     }
 
-    /// Reads what stands behind the modification, where it is made from more than one model as it is.
-    pub(super) fn read_behind(&mut self, judge: &mut Judge) -> anyhow::Result<()> {
-        let named = self.named.as_ref().map(ResolvedBase::reference);
-        let base = named.or_else(|| self.account.modification.base.clone());
-        let made_from = Modification { base, ..self.account.modification.clone() };
-        let ledger = self.path.exists().then(|| settings::ledger_to_read(&self.path)).transpose()?;
-        self.behind = lineage::behind(ledger.as_ref(), &made_from, judge.rules, judge.as_of)?;
-        judge.ancestry.clone_from(&self.behind.ancestry);
-        Ok(())
+    /// What it is made from, as people call it.
+    fn base(&self) -> Option<String> {
+        self.made_from().base.as_ref().map(BaseReference::label)
     }
 
-    pub(super) const fn account(&self) -> &Account {
-        &self.account
+    /// Takes what is set aside behind it.
+    pub(super) fn take_behind(&mut self, held: BTreeMap<String, Flops>) {
+        self.held = held;
     }
 
     /// How the plan stands against the budget, and what of it was set aside where that was asked for; with the status to end with
@@ -130,10 +120,11 @@ impl Book {
                 "plan and what is set aside",
             );
         }
+        let base = self.base();
         let budget = Budget {
             modification: self.slug,
-            base: judge.base.as_ref().map(|base| base.name().to_owned()),
-            balance: judgement::balance(judge, &self.account, &self.behind.held),
+            base,
+            balance: judgement::balance(judge, &self.account, &self.held),
             plan: planned,
             reservation,
         };
@@ -152,13 +143,13 @@ impl Book {
             reservation: settings::new_run_id(),
             flop: estimate.range.high,
             best: estimate.range.best,
-            base: judge.base.as_ref().map(|base| base.name().to_owned()),
+            base: self.base(),
             expected: expected(arguments),
             by: arguments.budget.by.clone(),
             until: arguments.budget.reserve_until,
         };
         let mut ledger = Ledger::open(&self.path)?;
-        let reference = self.named.as_ref().map(ResolvedBase::reference);
+        let reference = self.named.clone();
         let objection = |account: &Account| {
             if let Some(conflict) = metering::conflict(&account.modification, reference.as_ref()) {
                 return Some(Err(conflict.text));
@@ -166,7 +157,7 @@ impl Book {
             let then = self.planned(judge, account, estimate);
             let stops = |verdict: &Verdict| gate.stops(*verdict);
             let stopped = Some(then.verdict).filter(stops).or_else(|| then.house_verdict.filter(stops))?;
-            Some(Ok((stopped, judgement::balance(judge, account, &self.behind.held))))
+            Some(Ok((stopped, judgement::balance(judge, account, &self.held))))
         };
         let set = budget::reserve(&mut ledger, &self.slug, reference.as_ref(), settings::now(), &reserved, objection)?;
         match set {
@@ -189,7 +180,7 @@ impl Book {
     /// The plan on top of an account, and of what is set aside behind it.
     fn planned(&self, judge: &Judge, account: &Account, estimate: &Estimate) -> Planned {
         let (flop, best) = (estimate.range.high, estimate.range.best);
-        let reserved = judgement::to_come(judge, account, &self.behind.held);
+        let reserved = judgement::to_come(judge, account, &self.held);
         let then = judgement::spent(judge, account).and_more(reserved.own + flop);
         let later = judge.after(&reserved);
         Planned {

@@ -122,7 +122,7 @@ impl Estimate {
 
     /// Without a shape: 6 P D, exact for nothing and near for large dense models that are trained in full.
     pub(super) fn of_parameters(arguments: &PlanArguments, judge: &Judge, data: &Data) -> anyhow::Result<Self> {
-        let base = judge.base.as_ref().context("plan needs --config or --base")?;
+        let base = model_of(judge)?;
         let (total, active) = match base {
             Base::Registry(model) => (model.total_parameters, model.active_parameters),
             Base::Declared(declared) => (declared.total_parameters, declared.active_parameters),
@@ -182,6 +182,19 @@ impl Estimate {
             // A model has parameters, so that each position costs something.
             Way::Parameters(each) => Some(Extent { micro_batches: None, tokens: amount.0.div_ceil((*each).max(1)) }),
         }
+    }
+}
+
+/// The model whose parameters are trained: those of a model on the way are its original's, where it has one.
+fn model_of(judge: &Judge) -> anyhow::Result<&Base<'static>> {
+    let behind = judge.ancestry.as_ref().map(|ancestry| ancestry.originals().collect::<Vec<_>>());
+    match (&judge.base, behind.as_deref()) {
+        (Some(base), _) => Ok(base),
+        (None, Some([original])) => Ok(original),
+        (None, Some(_)) => bail!(
+            "what is made from several models has parameters that none of them tells; give its shape with --config config.json"
+        ),
+        (None, None) => bail!("plan needs --config or --base"),
     }
 }
 
