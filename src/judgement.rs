@@ -131,11 +131,11 @@ pub(crate) fn under(
     let spent = Spent::of_modification(rules, &jobs, excluded.clone(), based.merge.is_some());
     let heads = [lineage::heads(&runs), behind.run_heads].concat();
     let mut assessment = judge.assess_without(&jobs, excluded, heads);
+    let account = Account { modification: modification.clone(), runs: summaries, jobs };
     assessment.inputs.lineage = behind.heads;
     assessment.findings.extend(modification.rebased.last().map(rebased));
     let followed = assessment.cumulation.iter().find(|reading| reading.followed);
     let base = followed_base(&judge, &spent, followed);
-    let account = Account { modification: modification.clone(), runs: summaries };
     let balance = balance(&judge, &account, &behind.held);
     let mut runs: Vec<RunRecord> = counted.into_iter().cloned().collect();
     if followed.is_some_and(|reading| !reading.code.starts_with("chain-")) {
@@ -158,7 +158,7 @@ pub(crate) fn spent(judge: &Judge, account: &Account) -> Spent {
     if account.runs.is_empty() {
         return Spent::counted(Flops::ZERO, Basis::Operations);
     }
-    Spent::of_runs(judge.rules, &account.runs)
+    Spent::of_runs(judge.rules, &account.jobs)
 }
 
 /// What is set aside for runs of a modification, and what is `held` behind it.

@@ -116,7 +116,7 @@ pub(crate) fn prepare(arguments: &MeteringArguments, job: Job) -> anyhow::Result
     let base = reference.clone().or(membership.modification.base.clone());
     let made_from = Modification { base, ..membership.modification };
     let judge = judge(recorder.ledger().map(|ledger| &*ledger), &made_from, &mut findings)?;
-    let siblings = recorder.ledger().and_then(|ledger| watch(ledger, &job.run, &made_from, &judge));
+    let siblings = recorder.ledger().and_then(|ledger| watch(ledger, member, &made_from, &judge));
     let sender = Sender {
         run: job.run.clone(),
         modification: slug.clone().filter(|_| membership.joined),
@@ -261,11 +261,12 @@ fn try_join(
 }
 
 /// Follows what else is spent on what the run makes: by other runs of the modification, and behind it.
-fn watch(ledger: &Ledger, run: &str, made_from: &Modification, judge: &Judge) -> Option<Siblings> {
+fn watch(ledger: &Ledger, member: Member<'_>, made_from: &Modification, judge: &Judge) -> Option<Siblings> {
     let is_alone = made_from.slug.is_empty() && made_from.parent_slugs().next().is_none();
     let registry = base::registry().ok().filter(|_| !is_alone)?;
-    let (ledger, run, modification) = (ledger.path().to_owned(), run.to_owned(), made_from.clone());
-    Siblings::watch(Watched { ledger, run, modification, rules: judge.rules, registry })
+    let (ledger, modification) = (ledger.path().to_owned(), made_from.clone());
+    let (run, job) = (member.run.to_owned(), member.job.map(str::to_owned));
+    Siblings::watch(Watched { ledger, run, job, modification, rules: judge.rules, registry })
 }
 
 /// What was set aside and is this run's from now on. A reservation that was named and cannot be had is a finding: the job runs, and what

@@ -134,24 +134,23 @@ impl Judge {
         self.stand(Spent { training: more(spent.training), cumulative: more(spent.cumulative), ..spent.clone() })
     }
 
-    /// What the modification will have spent once the run `own` has done `then` training operations.
-    pub fn grown(&self, others: &[RunSummary], own: &RunSummary, then: Flops) -> Spent {
-        let all = Spent::of_runs(self.rules, others.iter().chain([own]));
-        grown(&all, &Spent::of_runs(self.rules, [own]), then)
+    /// What the modification, which has spent `all`, will have spent once the run `own` has done `then` training operations.
+    pub fn grown(&self, all: &Spent, own: &RunSummary, then: Flops) -> Spent {
+        grown(all, &Spent::of_runs(self.rules, [own]), then)
     }
 
-    /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to the other
-    /// runs of the modification, to what is held for them, and to what is held behind it.
+    /// Where `own` will end with the rest of its schedule like the part since `began` operations were spent, added to `all` that the
+    /// modification has spent, to what is held for it, and to what is held behind it.
     pub fn forecast(
         &self,
-        (others, reserved): (&[RunSummary], &ToCome),
+        (all, reserved): (&Spent, &ToCome),
         own: &RunSummary,
         began: Flops,
         progress: Progress,
     ) -> Option<Forecast> {
         let since = Flops(own.flops?.training.0.saturating_sub(began.0));
         let total = projected_total(began, since, progress)?;
-        let stand = self.after(reserved).stand(self.grown(others, own, total).and_more(reserved.own))?;
+        let stand = self.after(reserved).stand(self.grown(all, own, total).and_more(reserved.own))?;
         let verdict = match stand.assessment.verdict {
             // What is missing from the count may bring it nearer.
             Verdict::Below if stand.is_lower_bound => Verdict::Undetermined,

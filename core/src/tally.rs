@@ -5,6 +5,7 @@
 
 mod completeness;
 mod model;
+mod part;
 mod phase;
 mod segments;
 mod share;
@@ -26,7 +27,9 @@ use crate::unit::Flops;
 use completeness::{Spoken, is_hole, missing_ranks};
 use model::CountedModel;
 use phase::PhaseTotals;
-use segments::Segments;
+use segments::{Segments, launches};
+
+pub use part::Part;
 
 /// Finding of a run whose GPUs were played from a trace: its ceiling is no proof.
 pub const DEVICES_REPLAYED: &str = "devices-replayed";
@@ -272,16 +275,21 @@ impl Tally {
     /// Whether everything that was fed was counted and every hook that ended said so. Which node began or ended first does not
     /// matter; a rank is missing when all segments that were opened have ended and none of them heard it.
     pub fn is_complete(&self) -> bool {
+        !self.models.is_empty()
+            && self.lacks_nothing_of_its_own()
+            && !self.segments.any_open_but_latest()
+            && self.ranks_missing() == 0
+    }
+
+    /// Whether everything that was fed here was counted, and every hook that ended here said so.
+    fn lacks_nothing_of_its_own(&self) -> bool {
         let cut = |(key, connection): (&ConnectionKey, &Connection)| {
             connection.lost || (!connection.ended && self.segments.has_ended(key.0))
         };
-        !self.models.is_empty()
-            && self.uncounted_passes == 0
+        self.uncounted_passes == 0
             && !self.holes
-            && !self.segments.any_open_but_latest()
             && self.models.values().all(CountedModel::is_whole)
             && !self.connections.iter().any(cut)
-            && self.ranks_missing() == 0
     }
 
     /// Ranks that never spoke; none while a segment is open, for they may yet.
@@ -291,7 +299,7 @@ impl Tally {
 
     /// Ranks that have not spoken, whether or not they still can.
     fn silent_ranks(&self) -> u64 {
-        let launches = self.segments.launches();
+        let launches = launches(&self.segments.spans());
         let launch = |opened: usize| opened.checked_sub(1).and_then(|index| launches.get(index)).copied().unwrap_or(0);
         let spoken = self.connections.iter().map(|(key, connection)| Spoken {
             launch: launch(key.0),

@@ -23,8 +23,10 @@ const MOST_READINGS: usize = 64;
 pub struct Account {
     /// The modification.
     pub modification: Modification,
-    /// Its runs, but those that are left out by a declaration.
+    /// Its runs, but those that are left out by a declaration, each by itself.
     pub runs: Vec<RunSummary>,
+    /// The same, those of one job together.
+    pub jobs: Vec<RunSummary>,
 }
 
 impl Account {
@@ -33,8 +35,9 @@ impl Account {
         let modification = records::modification(ledger, slug)?.unwrap_or_default();
         let counted = modification.runs.iter().filter(|run| modification.exclusion_of(run).is_none());
         let read = |run: &String| Ok(records::run(ledger, run, &Assignments::default())?.summary);
-        let runs = counted.map(read).collect::<Result<_, StoreProblem>>()?;
-        Ok(Self { modification, runs })
+        let runs: Vec<RunSummary> = counted.map(read).collect::<Result<_, StoreProblem>>()?;
+        let jobs = records::joined(ledger, &runs)?;
+        Ok(Self { modification, runs, jobs })
     }
 
     /// What is set aside and not spent yet.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::{Body, Head, MODIFICATION_PREFIX, modification_stream, run_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::run::{Finding, RunState, RunSummary};
-use flopsmeter_core::tally::Tally;
+use flopsmeter_core::tally::{Part, Tally};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Ledger, StoreProblem};
@@ -86,6 +86,11 @@ impl RunReader {
             leave_open(&mut summary);
         }
         summary
+    }
+
+    /// The same as a part of its job.
+    pub fn part(&self) -> Part {
+        self.tally.part(self.summary())
     }
 
     /// What was read, to go on with.

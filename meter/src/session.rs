@@ -24,7 +24,7 @@ use flopsmeter_core::ledger::body::{BaseBound, DevicesSeen, RunClosed, RunOpened
 use flopsmeter_core::lineage::BaseReference;
 use flopsmeter_core::run::{Exit, Finding, RunSummary};
 use flopsmeter_core::sample::Device;
-use flopsmeter_core::tally::Tally;
+use flopsmeter_core::tally::{Part, Tally};
 
 use crate::alert::{Dispatcher, FINISH_PATIENCE};
 use crate::clock::{SessionClock, recorded};
@@ -36,7 +36,7 @@ use crate::store::RunRecorder;
 use crate::store::recorder::Finished;
 
 use company::Company;
-use following::Following;
+use following::{Following, job_of};
 use gate::{GateKeeper, Ranks, Training};
 use gathered::Gathered;
 use held::Held;
@@ -135,6 +135,8 @@ pub struct Session<'listener> {
     judge: Judge,
     siblings: Option<Siblings>,
     others: Vec<RunSummary>,
+    /// Runs of this one's job on other nodes.
+    beside: Vec<Part>,
     company: Company,
     following: Following,
     /// An organisation's own lines, watched beside the law's.
@@ -180,6 +182,7 @@ impl<'listener> Session<'listener> {
             judge: start.judge,
             siblings: start.siblings,
             others: Vec::new(),
+            beside: Vec::new(),
             company: Company::default(),
             following: Following::of(&start.run),
             house: house
@@ -249,19 +252,16 @@ impl<'listener> Session<'listener> {
         }
         self.status.report(elapsed, || {
             let summary = self.tally.summary();
-            let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+            let job = job_of(&self.tally, &self.beside, summary.clone());
+            let assessment = self.judge.assess(self.others.iter().chain([&job]), Vec::new());
             let reserved = Some(self.company.reserved().together()).filter(|reserved| reserved.0 > 0);
             let forecast = self.line.foreseen();
             RunStatus { reserved, forecast, ..RunStatus::of(&summary, &assessment, &self.ledger) }
         });
         if self.progress_period.is_some_and(|period| elapsed.saturating_sub(self.progress_told) >= period) {
             self.progress_told = elapsed;
-            self.listener.progress(&ProgressReport::of(
-                &self.tally,
-                (&self.others, &self.company.reserved()),
-                &self.judge,
-                self.line.ends(),
-            ));
+            let report = self.progress_report();
+            self.listener.progress(&report);
         }
         if !self.settled && elapsed >= SETTLED {
             self.settled = true;
@@ -300,12 +300,13 @@ impl<'listener> Session<'listener> {
         let closed = SegmentClosed { segment: self.segment, ended, exit, cpu_time_nanoseconds, left_running };
         self.enter(at, &Body::SegmentClosed(closed));
         self.enter(at, &Body::RunClosed(RunClosed {}));
+        let job = job_of(&self.tally, &self.beside, self.tally.summary());
         let finished = self.recorder.finish(at);
         for finding in &finished.findings {
             self.listener.finding(finding);
         }
         let mut summary = self.tally.summary();
-        let assessment = self.judge.assess(self.others.iter().chain([&summary]), Vec::new());
+        let assessment = self.judge.assess(self.others.iter().chain([&job]), Vec::new());
         self.status.report_last(|| RunStatus::of(&summary, &assessment, &self.ledger));
         summary.assessment = Some(assessment);
         summary.tag_phases(self.judge.rules);
@@ -338,13 +339,15 @@ impl<'listener> Session<'listener> {
     }
 
     fn keep_gate(&mut self) -> Option<GateAct> {
-        let gate = self.gate.as_mut()?;
         let (elapsed, own) = (self.clock.elapsed(), self.tally.summary());
+        let job = job_of(&self.tally, &self.beside, own.clone());
+        let gate = self.gate.as_mut()?;
         let sight = Sight {
             judge: &self.judge,
             others: &self.others,
             company: &self.company,
             own: &own,
+            job: &job,
             clock: self.clock,
             elapsed,
         };
@@ -371,9 +374,10 @@ impl<'listener> Session<'listener> {
         if self.judge.compares_hardware() {
             own.ceiling = self.held.ceiling(&self.tally, elapsed, has_ended);
         }
+        let job = job_of(&self.tally, &self.beside, own.clone());
         let progress = self.tally.progress().filter(|_| !has_ended);
         let (others, company, clock) = (&self.others, &self.company, self.clock);
-        let sight = |judge| Sight { judge, others, company, own: &own, clock, elapsed };
+        let sight = |judge| Sight { judge, others, company, own: &own, job: &job, clock, elapsed };
         let mut alerts = self.line.look(&sight(&self.judge), progress, has_ended, self.recorder.ledger());
         if let Some((judge, line)) = &mut self.house {
             alerts.extend(line.look(&sight(judge), progress, has_ended, self.recorder.ledger()));

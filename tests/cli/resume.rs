@@ -99,6 +99,58 @@ fn the_runs_of_a_job_on_several_nodes_count_together() {
     assert!(refused.refusal(2).contains("a job's name has 1 to 128 visible ASCII characters"), "{refused:?}");
 }
 
+/// Two nodes of a job, with so many micro-batches each; the second goes on for some seconds after the first has ended. Gives what the
+/// second says at its end.
+fn two_nodes(place: &Place, options: &str) -> Value {
+    let mut nodes = ["0", "1"].map(|rank| {
+        let mut command = hooked(place, &format!("--quiet --summary node{rank}.json {options}"));
+        command.env("RANK", rank).env("WORLD_SIZE", "2");
+        Running::start(command)
+    });
+    for node in &mut nodes {
+        node.wait_for_stdout("ready");
+    }
+    let [mut first, mut second] = nodes;
+    first.tell("feed training 1 2 32 3");
+    first.tell("goodbye");
+    assert_eq!(first.finish().code(), Some(0));
+    second.say("train 3 3 1500");
+    second.wait_for_stdout("trained 3");
+    second.tell("goodbye");
+    assert_eq!(second.finish().code(), Some(0));
+    serde_json::from_slice(&fs_err::read(place.path("node1.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_job_on_several_nodes_counts_once_together_wherever_it_is_looked_at() {
+    let place = place_with_line_of(100);
+    let last = two_nodes(&place, "--base base.toml --modification demo --job 4711");
+    let step = step(&place);
+    let said = |assessment: &Value| (assessment["verdict"].clone(), flop(&assessment["training_compute"]));
+    assert_eq!(said(&last["assessment"]), ("below".into(), 6 * step), "the node that ended last");
+    two_nodes(&place, "--base base.toml --modification apart");
+    // Budgets, and what a gate looks at before a job.
+    let budget = |slug: &str| place.flopsmeter(&format!("modifications show {slug} --json")).json()["budget"].clone();
+    let told = |slug: &str| (budget(slug)["is_lower_bound"].clone(), budget(slug)["verdict_with_reserved"].clone());
+    assert_eq!(told("demo"), (false.into(), "below".into()));
+    assert_eq!(told("apart"), (true.into(), "undetermined".into()), "nobody says that they are one job");
+    let later = |slug: &str| {
+        let options = format!("--quiet --gate exceeds,undetermined --summary later.json --modification {slug}");
+        run_hooked(&place, &options, &["train 2 2 1500", "goodbye"])
+    };
+    let refused = later("apart");
+    assert_eq!(refused.code(), Some(12), "{refused:?}");
+    // A job beside it, while it runs and at its end.
+    let passed = later("demo");
+    assert_eq!(passed.code(), Some(0), "{passed:?}");
+    let later: Value = serde_json::from_slice(&fs_err::read(place.path("later.json")).unwrap()).unwrap();
+    assert_eq!(said(&later["assessment"]), ("below".into(), 8 * step));
+    let ways = later["assessment"]["cumulation"].as_array().unwrap();
+    let of_job = ways.iter().find(|way| way["code"] == "per-job").unwrap();
+    assert_eq!(flop(&of_job["spent"]), 6 * step, "the larger job is that of two nodes");
+    assert_eq!(place.flopsmeter("assess demo --json").json()["cumulation"], later["assessment"]["cumulation"]);
+}
+
 #[test]
 fn a_kind_of_work_is_one_of_the_rule_sets() {
     let place = place_with_line_of(10);

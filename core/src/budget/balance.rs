@@ -79,7 +79,6 @@ impl Balance {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_nothing(flops: &Flops) -> bool {
     *flops == Flops::ZERO
 }

@@ -20,7 +20,7 @@ pub(super) fn is_hole(code: &str) -> bool {
 }
 
 /// A rank that a segment has heard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spoken {
     /// Segments that ran at the same time are of one launch.
     pub(super) launch: usize,

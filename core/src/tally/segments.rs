@@ -21,6 +21,26 @@ struct Segment {
     is_open: bool,
 }
 
+/// When a segment began, and when it ended where it has.
+pub(super) type Span = (DateTime<Utc>, Option<DateTime<Utc>>);
+
+/// For each segment the launch that it is of: the nodes of one launch run at the same time, and a job that goes on does so after its end.
+pub(super) fn launches(spans: &[Span]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..spans.len()).collect();
+    order.sort_by_key(|index| spans.get(*index).map(|(started, _)| *started));
+    let mut launches = vec![0; spans.len()];
+    let (mut launch, mut until) = (0, None);
+    for index in order {
+        let Some(((started, ended), own)) = spans.get(index).zip(launches.get_mut(index)) else { continue };
+        if until.is_some_and(|until| *started > until) {
+            launch += 1;
+        }
+        until = until.max(Some(ended.unwrap_or(DateTime::<Utc>::MAX_UTC)));
+        *own = launch;
+    }
+    launches
+}
+
 impl Segments {
     pub(super) fn open(&mut self, at: DateTime<Utc>, number: u32) {
         let mut ceiling = CeilingMeter::new(Vec::new());
@@ -51,23 +71,9 @@ impl Segments {
         self.0.split_last().is_some_and(|(_, earlier)| earlier.iter().any(|segment| segment.is_open))
     }
 
-    /// For each segment in the order of opening the launch that it is of: the nodes of one launch run at the same time, and a job that
-    /// goes on does so after its end.
-    pub(super) fn launches(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.0.len()).collect();
-        order.sort_by_key(|index| self.0.get(*index).map(|segment| segment.started));
-        let mut launches = vec![0; self.0.len()];
-        let (mut launch, mut until) = (0, None);
-        for index in order {
-            let Some((segment, own)) = self.0.get(index).zip(launches.get_mut(index)) else { continue };
-            let end = segment.ended.unwrap_or(DateTime::<Utc>::MAX_UTC);
-            if until.is_some_and(|until| segment.started > until) {
-                launch += 1;
-            }
-            until = until.max(Some(end));
-            *own = launch;
-        }
-        launches
+    /// When each began and ended, in the order of opening.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        self.0.iter().map(|segment| (segment.started, segment.ended)).collect()
     }
 
     /// Whether the segment of this number, counted from 1 in the order of opening, has ended.

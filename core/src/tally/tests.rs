@@ -1,5 +1,7 @@
 //! A run as its entries tell it.
 
+mod parts;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 

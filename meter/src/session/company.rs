@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn observe(company: &mut Company, seconds: u64, others: &[RunSummary], reservations: &[Reservation]) {
-        let own = Standing { runs: others.to_vec(), reservations: reservations.to_vec(), head: None };
+        let own = Standing { runs: others.to_vec(), reservations: reservations.to_vec(), ..Standing::default() };
         observe_all(company, seconds, &own, &BTreeMap::new());
     }
 
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn what_is_to_come_behind_is_told_apart() {
         let mut company = Company::default();
-        let parent = Standing { runs: vec![run("p", 1000)], reservations: reservations(None), head: None };
+        let parent = Standing { runs: vec![run("p", 1000)], reservations: reservations(None), ..Standing::default() };
         let behind = BTreeMap::from([("v1".to_owned(), parent)]);
         observe_all(&mut company, 100, &Standing::default(), &behind);
         assert!(company.is_any(), "a run of the modification behind goes on");

@@ -7,7 +7,8 @@ use flopsmeter_core::assess::Spent;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{LevelsHeard, LevelsMissed, RunOpened};
 use flopsmeter_core::ledger::{Head, modification_stream};
-use flopsmeter_core::run::Finding;
+use flopsmeter_core::run::{Finding, RunSummary};
+use flopsmeter_core::tally::{Part, Tally};
 use flopsmeter_core::unit::Flops;
 
 use super::siblings::Standing;
@@ -60,6 +61,16 @@ impl Following {
     }
 }
 
+/// The job of a run that comes to `own`: with its parts on other nodes, as far as they were read.
+pub(super) fn job_of(tally: &Tally, beside: &[Part], own: RunSummary) -> RunSummary {
+    if beside.is_empty() {
+        return own;
+    }
+    let own = tally.part(own);
+    let parts: Vec<&Part> = beside.iter().chain([&own]).collect();
+    Part::together(&parts).unwrap_or_else(|| own.alone().clone())
+}
+
 impl Session<'_> {
     /// The modification's other runs as they stand, and what is behind it: parallel jobs grow.
     pub(super) fn take_others(&mut self) {
@@ -78,8 +89,8 @@ impl Session<'_> {
             self.judge.ancestry = reading.ancestry;
             self.fed = true;
         }
-        if self.others != reading.own.runs {
-            self.others = reading.own.runs;
+        if (&self.others, &self.beside) != (&reading.own.jobs, &reading.own.beside) {
+            (self.others, self.beside) = (reading.own.jobs, reading.own.beside);
             self.fed = true;
         }
     }
@@ -100,8 +111,8 @@ impl Session<'_> {
         if !self.company.is_any() {
             return None;
         }
-        let own = self.tally.sums();
-        let spent = Spent::of_runs(self.judge.rules, self.others.iter().chain([&own]));
+        let job = job_of(&self.tally, &self.beside, self.tally.sums());
+        let spent = Spent::of_runs(self.judge.rules, self.others.iter().chain([&job]));
         let counted = Spent { training: Some(spent.training.unwrap_or_default()), ..spent };
         let left = |judge: &Judge| judge.stand(counted.clone())?.left_until_next(self.line.levels());
         let house = self.house.as_ref().and_then(|(judge, _)| left(judge));

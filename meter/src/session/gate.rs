@@ -293,7 +293,7 @@ impl GateKeeper {
     /// The verdict that is to be stopped, the law's or, where that passes, a house rule's, and words for whose it is.
     fn stopping(&self, sight: &Sight<'_>, then: Flops, others: &ToCome) -> Option<(Verdict, &'static str)> {
         let stops = |verdict: &Verdict| self.order.gate.stops(*verdict);
-        let spent = sight.judge.grown(sight.others, sight.own, then).and_more(others.own);
+        let spent = sight.judge.grown(&sight.all(), sight.own, then).and_more(others.own);
         let judge = sight.judge.after(others);
         let by_law = Some(verdict(sight, &judge, &spent)).filter(stops).map(|verdict| (verdict, ""));
         let by_house = || judge.house_verdict_at_least(&spent).filter(stops);

@@ -45,10 +45,13 @@ const MINIMUM_SEEN: Duration = Duration::from_mins(1);
 /// What is looked at.
 pub(super) struct Sight<'a> {
     pub(super) judge: &'a Judge,
+    /// Other jobs.
     pub(super) others: &'a [RunSummary],
     /// What those may still spend.
     pub(super) company: &'a Company,
     pub(super) own: &'a RunSummary,
+    /// Its job: the run itself, with its parts on other nodes where it has any.
+    pub(super) job: &'a RunSummary,
     pub(super) clock: SessionClock,
     /// Time of the session.
     pub(super) elapsed: Duration,
@@ -56,7 +59,7 @@ pub(super) struct Sight<'a> {
 
 impl Sight<'_> {
     pub(super) fn all(&self) -> Spent {
-        Spent::of_runs(self.judge.rules, self.others.iter().chain([self.own]))
+        Spent::of_runs(self.judge.rules, self.others.iter().chain([self.job]))
     }
 
     pub(super) fn training(&self) -> Flops {
@@ -65,7 +68,7 @@ impl Sight<'_> {
 
     /// What the modification will have spent once this run has done `then` training operations, and what is held for others is spent.
     fn spent_at(&self, then: Flops) -> Spent {
-        self.judge.grown(self.others, self.own, then).and_more(self.company.reserved().own)
+        self.judge.grown(&self.all(), self.own, then).and_more(self.company.reserved().own)
     }
 
     fn now(&self) -> DateTime<Utc> {

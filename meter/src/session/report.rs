@@ -1,13 +1,11 @@
 //! What a session says while it runs; how it is shown is the listener's.
 
-use flopsmeter_core::assess::Assessment;
-use flopsmeter_core::budget::ToCome;
+use flopsmeter_core::assess::{Assessment, Spent};
 use flopsmeter_core::facts::Progress;
-use flopsmeter_core::forecast::Range;
-use flopsmeter_core::judge::{Forecast, Judge};
-use flopsmeter_core::run::{Alert, Finding, RunFlops, RunSummary};
-use flopsmeter_core::tally::Tally;
-use flopsmeter_core::unit::Flops;
+use flopsmeter_core::judge::Forecast;
+use flopsmeter_core::run::{Alert, Finding, RunFlops};
+
+use super::{Session, job_of};
 
 /// Takes what a session has to say.
 pub trait Listener {
@@ -34,23 +32,19 @@ pub struct ProgressReport {
     pub forecast: Option<Forecast>,
 }
 
-impl ProgressReport {
-    /// Beside `others`, what is held for them.
-    pub(super) fn of(
-        tally: &Tally,
-        (others, reserved): (&[RunSummary], &ToCome),
-        judge: &Judge,
-        ends: Option<Range<Flops>>,
-    ) -> Self {
-        let summary = tally.summary();
-        let stand = tally.progress();
-        Self {
+impl Session<'_> {
+    /// How the job stands, beside the others of its modification and what is held for them.
+    pub(super) fn progress_report(&self) -> ProgressReport {
+        let (judge, summary, stand) = (&self.judge, self.tally.summary(), self.tally.progress());
+        let job = job_of(&self.tally, &self.beside, summary.clone());
+        let all = Spent::of_runs(judge.rules, self.others.iter().chain([&job]));
+        let reserved = self.company.reserved();
+        let foreseen = |(progress, began)| judge.forecast((&all, &reserved), &summary, began, progress);
+        ProgressReport {
             flops: summary.flops,
             progress: stand.map(|(progress, _)| progress),
-            assessment: judge.assess(others.iter().chain([&summary]), Vec::new()),
-            forecast: stand
-                .and_then(|(progress, began)| judge.forecast((others, reserved), &summary, began, progress))
-                .map(|forecast| Forecast { ends, ..forecast }),
+            assessment: judge.assess(self.others.iter().chain([&job]), Vec::new()),
+            forecast: stand.and_then(foreseen).map(|forecast| Forecast { ends: self.line.ends(), ..forecast }),
         }
     }
 }

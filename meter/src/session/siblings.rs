@@ -32,6 +32,8 @@ pub struct Watched {
     pub ledger: PathBuf,
     /// The run itself, which is no other's.
     pub run: String,
+    /// The job that it is a part of, where it was named.
+    pub job: Option<String>,
     /// The modification that it is counted to; without a name, what it is made from alone.
     pub modification: Modification,
     /// By which its ancestors' compute is added up.
@@ -58,15 +60,6 @@ pub(super) struct Reading {
     pub(super) ancestry: Option<Ancestry>,
     /// When reading began: what came later may be missing.
     pub(super) began: Instant,
-}
-
-/// Why a lineage could not be traced.
-#[derive(Debug, thiserror::Error)]
-enum NotRead {
-    #[error(transparent)]
-    Store(#[from] StoreProblem),
-    #[error(transparent)]
-    Lineage(#[from] LineageProblem),
 }
 
 impl Siblings {
@@ -143,15 +136,16 @@ impl Reader {
         }
         self.is_stale |= self.follow_back(&ledger, in_full)?;
         if self.is_stale
-            && let Some(traced) = self.trace(&ledger)?
+            // What was found at the start is kept where it cannot be followed, with the finding that says so.
+            && let Ok(traced) = self.trace()
         {
             (self.ancestry, self.is_stale) = (traced, false);
         }
         let goes_on = core::iter::once(&self.own).chain(self.behind.values()).any(Followed::goes_on);
         self.ledger = goes_on.then_some(ledger);
         Ok(Reading {
-            own: self.own.standing(),
-            behind: self.behind.iter().map(|(slug, one)| (slug.clone(), one.standing())).collect(),
+            own: self.own.standing(self.watched.job.as_deref()),
+            behind: self.behind.iter().map(|(slug, one)| (slug.clone(), one.standing(None))).collect(),
             ancestry: self.ancestry.clone(),
             began,
         })
@@ -183,24 +177,18 @@ impl Reader {
         Ok(is_news || self.behind.len() != before)
     }
 
-    /// What all that is behind comes to, nothing where no modification is; `None` where it cannot be followed to its end.
-    fn trace(&self, ledger: &Ledger) -> Result<Option<Option<Ancestry>>, StoreProblem> {
+    /// What all that is behind comes to; nothing where no modification is.
+    fn trace(&self) -> Result<Option<Ancestry>, LineageProblem> {
         if self.behind.is_empty() {
-            return Ok(Some(None));
+            return Ok(None);
         }
         let all: Modifications =
             self.behind.iter().map(|(slug, one)| (slug.clone(), one.modification().clone())).collect();
-        let rules = self.watched.rules;
-        let spent_of = |of: &Modification| match self.behind.get(&of.slug) {
-            Some(one) => Ok::<_, NotRead>(one.spent(ledger, rules)?),
-            None => Ok(Spent::default()),
+        let spent_of = |of: &Modification| {
+            let one = self.behind.get(&of.slug);
+            Ok::<_, LineageProblem>(one.map_or_else(Spent::default, |one| one.spent(self.watched.rules)))
         };
-        match Ancestry::trace(&self.made_from(), &all, self.watched.registry, spent_of) {
-            Ok(ancestry) => Ok(Some(Some(ancestry))),
-            // What was found at the start is kept, with the finding that says so.
-            Err(NotRead::Lineage(_)) => Ok(None),
-            Err(NotRead::Store(problem)) => Err(problem),
-        }
+        Ancestry::trace(&self.made_from(), &all, self.watched.registry, spent_of).map(Some)
     }
 }
 

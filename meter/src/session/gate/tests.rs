@@ -68,6 +68,7 @@ impl Scene {
             others: &self.others,
             company: &self.company,
             own: &own,
+            job: &own,
             clock: self.clock,
             elapsed,
         };

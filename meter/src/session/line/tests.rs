@@ -61,8 +61,15 @@ impl Scene {
         ledger: Option<&mut Ledger>,
     ) -> Vec<Alert> {
         let (own, elapsed) = (run(training), Duration::from_secs(seconds));
-        let sight =
-            Sight { judge: &self.judge, others: &[], company: &self.company, own: &own, clock: self.clock, elapsed };
+        let sight = Sight {
+            judge: &self.judge,
+            others: &[],
+            company: &self.company,
+            own: &own,
+            job: &own,
+            clock: self.clock,
+            elapsed,
+        };
         let said = self.line.look(&sight, progress.map(|progress| (progress, Flops::ZERO)), false, ledger);
         said.into_iter().map(|said| said.alert).collect()
     }
@@ -168,7 +175,8 @@ fn what_cannot_be_counted_makes_it_a_lower_bound() {
     let own = RunSummary { complete: false, ..run(900) };
     let clock = SessionClock::start();
     let company = Company::default();
-    let sight = Sight { judge: &judge, others: &[], company: &company, own: &own, clock, elapsed: Duration::ZERO };
+    let sight =
+        Sight { judge: &judge, others: &[], company: &company, own: &own, job: &own, clock, elapsed: Duration::ZERO };
     let mut line = LineWatch::new(Levels::default(), &RunOpened::default());
     let said = line.look(&sight, None, false, None);
     let alerts: Vec<Alert> = said.into_iter().map(|said| said.alert).collect();

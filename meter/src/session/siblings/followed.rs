@@ -8,6 +8,7 @@ use flopsmeter_core::ledger::{Head, modification_stream, run_stream};
 use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{RunState, RunSummary};
+use flopsmeter_core::tally::Part;
 
 use crate::records::{self, RunReader};
 use crate::store::{Ledger, StoreProblem};
@@ -15,8 +16,12 @@ use crate::store::{Ledger, StoreProblem};
 /// A modification as it stood at one time.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Standing {
-    /// Its runs but the one that reads and those that are left out by a declaration.
+    /// Its runs but the one that reads and those that are left out by a declaration, each by itself.
     pub(in super::super) runs: Vec<RunSummary>,
+    /// The same, those of one job together; without the job of the one that reads.
+    pub(in super::super) jobs: Vec<RunSummary>,
+    /// The parts of that job on other nodes.
+    pub(in super::super) beside: Vec<Part>,
     /// What is set aside for runs of it.
     pub(in super::super) reservations: Vec<Reservation>,
     /// End of its chain.
@@ -37,7 +42,7 @@ pub(super) struct Followed {
 /// A run of it.
 #[derive(Debug)]
 pub(super) struct Known {
-    summary: RunSummary,
+    part: Part,
     /// The last entry that is in it.
     head: Option<Head>,
     /// Kept while the run goes on, to take what is new.
@@ -81,29 +86,33 @@ impl Followed {
         self.known.values().any(|known| known.reader.is_some())
     }
 
-    /// How it stands.
-    pub(super) fn standing(&self) -> Standing {
+    /// How it stands for a run of this job.
+    pub(super) fn standing(&self, job: Option<&str>) -> Standing {
         let counts = |run: &&String| self.modification.exclusion_of(run).is_none();
         let runs = self.modification.runs.iter().filter(counts);
+        let parts: Vec<&Part> = runs.filter_map(|run| Some(&self.known.get(run)?.part)).collect();
+        let (beside, others): (Vec<&Part>, Vec<&Part>) =
+            parts.iter().partition(|part| job.is_some() && part.job() == job);
         Standing {
-            runs: runs.filter_map(|run| Some(self.known.get(run)?.summary.clone())).collect(),
+            runs: parts.iter().map(|part| part.alone().clone()).collect(),
+            jobs: Part::by_job(others),
+            beside: beside.into_iter().cloned().collect(),
             reservations: self.modification.reservations.clone(),
             head: self.head.clone(),
         }
     }
 
     /// What it has spent by itself.
-    pub(super) fn spent(&self, ledger: &Ledger, rules: &RuleSet) -> Result<Spent, StoreProblem> {
+    pub(super) fn spent(&self, rules: &RuleSet) -> Spent {
         let (mut counted, mut left_out) = (Vec::new(), Vec::new());
         for run in &self.modification.runs {
             let Some(known) = self.known.get(run) else { continue };
             match self.modification.exclusion_of(run) {
-                Some(declared) => left_out.push(ExcludedRun::of(rules, declared, &known.summary)),
-                None => counted.push(known.summary.clone()),
+                Some(declared) => left_out.push(ExcludedRun::of(rules, declared, known.part.alone())),
+                None => counted.push(&known.part),
             }
         }
-        let jobs = records::joined(ledger, &counted)?;
-        Ok(Spent::of_modification(rules, &jobs, left_out, self.modification.merge.is_some()))
+        Spent::of_modification(rules, &Part::by_job(counted), left_out, self.modification.merge.is_some())
     }
 }
 
@@ -115,9 +124,9 @@ impl Known {
     }
 
     fn of(reader: RunReader) -> Self {
-        let (summary, head) = (reader.summary(), reader.head().cloned());
-        let reader = (summary.state == RunState::Open).then_some(reader);
-        Self { summary, head, reader }
+        let (part, head) = (reader.part(), reader.head().cloned());
+        let reader = (part.alone().state == RunState::Open).then_some(reader);
+        Self { part, head, reader }
     }
 
     /// Gives whether there was anything new.
@@ -132,8 +141,8 @@ impl Known {
         };
         let is_news = reader.follow(ledger)?;
         if is_news {
-            (self.summary, self.head) = (reader.summary(), reader.head().cloned());
-            if self.summary.state == RunState::Closed {
+            (self.part, self.head) = (reader.part(), reader.head().cloned());
+            if self.part.alone().state == RunState::Closed {
                 self.reader = None;
             }
         }

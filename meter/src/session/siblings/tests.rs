@@ -44,7 +44,7 @@ fn watched(ledger: &Path, slug: &str) -> Watched {
     let (ledger, run) = (ledger.to_owned(), "own".to_owned());
     let modification = Modification { slug: slug.to_owned(), ..Modification::default() };
     let rules = RuleSet::in_force(NaiveDate::from_ymd_opt(2026, 11, 21).unwrap()).unwrap();
-    Watched { ledger, run, modification, rules, registry: Registry::embedded().unwrap() }
+    Watched { ledger, run, job: None, modification, rules, registry: Registry::embedded().unwrap() }
 }
 
 fn end(ledger: &mut Ledger, run: &str) {
