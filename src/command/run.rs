@@ -54,7 +54,7 @@ pub(crate) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitStatus> {
         return Ok(refuse(&problem));
     }
     if let Some(gate) = arguments.gate
-        && let Some(status) = gate::refusal(gate, arguments, hooks.is_none())
+        && let Some(status) = gate::refusal(gate, &arguments.metering, resumed.as_ref(), hooks.is_none())
     {
         return Ok(status);
     }

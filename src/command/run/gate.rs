@@ -11,16 +11,23 @@ use flopsmeter_meter::records::Assignments;
 use flopsmeter_meter::session::Stopped;
 use flopsmeter_meter::store::Ledger;
 
-use crate::args::{MeteringArguments, RunArguments};
+use crate::args::MeteringArguments;
 use crate::exit::ExitStatus;
+use crate::metering::Resumed;
 use crate::{judgement, lineage, metering, output, settings};
 
 /// A verdict, and what gives it.
 type Said = (Verdict, String);
 
 /// The code to end with instead of starting the job, which was told why.
-pub(super) fn refusal(gate: Gate, arguments: &RunArguments, hooks_missing: bool) -> Option<ExitStatus> {
-    let mut all = look(arguments).unwrap_or_else(|problem| vec![(Verdict::Undetermined, format!("{problem:#}"))]);
+pub(super) fn refusal(
+    gate: Gate,
+    arguments: &MeteringArguments,
+    resumed: Option<&Resumed>,
+    hooks_missing: bool,
+) -> Option<ExitStatus> {
+    let mut all =
+        look(arguments, resumed).unwrap_or_else(|problem| vec![(Verdict::Undetermined, format!("{problem:#}"))]);
     if hooks_missing {
         all.push((Verdict::Undetermined, "no trainer could be heard or asked to stop".to_owned()));
     }
@@ -37,8 +44,7 @@ pub(super) fn refusal(gate: Gate, arguments: &RunArguments, hooks_missing: bool)
 
 /// The verdicts before the job has done anything: the law's, an organisation's own, and the law's once everything that is set aside is
 /// spent.
-fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
-    let RunArguments { metering: arguments, resume, .. } = arguments;
+fn look(arguments: &MeteringArguments, resumed: Option<&Resumed>) -> anyhow::Result<Vec<Said>> {
     let mut findings = Vec::new();
     let base = arguments.base.as_deref().and_then(|argument| metering::resolve(argument, &mut findings));
     if let Some(finding) = findings.pop() {
@@ -46,17 +52,19 @@ fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
     }
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
     let ledger = path.exists().then(|| settings::ledger_to_read(&path)).transpose()?;
-    let mut account = Account::default();
+    let (mut account, mut own_base) = (Account::default(), None);
     if let Some(ledger) = &ledger
-        && let Some((slug, is_resumed)) = counted_to(arguments, resume.as_deref(), ledger)?
+        && let Some((slug, is_resumed)) = counted_to(arguments, resumed, ledger)?
     {
         let known = Account::read(ledger, &slug)?;
         // A run that names another base is recorded apart, and judged by itself; one that goes on stays where it is counted.
         if is_resumed || metering::conflict(&known.modification, base.as_ref()).is_none() {
+            own_base = known.modification.base.clone().filter(|_| is_resumed);
             account = known;
         }
     }
-    let base = base.or(account.modification.base.clone());
+    // What goes on keeps its base, whatever the command line names.
+    let base = own_base.or(base).or(account.modification.base.clone());
     let made_from = Modification { base, ..account.modification.clone() };
     let as_of = settings::as_of(None);
     let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
@@ -80,14 +88,14 @@ fn look(arguments: &RunArguments) -> anyhow::Result<Vec<Said>> {
 /// The modification to which the run will be counted, and whether it is already, as a run that goes on.
 fn counted_to(
     arguments: &MeteringArguments,
-    resume: Option<&str>,
+    resumed: Option<&Resumed>,
     ledger: &Ledger,
 ) -> anyhow::Result<Option<(String, bool)>> {
     let named = arguments.modification.clone().map(|slug| (slug, false));
-    let Some(prefix) = resume else { return Ok(named) };
-    let run = ledger.resolve_run(prefix)?;
+    // One that cannot be gone on with is recorded as a run of its own.
+    let Some(Ok(run)) = resumed else { return Ok(named) };
     let assignments = Assignments::read(ledger)?;
-    Ok(assignments.modification_of(&run).map(|slug| (slug.to_owned(), true)).or(named))
+    Ok(assignments.modification_of(run).map(|slug| (slug.to_owned(), true)).or(named))
 }
 
 /// The verdict at which the gate ended the job; `None` where the job's end was its own. A trainer that stopped as it was told may
