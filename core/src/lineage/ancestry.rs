@@ -26,34 +26,28 @@ pub struct Ancestry {
     /// Merges on the way, the modification itself included.
     pub(super) merges: Vec<String>,
     is_merge: bool,
-    /// Parents of which a file leaves another figure than the registry has, by the file.
-    pub(super) differing: BTreeMap<String, Differing>,
+    /// What files leave for their models' parents, by the file.
+    pub(super) left: BTreeMap<String, Left>,
 }
 
-/// A parent's compute by two sources.
+/// A parent's compute by the file of its child.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Differing {
+pub(super) struct Left {
     /// The declared model.
     name: String,
-    /// Its parent among the originals.
+    /// Its parent among the originals, whose figure may be another one.
     pub(super) original: String,
     /// The parent as the file leaves it.
-    left: DeclaredBase,
-    /// What the registry has.
-    registry: Flops,
+    parent: DeclaredBase,
 }
 
-impl Differing {
-    /// What the file has behind its model and the registry has not.
-    pub(super) fn surplus(&self) -> Flops {
-        Flops(self.left.flop.0.saturating_sub(self.registry.0))
-    }
-
-    /// The parent by the file, where that makes it smaller, and so its line lower: the user's own figure is not set aside for ours.
-    pub(super) fn smaller(&self) -> Option<Base<'static>> {
-        let name = format!("{} (by the file of {})", self.left.name, self.name);
-        let is_smaller = self.left.flop < self.registry;
-        is_smaller.then(|| Base::Declared(Box::new(self.left.clone().called(name))))
+impl Left {
+    /// The parent by the file, where that makes it smaller than `known`, and so its line lower: the user's own figure is not set aside
+    /// for another one.
+    pub(super) fn smaller(&self, known: &Base<'_>) -> Option<Base<'static>> {
+        let name = format!("{} (by the file of {})", self.parent.name, self.name);
+        let is_smaller = known.flop().is_some_and(|known| self.parent.flop < known);
+        is_smaller.then(|| Base::Declared(Box::new(self.parent.clone().called(name))))
     }
 }
 
@@ -97,7 +91,7 @@ impl Ancestry {
             named: None,
             merges: Vec::new(),
             is_merge: of.merge.is_some(),
-            differing: BTreeMap::new(),
+            left: BTreeMap::new(),
         };
         let mut known: BTreeMap<&str, Known> = BTreeMap::new();
         for modification in parents_first(of, all)? {
@@ -147,7 +141,7 @@ impl Ancestry {
             named: None,
             merges: Vec::new(),
             is_merge: false,
-            differing: BTreeMap::new(),
+            left: BTreeMap::new(),
         };
         let original = ancestry.descend(declared, registry);
         original.map(|_| ancestry)
@@ -181,16 +175,15 @@ impl Ancestry {
         // The registry tells more of a model than what is left of somebody's sum.
         let listed = registry.lookup_name_or_path(&descent.parent).ok();
         let file = declared.digest().to_string();
-        if let Some((model, registry)) = listed.and_then(|model| Some((model, model.flop?))) {
-            let (name, original) = (declared.name.clone(), format!("registry:{}", model.id));
-            let left = parent.clone().called(model.id.clone());
-            self.differing.insert(file.clone(), Differing { name, original, left, registry });
-        }
-        let (key, original) = match listed {
-            Some(model) if model.flop.is_some() => (format!("registry:{}", model.id), Base::Registry(model)),
-            _ => (format!("parent:{}", parent.name.to_lowercase()), Base::Declared(Box::new(parent))),
+        let (key, parent, original) = match listed {
+            Some(model) if model.flop.is_some() => {
+                (format!("registry:{}", model.id), parent.called(model.id.clone()), Base::Registry(model))
+            }
+            _ => (format!("parent:{}", parent.name.to_lowercase()), parent.clone(), Base::Declared(Box::new(parent))),
         };
         self.take_in(&key, original);
+        let left = Left { name: declared.name.clone(), original: key.clone(), parent };
+        self.left.insert(file.clone(), left);
         let stage = Stage {
             name: declared.name.clone(),
             by: descent.modified_by,
@@ -206,13 +199,23 @@ impl Ancestry {
         Some(key)
     }
 
-    /// Takes in an original. Of two files that leave different figures for one parent, the smaller one is followed, whichever came first:
-    /// it flags sooner.
+    /// Takes in an original. Of two files that leave different figures for one parent, the larger one is behind everything, whichever
+    /// came first; the smaller one is held against what was spent besides, see [`Left::smaller`].
     fn take_in(&mut self, key: &str, original: Base<'static>) {
         let known = self.originals.entry(key.to_owned()).or_insert_with(|| original.clone());
-        if original.flop() < known.flop() {
+        if original.flop() > known.flop() {
             *known = original;
         }
+    }
+
+    /// What files have behind their models beyond the figures of the originals.
+    pub(super) fn surplus(&self) -> Flops {
+        let beyond = |(key, original): (&String, &Base<'_>)| {
+            let left = self.left.values().filter(|left| left.original == *key).map(|left| left.parent.flop);
+            let known = original.flop().unwrap_or_default();
+            left.max().map_or(Flops::ZERO, |most| Flops(most.0.saturating_sub(known.0)))
+        };
+        self.originals.iter().map(beyond).sum()
     }
 
     /// The original of a modification whose base nobody named.
@@ -285,19 +288,7 @@ impl Ancestry {
             );
             findings.push(Finding { code: "merge-significance".to_owned(), text });
         }
-        let is_apart = |of: &&Differing| {
-            let apart = Flops(of.left.flop.0.abs_diff(of.registry.0));
-            rules.margin().value.is_exceeded_by(apart, of.registry)
-        };
-        for Differing { name, left, registry, .. } in self.differing.values().filter(is_apart) {
-            let text = format!(
-                "The file of {name} leaves {} FLOP for its parent {}, the registry has {}: what was spent is held against the smaller figure too, and the larger one is watched. Settle which holds.",
-                left.flop.scientific(3),
-                left.name,
-                registry.scientific(3)
-            );
-            findings.push(Finding { code: "parent-compute-disagrees".to_owned(), text });
-        }
+        findings.extend(self.left.values().filter_map(|left| self.disagreement(left, rules)));
         let unknown: Vec<&str> =
             self.stages.values().filter(|stage| !stage.spent.complete).map(|stage| stage.name.as_str()).collect();
         if !unknown.is_empty() {
@@ -308,6 +299,23 @@ impl Ancestry {
             findings.push(Finding { code: "lineage-incomplete".to_owned(), text });
         }
         findings
+    }
+
+    /// A parent's figure by a file that is further than the margin from the one that is known of it.
+    fn disagreement(&self, left: &Left, rules: &RuleSet) -> Option<Finding> {
+        let original = self.originals.get(&left.original)?;
+        let known = original.flop()?;
+        let apart = Flops(left.parent.flop.0.abs_diff(known.0));
+        let source = if matches!(original, Base::Registry(_)) { "the registry has" } else { "another file leaves" };
+        let text = format!(
+            "The file of {} leaves {} FLOP for its parent {}, {source} {}: what was spent is held against the smaller figure too, and the larger one is watched. Settle which holds.",
+            left.name,
+            left.parent.flop.scientific(3),
+            left.parent.name,
+            known.scientific(3)
+        );
+        let code = "parent-compute-disagrees".to_owned();
+        rules.margin().value.is_exceeded_by(apart, known).then_some(Finding { code, text })
     }
 
     /// Whether everything on the way was counted.

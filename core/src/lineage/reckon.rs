@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Ancestry;
-use super::ancestry::{Differing, Stage};
+use super::ancestry::{Left, Stage};
 use crate::assess::{Reckoning, Spent};
 use crate::registry::{Base, ComposedBase, FlopBound, ModifiedBy};
 use crate::rules::CumulationKey;
@@ -29,15 +29,15 @@ impl Ancestry {
         distinct(ways)
     }
 
-    /// The same ways against the smaller figure that a file leaves of a listed original.
+    /// The same ways against the smaller figure that a file leaves of an original.
     fn by_files(&self, ways: &[Reckoning], spent: &Spent) -> Vec<Reckoning> {
-        let against = |differing: &Differing| {
-            let smaller = differing.smaller()?;
-            let original = self.originals.get(&differing.original);
-            let same = ways.iter().filter(move |way| way.base.as_ref() == original);
+        let against = |left: &Left| {
+            let original = self.originals.get(&left.original)?;
+            let smaller = left.smaller(original)?;
+            let same = ways.iter().filter(move |way| way.base.as_ref() == Some(original));
             Some(same.map(move |way| self.reckoning(way.key, smaller.clone(), spent, way.spent.clone())))
         };
-        self.differing.values().filter_map(against).flatten().collect()
+        self.left.values().filter_map(against).flatten().collect()
     }
 
     /// For each original, what the modifier itself trained into the result since then.
@@ -101,8 +101,7 @@ impl Ancestry {
     /// Everything behind the modification, cumulatively, as far as it is known.
     fn behind(&self) -> Flops {
         let originals: Flops = self.originals.values().filter_map(Base::flop).sum();
-        let surplus: Flops = self.differing.values().map(Differing::surplus).sum();
-        originals + surplus + self.stages.values().map(|stage| cumulative(&stage.spent)).sum()
+        originals + self.surplus() + self.stages.values().map(|stage| cumulative(&stage.spent)).sum()
     }
 
     fn own_stages(&self) -> impl Iterator<Item = &Stage> {

@@ -156,21 +156,31 @@ fn the_smaller_figure_that_a_file_leaves_of_a_listed_parent_decides_too() {
 }
 
 #[test]
-fn two_files_that_name_one_unlisted_parent_give_its_smaller_figure_in_either_order() {
+fn two_files_that_name_one_unlisted_parent_are_both_heard_in_either_order() {
     let text = |name: &str, flop: &str| {
         file(
             name,
             &format!(
-                "name = \"{name}\"\nflop = \"{flop}\"\nsource = \"log\"\ndeclared_by = \"Eve\"\ndate = 2026-11-21\nparent = \"team/o\"\nown_flop = \"100\"\nmodified_by = \"others\"\n"
+                "name = \"{name}\"\nflop = \"{flop}\"\nsource = \"log\"\ndeclared_by = \"Eve\"\ndate = 2026-11-21\ngpai = true\nparent = \"team/o\"\nown_flop = \"100\"\nmodified_by = \"others\"\n"
             ),
         )
     };
-    for (one, other) in [("700", "900"), ("900", "700")] {
+    let of = |one: &str, other: &str| {
         let all = ledger(vec![merged("m", vec![text("team/b", one), text("team/c", other)], None)]);
-        let ancestry = trace("m", &all, &BTreeMap::new()).unwrap();
+        trace("m", &all, &BTreeMap::new()).unwrap()
+    };
+    for (ancestry, smaller) in [(of("700", "1000"), "team/b"), (of("1000", "700"), "team/c")] {
         let originals: Vec<_> = ancestry.originals().map(|base| (base.name(), base.flop())).collect();
-        assert_eq!(originals, [("team/o", Some(Flops(600)))]);
+        assert_eq!(originals, [("team/o", Some(Flops(900)))], "the larger one is behind the result");
+        let got = ways(&ancestry, 10);
+        // A third of 600, and of 900; the larger one and both stages are behind either.
+        assert!(got.contains(&row(SAME, "team/o", 900, 10, 200)), "{got:?}");
+        assert!(got.contains(&row(SAME, &format!("team/o (by the file of {smaller})"), 600, 10, 500)), "{got:?}");
+        let findings = ancestry.findings(RuleSet::embedded("eu-gpai-2026-07-27").unwrap());
+        assert!(findings.iter().any(|finding| finding.code == "parent-compute-disagrees"), "{findings:?}");
     }
+    assert_eq!(verdict(&of("700", "1000"), 201), Verdict::Exceeds);
+    assert_ne!(verdict(&of("1000", "1000"), 201), Verdict::Exceeds);
 }
 
 #[test]
