@@ -76,9 +76,11 @@ fn unchanged_files(maps: impl IntoIterator<Item = impl AsRef<str>>, path: &str) 
     for line in maps {
         let line = line.as_ref();
         if let Some(anonymous) = line.strip_prefix("Anonymous:") {
-            let is_changed = anonymous.trim() != "0 kB";
+            mapping = mapping.filter(|_| anonymous.trim() == "0 kB");
+        } else if let Some(swapped) = line.strip_prefix("Swap:") {
+            // Changes that lie in swap are no memory, and are lost all the same.
             let taken: Option<Mapping> = mapping.take();
-            unchanged.extend(taken.filter(|it| it.is_of_file && !is_changed).map(|it| it.pages));
+            unchanged.extend(taken.filter(|it| it.is_of_file && swapped.trim() == "0 kB").map(|it| it.pages));
         } else {
             mapping = Mapping::begun_by(line, path).or(mapping);
         }
@@ -115,20 +117,31 @@ mod tests {
 5581c0000000-5581c0e00000 r--p 00000000 08:01 12 /usr/bin/flopsmeter
 Rss:                 100 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 5581c0e00000-5581c1a00000 r-xp 00e00000 08:01 12 /usr/bin/flopsmeter
 Anonymous:             0 kB
+Swap:                  0 kB
 5581c1a00000-5581c1b00000 r--p 01a00000 08:01 12 /usr/bin/flopsmeter
 Anonymous:           812 kB
+Swap:                  0 kB
 5581c1b00000-5581c1c00000 rw-p 01b00000 08:01 12 /usr/bin/flopsmeter
 Anonymous:             0 kB
+Swap:                  0 kB
 5581c2000000-5581c2100000 rw-p 00000000 00:00 0 [heap]
 Anonymous:             0 kB
+Swap:                  0 kB
+5581c2200000-5581c2300000 r--p 01a00000 08:01 12 /usr/bin/flopsmeter
+Anonymous:             0 kB
+Swap:                812 kB
 7f0000000000-7f0000001000 r--p 00000000 00:00 0
 Anonymous:             0 kB
+Swap:                  0 kB
 7f0000002000-7f0000008000 r--s 00000000 08:01 99 /home/ada/ledger.sqlite-shm
 Anonymous:             0 kB
+Swap:                  0 kB
 7fff00000000-7fff00002000 r-xp 00000000 00:00 0 [vdso]
 Anonymous:             0 kB
+Swap:                  0 kB
 VmFlags: rd ex mr mw me de sd
 ";
         let program = [0x5581_c000_0000..0x5581_c0e0_0000, 0x5581_c0e0_0000..0x5581_c1a0_0000];
