@@ -40,6 +40,13 @@ impl Account {
         Ok(Self { modification, runs, jobs })
     }
 
+    /// The same with a run that does not count yet.
+    pub fn and(self, ledger: &Ledger, run: RunSummary) -> Result<Self, StoreProblem> {
+        let runs = [self.runs, vec![run]].concat();
+        let jobs = records::joined(ledger, &runs)?;
+        Ok(Self { runs, jobs, ..self })
+    }
+
     /// What is set aside and not spent yet.
     pub fn reserved(&self, rules: &RuleSet, day: NaiveDate) -> Flops {
         let find = |id: &str| self.runs.iter().find(|run| run.run == id);

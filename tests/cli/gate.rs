@@ -58,6 +58,17 @@ fn a_run_that_goes_on_is_refused_by_the_modification_that_it_counts_to() {
 }
 
 #[test]
+fn a_run_that_counts_nowhere_is_refused_by_what_it_has_done() {
+    let place = place_with_line_of(10);
+    assert_eq!(run_hooked(&place, "--base base.toml --quiet", &[NINE_STEPS, "goodbye"]).code(), Some(0));
+    let run = place.only_run()["run"].as_str().unwrap().to_owned();
+    for base in ["", "--base base.toml", "--base base.toml --modification demo"] {
+        let refused = place.run_script(&format!("--resume {run} --gate near --quiet {base}"), "exit 7");
+        assert!(refused.refusal(10).contains("stops the verdict `near`"), "{base}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_missing_fact_stops_only_where_it_is_listed() {
     let place = Place::new();
     let started = place.run_script("--gate exceeds --quiet", "exit 7");

@@ -7,7 +7,7 @@ use flopsmeter_core::lineage::Modification;
 use flopsmeter_core::run::Exit;
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::budget::Account;
-use flopsmeter_meter::records::Assignments;
+use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::session::Stopped;
 use flopsmeter_meter::store::Ledger;
 
@@ -51,7 +51,7 @@ fn look(arguments: &MeteringArguments, resumed: Option<&Resumed>) -> anyhow::Res
         anyhow::bail!(finding.text);
     }
     let path = settings::ledger_path(arguments.ledger.ledger.clone());
-    let ledger = path.exists().then(|| settings::ledger_to_read(&path)).transpose()?;
+    let ledger = path.exists().then(|| Ledger::open_to_read(&path)).transpose()?;
     let (mut account, mut own_base) = (Account::default(), None);
     if let Some(ledger) = &ledger
         && let Some((slug, is_resumed)) = counted_to(arguments, resumed, ledger)?
@@ -62,6 +62,14 @@ fn look(arguments: &MeteringArguments, resumed: Option<&Resumed>) -> anyhow::Res
             own_base = known.modification.base.clone().filter(|_| is_resumed);
             account = known;
         }
+    }
+    if let (Some(ledger), Some(Ok(run))) = (&ledger, resumed)
+        && !account.modification.runs.contains(run)
+    {
+        // It counts nowhere yet; what it has done already is done.
+        let record = records::run(ledger, run, &Assignments::default())?;
+        account = account.and(ledger, record.summary)?;
+        own_base = own_base.or(record.base);
     }
     // What goes on keeps its base, whatever the command line names.
     let base = own_base.or(base).or(account.modification.base.clone());
