@@ -24,8 +24,9 @@ pub(crate) fn ledger_path(argument: Option<PathBuf>) -> PathBuf {
     argument.unwrap_or_else(|| with_environment(|environment| path::ledger(environment, &env::temp_dir())))
 }
 
-/// Opens a ledger for reading alone; what was read of closed runs before is kept for the next time.
-pub(crate) fn ledger_to_read(path: &Path) -> Result<Ledger, StoreProblem> {
+/// Opens a ledger for reading alone, to list what is in it: what was read of closed runs before is kept for the next time. What somebody
+/// files or stops a job by is read from the chain, by [`Ledger::open_to_read`].
+pub(crate) fn ledger_to_list(path: &Path) -> Result<Ledger, StoreProblem> {
     let kept = || Kept::open(&with_environment(path::kept_summaries)?, &this_build()?);
     Ok(Ledger::open_to_read(path)?.keeping(kept()))
 }

@@ -20,7 +20,7 @@ struct Assessed<'a> {
 }
 
 pub(crate) fn execute(arguments: AssessArguments) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
+    let ledger = Ledger::open_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
     let modification = existing(&ledger, &arguments.modification)?;
     if let Some(other) = arguments.diff {
         return compare(&ledger, &modification, &arguments.rules, other, arguments.json);

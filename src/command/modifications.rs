@@ -37,7 +37,7 @@ pub(crate) fn execute(command: ModificationsCommand) -> anyhow::Result<ExitStatu
 }
 
 fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(ledger.ledger))?;
+    let ledger = settings::ledger_to_list(&settings::ledger_path(ledger.ledger))?;
     let modifications = records::modifications(&ledger)?;
     if json {
         output::json(&modifications)?;

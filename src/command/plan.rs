@@ -14,6 +14,7 @@ mod words;
 use flopsmeter_core::assess::{Assessment, Spent};
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::lineage::Modification;
+use flopsmeter_meter::store::Ledger;
 
 use crate::args::PlanArguments;
 use crate::command::modifications::existing;
@@ -83,7 +84,7 @@ fn judge(arguments: &PlanArguments, made_from: &Modification, book: Option<&mut 
     let rules = judgement::rule_set(judgement::IN_FORCE, as_of, settings::house_rules(None))?;
     let path = settings::ledger_path(arguments.budget.ledger.ledger.clone());
     let is_of_ledger = made_from.parent_slugs().next().is_some();
-    let ledger = is_of_ledger.then(|| settings::ledger_to_read(&path)).transpose()?;
+    let ledger = is_of_ledger.then(|| Ledger::open_to_read(&path)).transpose()?;
     if let Some(ledger) = &ledger {
         made_from.parent_slugs().try_for_each(|slug| existing(ledger, slug).map(drop))?;
     }

@@ -2,6 +2,7 @@
 
 use flopsmeter_core::assess::Origin;
 use flopsmeter_core::registry::Base;
+use flopsmeter_meter::store::Ledger;
 use flopsmeter_reporter::Format;
 use flopsmeter_reporter::{BaseDescription, ThresholdInput, Wording, compose, write};
 
@@ -18,7 +19,7 @@ pub(crate) fn execute(command: ReportCommand) -> anyhow::Result<ExitStatus> {
 
 fn threshold(arguments: ReportArguments) -> anyhow::Result<ExitStatus> {
     let formats = formats(&arguments.format)?;
-    let ledger = settings::ledger_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
+    let ledger = Ledger::open_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
     let modification = existing(&ledger, &arguments.modification)?;
     let judgement = judgement::of_modification(&ledger, &modification, &arguments.rules)?;
     let input = ThresholdInput {

@@ -38,7 +38,7 @@ pub(crate) fn execute(command: RunsCommand) -> anyhow::Result<ExitStatus> {
 }
 
 fn list(ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(ledger.ledger))?;
+    let ledger = settings::ledger_to_list(&settings::ledger_path(ledger.ledger))?;
     let assignments = Assignments::read(&ledger)?;
     let mut runs: Vec<RunSummary> = Vec::new();
     for stream in ledger.streams(RUN_PREFIX)? {
@@ -134,7 +134,7 @@ pub(super) fn declared_on(date: Option<NaiveDate>) -> anyhow::Result<NaiveDate> 
 }
 
 fn show(run: &str, ledger: LedgerArguments, json: bool) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(ledger.ledger))?;
+    let ledger = settings::ledger_to_list(&settings::ledger_path(ledger.ledger))?;
     let id = ledger.resolve_run(run)?;
     let record = records::run(&ledger, &id, &Assignments::read(&ledger)?)?;
     let mut summary = record.summary.clone();

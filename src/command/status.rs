@@ -56,7 +56,7 @@ impl Standing {
 }
 
 pub(crate) fn execute(arguments: StatusArguments) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
+    let ledger = settings::ledger_to_list(&settings::ledger_path(arguments.ledger.ledger))?;
     let as_of = settings::as_of(arguments.rules.as_of);
     let house = settings::house_rules(arguments.rules.house_rules);
     let rules = judgement::rule_set(&arguments.rules.rules, as_of, house)?;

@@ -130,15 +130,26 @@ fn values_that_no_version_writes_are_damage() {
 #[test]
 fn what_was_read_before_changes_no_word_and_no_evidence() {
     let place = recorded();
-    let assess = || place.flopsmeter("assess demo --json").data().to_owned();
-    let first = assess();
+    let status = || place.flopsmeter("status --json").data().to_owned();
+    let (first, assessed) = (status(), place.flopsmeter("assess demo --json").data().to_owned());
     let kept = place.path("home/.cache/flopsmeter/runs.sqlite");
     assert!(kept.exists());
     let ledger = fs_err::read(place.ledger()).unwrap();
-    assert_eq!(assess(), first);
+    assert_eq!(status(), first);
     assert_eq!(fs_err::read(place.ledger()).unwrap(), ledger, "what is kept stands beside the ledger");
     fs_err::write(&kept, "no database").unwrap();
-    assert_eq!(assess(), first);
+    assert_eq!(status(), first);
+
+    // What is filed is read from the chain: somebody who edits what is kept changes lists, not verdicts.
+    let record: String =
+        Connection::open(&kept).unwrap().query_row("SELECT record FROM kept", [], |row| row.get(0)).unwrap();
+    let edited = record.replace("\"training\":\"", "\"training\":\"9");
+    assert_ne!(edited, record);
+    let digest = flopsmeter_core::ledger::Digest::of(edited.as_bytes());
+    let put = Connection::open(&kept).unwrap().execute("UPDATE kept SET record = ?1, digest = ?2", (edited, digest.0));
+    assert_eq!(put.unwrap(), 1);
+    assert_ne!(status(), first);
+    assert_eq!(place.flopsmeter("assess demo --json").data(), assessed);
 
     // Who edits the ledger is found whatever was kept.
     tamper(&place.ledger(), "UPDATE entry SET body = replace(body, 'demo', 'else') WHERE sequence = 0");

@@ -22,7 +22,7 @@ struct Shown<'a> {
 }
 
 pub(super) fn execute(arguments: ShowArguments) -> anyhow::Result<ExitStatus> {
-    let ledger = settings::ledger_to_read(&settings::ledger_path(arguments.ledger.ledger))?;
+    let ledger = settings::ledger_to_list(&settings::ledger_path(arguments.ledger.ledger))?;
     let modification = existing(&ledger, &arguments.modification)?;
     let picture = picture(&ledger, &modification)?;
     if arguments.dot {

@@ -65,7 +65,7 @@ impl Book {
         refuse_past(arguments.budget.reserve_until)?;
         let path = settings::ledger_path(arguments.budget.ledger.ledger.clone());
         let account =
-            if path.exists() { Account::read(&settings::ledger_to_read(&path)?, &slug)? } else { Account::default() };
+            if path.exists() { Account::read(&Ledger::open_to_read(&path)?, &slug)? } else { Account::default() };
         if let Some((theirs, ours)) =
             account.modification.base.as_ref().zip(named.as_ref()).filter(|(theirs, ours)| !ours.is_same(theirs))
         {
@@ -110,7 +110,7 @@ impl Book {
                 Err(refused) => status = refused,
             }
             if self.path.exists() {
-                self.account = Account::read(&settings::ledger_to_read(&self.path)?, &self.slug)?;
+                self.account = Account::read(&Ledger::open_to_read(&self.path)?, &self.slug)?;
             }
         } else {
             status = judgement::at_gate(
