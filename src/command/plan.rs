@@ -34,12 +34,12 @@ pub(crate) fn execute(arguments: &PlanArguments) -> anyhow::Result<ExitStatus> {
     let mut book = Book::open(arguments, named.clone())?;
     let alone = || Modification { base: named, ..Modification::default() };
     let made_from = book.as_ref().map_or_else(alone, Book::made_from);
-    let judge = judge(arguments, &made_from, book.as_mut())?;
     let model = model::read(arguments)?;
     if let Some(model) = &model {
         method::refuse_missing_blocks(arguments, model.shape.layers())?;
     }
     let data = Data::of(arguments, model.as_ref())?;
+    let judge = judge(arguments, &made_from, book.as_mut())?;
     let estimate = match &model {
         Some(model) => {
             let (options, attention) = (estimate::options(arguments), estimate::attention(arguments));
