@@ -83,10 +83,12 @@ impl Session<'_> {
         self.fed |= self.company.reserved() != before;
         self.following.ask_behind(&reading.behind);
         if reading.ancestry.is_some() && reading.ancestry != self.judge.ancestry {
-            if let Some((house, _)) = &mut self.house {
+            if let Some((house, line)) = &mut self.house {
                 house.ancestry.clone_from(&reading.ancestry);
+                line.assess_anew();
             }
             self.judge.ancestry = reading.ancestry;
+            self.line.assess_anew();
             self.fed = true;
         }
         if (&self.others, &self.beside) != (&reading.own.jobs, &reading.own.beside) {

@@ -163,6 +163,11 @@ impl LineWatch {
             || (!self.put_off.is_empty() && elapsed >= self.look_again)
     }
 
+    /// Has the next look assess anew: what is held against the line, or the line, is not what it was.
+    pub(super) fn assess_anew(&mut self) {
+        self.assessed = None;
+    }
+
     /// Training operations over the steps of the schedule, as far as steps were told of.
     pub(super) fn by_step(&self) -> Option<&Course> {
         self.by_step.as_ref().map(|steps| &steps.course)

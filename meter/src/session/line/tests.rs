@@ -211,3 +211,16 @@ fn what_another_run_did_not_come_to_say_this_one_says() {
     assert_eq!(said(&second.look_by(later, 600, None, Some(&mut ledger))), near);
     assert_eq!(said(&second.look_by(3 * later, 600, None, Some(&mut ledger))), []);
 }
+
+/// Between two forecasts a level is looked for only where this modification has grown to it; what is behind it may have grown instead.
+#[test]
+fn what_changes_behind_is_looked_at_at_once() {
+    let mut scene = Scene::new();
+    assert_eq!(said(&scene.look(60, 300, None)), []);
+    let text =
+        "name = \"a/b\"\nflop = \"1500\"\nsource = \"s\"\ndeclared_by = \"d\"\ndate = \"2026-11-01\"\ngpai = true\n";
+    scene.judge.base = Some(Base::Declared(Box::new(DeclaredBase::parse(text, "base.toml").unwrap())));
+    assert_eq!(said(&scene.look(61, 301, None)), [], "by what was known, no level is in reach");
+    scene.line.assess_anew();
+    assert_eq!(said(&scene.look(62, 302, None)), [(What::Spent, "near".to_owned())]);
+}
