@@ -39,6 +39,11 @@ pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
+/// A child that was made otherwise, before this process had other threads.
+pub(crate) fn add(number: u32) {
+    ours().insert(number);
+}
+
 fn refusal(left: usize) -> Option<io::Error> {
     let text = "earlier ones were told to end and are still there, as when a call into the driver never comes back";
     (left >= MOST_LEFT_BEHIND).then(|| io::Error::other(format!("{left} {text}")))

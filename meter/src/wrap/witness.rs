@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
 use super::reap;
-use crate::clock;
+use crate::{clock, own_process};
 
 /// `kill` reaches the members of a group one by one; by then it has reached the last one, and the witness has said so.
 pub(super) const ALL_REACHED: Duration = Duration::from_millis(25);
@@ -52,7 +52,10 @@ impl Witness {
         match unsafe { libc::fork() } {
             0 => testify(far.as_raw_fd(), memory),
             -1 => None,
-            pid => Some(Self { pid, channel, seen: [None; SIGNALS] }),
+            pid => {
+                number(pid).into_iter().for_each(own_process::add);
+                Some(Self { pid, channel, seen: [None; SIGNALS] })
+            }
         }
     }
 
@@ -108,6 +111,16 @@ impl Witness {
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
         reap::wait_for(self.pid);
     }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        number(self.pid).into_iter().for_each(own_process::forget);
+    }
+}
+
+fn number(pid: pid_t) -> Option<u32> {
+    u32::try_from(pid).ok()
 }
 
 /// Where the kernel laid what the witness does not need of this process.
