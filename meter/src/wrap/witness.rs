@@ -217,3 +217,22 @@ unsafe fn hold_nothing_but(channel: c_int) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_where_heap_and_arguments_lie() {
+        let text = |fields: &str| format!("12 (a) b) S {}{fields} 0 0\n", "0 ".repeat(43));
+        let told = |fields| Memory::parse(&text(fields)).map(|memory| (memory.heap, memory.arguments)).unwrap();
+        assert_eq!(told("4096 8192 8200"), (Some(4096), Some((8192, 8))));
+        assert_eq!(told("0 0 0"), (None, None), "it does not tell everybody");
+        assert_eq!(told("0 8192 8192"), (None, None));
+        let own = Memory::of_this_process();
+        let on_heap = Box::new(7_u8);
+        assert!(
+            own.heap.is_some_and(|start| start <= core::ptr::from_ref(&*on_heap).addr()) && own.arguments.is_some()
+        );
+    }
+}
