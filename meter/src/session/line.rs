@@ -164,7 +164,7 @@ impl LineWatch {
     }
 
     /// Has the next look assess anew: what is held against the line, or the line, is not what it was.
-    pub(super) fn assess_anew(&mut self) {
+    pub(super) const fn assess_anew(&mut self) {
         self.assessed = None;
     }
 
@@ -186,7 +186,7 @@ impl LineWatch {
             self.look_again = Duration::ZERO;
         }
         let all = sight.all();
-        let rests = !has_ended && sight.elapsed < self.next_forecast;
+        let rests = !has_ended && sight.elapsed < self.next_forecast && !self.is_due(sight.elapsed);
         if rests && self.assessed.as_ref().is_some_and(|before| before.holds_for(&all)) {
             self.owes_forecast = true;
             return Vec::new();

@@ -122,6 +122,9 @@ fn between_two_forecasts_a_level_is_said_at_once_and_nothing_is_assessed_without
         !scene.line.is_due(Duration::from_secs(109)) && scene.line.is_due(Duration::from_secs(110)),
         "the forecast is owed"
     );
+    scene.line.assess_anew();
+    assert_eq!(said(&scene.look(101, 11, None)), []);
+    assert_ne!(scene.line.assessed, before, "the line may be another one");
     assert_eq!(said(&scene.look(102, 850, None)), [(What::Spent, "near,80%".to_owned())]);
     assert_eq!(said(&scene.look(103, 1000, None)), []);
     assert_eq!(said(&scene.look(104, 1001, None)), [(What::Spent, "100%".to_owned())]);
