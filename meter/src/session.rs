@@ -366,11 +366,12 @@ impl<'listener> Session<'listener> {
 
     /// Says once, loudly, when a level of the line is reached or foreseen: of the law's, and of an organisation's own.
     fn watch_the_line(&mut self, has_ended: bool) {
-        let is_due = self.line.is_due(self.clock.elapsed());
-        if !core::mem::take(&mut self.fed) && !is_due {
+        let elapsed = self.clock.elapsed();
+        let house_is_due = self.house.as_ref().is_some_and(|(_, line)| line.is_due(elapsed));
+        if !core::mem::take(&mut self.fed) && !self.line.is_due(elapsed) && !house_is_due {
             return;
         }
-        let (elapsed, mut own) = (self.clock.elapsed(), self.tally.sums());
+        let mut own = self.tally.sums();
         if self.judge.compares_hardware() {
             own.ceiling = self.held.ceiling(&self.tally, elapsed, has_ended);
         }

@@ -190,7 +190,13 @@ fn said_of(bodies: &[Body]) -> BTreeMap<&Key, Heard<'_>> {
                     }
                 }
             }
-            Body::LevelsLeft(left) => heard.retain(|key, _| !left.keys.contains(key)),
+            Body::LevelsLeft(left) => {
+                heard.retain(|key, _| !left.keys.contains(key));
+                // Who hears late of what was said before has not heard what is said of them next.
+                for keys in by_id.values_mut() {
+                    keys.retain(|key| !left.keys.contains(key));
+                }
+            }
             Body::LevelsMissed(missed) => {
                 for key in by_id.get(missed.id.as_str()).into_iter().flatten() {
                     if let Some(Heard::By(sinks)) = heard.get_mut(key) {
@@ -317,6 +323,23 @@ mod tests {
         assert_eq!(claimed(&mut ledger, "b", &[Level::Near], &["mail"]).0, []);
         assert_eq!(claimed(&mut ledger, "b", &[Level::Near], &["mail", "slack"]).2, ["slack"]);
     }
+
+    #[test]
+    fn who_hears_late_of_a_level_has_not_heard_of_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, mut metered) = ledger(folder.path(), &["a", "b", "c"]);
+        let near = [Level::Near];
+        let (_, first, _) = claimed(&mut ledger, "a", &near, &["mail"]);
+        let left = LevelsLeft { run: "a".to_owned(), keys: vec![key(Level::Near)] };
+        release(&mut ledger, "demo", DateTime::UNIX_EPOCH, &left).unwrap();
+        assert_eq!(claimed(&mut ledger, "b", &near, &["mail"]).2, ["mail"]);
+        let note = LevelsHeard { run: "a".to_owned(), id: first, sinks: vec!["mail".to_owned()] };
+        heard(&mut ledger, "demo", DateTime::UNIX_EPOCH, &note).unwrap();
+        // The second one is killed before it has told anybody.
+        metered.remove(1);
+        assert_eq!(claimed(&mut ledger, "c", &near, &["mail"]).2, ["mail"]);
+    }
+
     #[test]
     fn what_a_run_did_not_come_to_tell_another_one_tells() {
         let folder = tempfile::tempdir().unwrap();

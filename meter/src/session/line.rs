@@ -206,7 +206,12 @@ impl LineWatch {
             return reached.into_iter().collect();
         }
         self.next_forecast = sight.elapsed + forecast_period(sight.elapsed);
-        reached.into_iter().chain(self.foresee(&stand, sight, ledger)).collect()
+        let foreseen = self.foresee(&stand, sight, ledger);
+        if sight.elapsed >= self.look_again {
+            // What is still put off is of another line, or is foreseen no more.
+            self.put_off.clear();
+        }
+        reached.into_iter().chain(foreseen).collect()
     }
 
     fn observe(&mut self, sight: &Sight<'_>, progress: Option<(Progress, Flops)>) {
