@@ -53,7 +53,7 @@ fn a_run_that_goes_on_is_refused_by_the_modification_that_it_counts_to() {
     // Another base on the command line, of a hundred times the compute, is not what the run goes on from.
     let base = fs_err::read_to_string(place.path("base.toml")).unwrap();
     let larger = base.lines().map(|line| if line.starts_with("flop ") { "flop = \"1e24\"" } else { line });
-    place.write("larger.toml", &larger.collect::<Vec<_>>().join("\n"));
+    place.write("larger.toml", larger.collect::<Vec<_>>().join("\n"));
     assert!(resumed("near --base larger.toml").refusal(10).contains("stops the verdict `near`"));
 }
 
