@@ -50,15 +50,19 @@ impl Stem {
             }
             Body::SegmentClosed(_) => self.leave_segment(),
             Body::Hook(hook) => match hook.message {
-                HookMessage::Hello { .. } | HookMessage::Model(_) | HookMessage::Goodbye => {
-                    self.segment.push(entry.clone());
-                }
+                HookMessage::Hello { .. }
+                | HookMessage::Model(_)
+                | HookMessage::Goodbye
+                | HookMessage::Finding(_)
+                | HookMessage::Traced(_) => self.segment.push(entry.clone()),
                 HookMessage::Progress(_) => {
                     self.progress.insert(hook.connection, entry.clone());
                 }
-                HookMessage::Fed(_) | HookMessage::Finding(_) | HookMessage::Traced(_) => {}
+                HookMessage::Fed(_) => {}
             },
-            Body::DevicesSeen(_) | Body::HookLost(_) => self.segment.push(entry.clone()),
+            // A finding may say that the devices were no real ones, or that a count lacks something: what holds of the segment holds of
+            // what its other meter did.
+            Body::DevicesSeen(_) | Body::HookLost(_) | Body::Finding(_) => self.segment.push(entry.clone()),
             _ => {}
         }
         self.last = Some(entry);

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::*;
-use crate::facts::{Fed, ModelFacts, Passes, Phase, Process, Progress, TrainingFacts};
+use crate::facts::{Fed, HookFinding, ModelFacts, Passes, Phase, Process, Progress, Trace, TracedStep, TrainingFacts};
 use crate::ledger::body::{Hook, RunClosed, RunOpened, SegmentClosed, SegmentOpened};
 use crate::ledger::verify;
-use crate::run::RunSummary;
-use crate::tally::Tally;
+use crate::run::{Finding, RunSummary};
+use crate::tally::{DEVICES_REPLAYED, Tally};
+use crate::unit::Flops;
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000 + second, 0).unwrap()
@@ -178,4 +179,43 @@ fn a_change_of_a_fork_is_found() {
     assert_eq!(first_flaw(&edited), Some(4));
     let removed = [&own[..2], &own[3..]].concat();
     assert_eq!(first_flaw(&removed), Some(3));
+}
+
+#[test]
+fn what_a_stem_could_not_prove_its_fork_cannot_either() {
+    let found = |code: &str| Finding { code: code.to_owned(), text: "t".to_owned() };
+    let traced = Trace::Counted {
+        pass: Passes::text(Phase::Training, true, 2, 32, 1),
+        forward: Flops(1 << 80),
+        backward: Flops(1 << 80),
+        unseen: Vec::new(),
+    };
+    let said = [
+        (Body::Finding(found(DEVICES_REPLAYED)), DEVICES_REPLAYED, true),
+        (
+            hook(HookMessage::Finding(HookFinding { code: "model-unseen".to_owned(), text: "t".to_owned() })),
+            "model-unseen",
+            false,
+        ),
+        (hook(HookMessage::Traced(Box::new(TracedStep { model: 0, trace: traced }))), "traced-step-differs", false),
+    ];
+    for (body, code, complete) in said {
+        let stem = chained(&[], &[beginning(), vec![body, fed(5)]].concat());
+        let own = chained(&stem, &[vec![fed(7)], end()].concat());
+        let whole = summary(&[stem.clone(), own.clone()].concat());
+        let read = summary(&fork(&stem, &own).unwrap().entries);
+        assert!(read.findings.iter().any(|finding| finding.code == code), "{code}: {:?}", read.findings);
+        assert_eq!((read.complete, whole.complete), (complete, complete), "{code}");
+        assert_eq!(read.ceiling.complete, whole.ceiling.complete, "{code}");
+    }
+}
+
+#[test]
+fn what_was_found_in_an_earlier_segment_stays_there() {
+    let finding = Body::Finding(Finding { code: DEVICES_REPLAYED.to_owned(), text: "t".to_owned() });
+    let stem = chained(&[], &[beginning(), vec![finding, fed(5)], end()].concat());
+    let second = SegmentOpened { segment: 1, ..SegmentOpened::default() };
+    let own = chained(&stem, &[vec![Body::SegmentOpened(second)], beginning()[2..].to_vec(), vec![fed(1)]].concat());
+    let kinds = fork(&stem, &own).unwrap().entries;
+    assert!(kinds.iter().all(|entry| entry.kind != "finding"), "{kinds:?}");
 }
