@@ -4,12 +4,16 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-use flopsmeter_core::ledger::body::{HookLost, ModificationCreated, RunAssigned, RunOpened};
+use chrono::{DateTime, TimeDelta, Utc};
+use flopsmeter_core::ledger::body::{HookLost, ModificationCreated, RunAssigned, RunClosed, RunOpened};
 use flopsmeter_core::ledger::{Body, Entry, chain, modification_stream, run_stream, verify};
 use flopsmeter_meter::records;
-use flopsmeter_meter::store::merge::{Merged, bring_in};
-use flopsmeter_meter::store::{Durability, Ledger, Spool, StoreProblem, spool};
+use flopsmeter_meter::store::merge::{Merged, bring_in, has_grown};
+use flopsmeter_meter::store::spool::{self, Writing};
+use flopsmeter_meter::store::{Durability, Ledger, Spool, StoreProblem};
+
+/// Of a file that was written just now, where locks work.
+const UNSEEN: Writing = Writing::Possible { has_locks: true };
 
 fn at() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_750_000_000_000_000).unwrap()
@@ -84,7 +88,7 @@ fn a_continuation_is_the_same_run_and_a_fork_another_one() {
     let (one, other) = (chained(&stem, 3..5), chained(&stem, 10..14));
     ledger.write(&stem).unwrap();
     assign(&mut ledger, "a");
-    assert_eq!(merge(&mut ledger, &place.spool(&one)), Merged { entries: 2, fork: None, is_written: false });
+    assert_eq!(merge(&mut ledger, &place.spool(&one)), Merged { entries: 2, fork: None, writing: UNSEEN });
 
     // Its first half, the whole, what both have with it, and the same again.
     let whole = [stem.clone(), other.clone()].concat();
@@ -151,7 +155,7 @@ fn a_spool_tells_whose_it_is_and_whether_it_is_being_written() {
     let all = chained(&[], 0..4);
     let mut writing = place.written(&all[..2]);
     let path = writing.path().to_owned();
-    assert_eq!(merge(&mut ledger, &path), Merged { entries: 2, fork: None, is_written: true });
+    assert_eq!(merge(&mut ledger, &path), Merged { entries: 2, fork: None, writing: Writing::Seen });
     let second = place.spool(&[]);
     assert_eq!((spool::run_of(&path), spool::run_of(&second)), (Some(("a", 0)), Some(("a", 1))));
     for entry in &all[2..] {
@@ -159,6 +163,48 @@ fn a_spool_tells_whose_it_is_and_whether_it_is_being_written() {
     }
     writing.write_out(Durability::InTime).unwrap();
     drop(writing);
-    assert_eq!(merge(&mut ledger, &path), Merged { entries: 2, fork: None, is_written: false });
+    assert_eq!(merge(&mut ledger, &path), Merged { entries: 2, fork: None, writing: UNSEEN });
     assert_eq!(ledger.entries("run/a").unwrap(), all);
+}
+
+/// A lock that is not seen proves nothing: another node's meter may have it.
+#[test]
+fn a_spool_is_over_where_its_run_has_ended_or_nobody_writes_it_for_long() {
+    let place = Somewhere::new();
+    let entries = chained(&[], 0..2);
+    let path = place.spool(&entries);
+    let written = DateTime::<Utc>::from(fs_err::metadata(&path).unwrap().modified().unwrap());
+    for (minutes, writing) in [(-9, UNSEEN), (4, UNSEEN), (6, Writing::Over)] {
+        assert_eq!(spool::writing(&path, written + TimeDelta::minutes(minutes)).unwrap(), writing, "{minutes}");
+    }
+    let head = entries.last().map(Entry::head);
+    let closed =
+        chain::append(head.as_ref(), "run/a", at(), "run-closed", Body::RunClosed(RunClosed {}).to_text().unwrap());
+    let ended = place.spool(&[entries, vec![closed]].concat());
+    assert_eq!(spool::writing(&ended, at()).unwrap(), Writing::Over);
+}
+
+#[test]
+fn what_is_written_after_the_merge_is_seen_and_its_name_is_nobody_elses() {
+    let place = Somewhere::new();
+    let mut ledger = place.ledger();
+    let all = chained(&[], 0..4);
+    let mut writing = place.written(&all[..2]);
+    let merged = spool::merged_name(writing.path());
+    assert!(!has_grown(&ledger, writing.path()).unwrap(), "another ledger's run");
+    assert_eq!(merge(&mut ledger, writing.path()).entries, 2);
+    assert!(!has_grown(&ledger, writing.path()).unwrap());
+    fs_err::rename(writing.path(), &merged).unwrap();
+    assert!(!writing.has_its_name());
+    assert_eq!(spool::run_of(&place.spool(&[])), Some(("a", 1)));
+    for entry in &all[2..] {
+        writing.append(entry).unwrap();
+    }
+    writing.write_out(Durability::InTime).unwrap();
+    assert!(has_grown(&ledger, &merged).unwrap());
+    assert_eq!((merge(&mut ledger, &merged).entries, spool::run_of(&merged)), (2, Some(("a", 0))));
+    assert_eq!(ledger.entries("run/a").unwrap(), all);
+    let left: Vec<_> =
+        fs_err::read_dir(merged.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
 }

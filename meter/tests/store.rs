@@ -339,6 +339,38 @@ fn a_ledger_that_fails_half_way_loses_nothing_and_gets_it_all_later() {
     assert_eq!(finished.head, entries.last().map(Entry::head));
 }
 
+/// Somebody took its spool to be left behind.
+#[test]
+fn a_spool_that_is_renamed_while_it_is_written_loses_nothing() {
+    for ledger_comes_back in [true, false] {
+        let place = Somewhere::new();
+        let ledger = Ledger::open_patiently(&place.ledger(), Duration::ZERO);
+        let mut recorder = RunRecorder::begin(ledger, &place.ledger(), "a", vec![place.spool()], at());
+        let holder = Connection::open(place.ledger()).unwrap();
+        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+        recorder.record(at(), &opened("a"));
+        recorder.commit(at());
+        let Place::Spool(path) = recorder.place() else { panic!("not in the spool") };
+        let path = path.to_owned();
+        fs_err::rename(&path, spool::merged_name(&path)).unwrap();
+        recorder.record(at(), &lost(1));
+        recorder.commit(at());
+        if ledger_comes_back {
+            holder.execute_batch("ROLLBACK").unwrap();
+            let finished = recorder.finish(at());
+            assert_eq!((finished.spool, finished.findings, finished.dropped), (None, vec![], 0));
+            assert_eq!(place.entries("a").len(), 3);
+        } else {
+            let finished = recorder.finish(at());
+            let again = finished.spool.unwrap();
+            assert_eq!(spool::read(&again).unwrap().entries.last().map(Entry::head), finished.head);
+            assert_eq!((finished.findings.len(), finished.findings[0].code.as_str()), (1, "spool-renamed"));
+            assert!(finished.findings[0].text.contains(&again.display().to_string()), "{:?}", finished.findings);
+            assert!(again != path && spool::run_of(&again) == Some(("a", 1)), "{again:?}");
+        }
+    }
+}
+
 #[test]
 fn without_any_place_the_run_goes_on_and_says_so() {
     let place = Somewhere::new();

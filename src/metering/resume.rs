@@ -8,11 +8,12 @@ use flopsmeter_core::lineage::BaseReference;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::tally::Tally;
 use flopsmeter_meter::records::{Assignments, RunReader};
+use flopsmeter_meter::store::spool::{self, Writing};
 use flopsmeter_meter::store::writer::Untaken;
-use flopsmeter_meter::store::{Ledger, StoreProblem, Writer, spool};
+use flopsmeter_meter::store::{Ledger, StoreProblem, Writer};
 
 use crate::args::MeteringArguments;
-use crate::command::ledger::{bring_in, left_behind, left_behind_of};
+use crate::command::ledger::{bring_in, left_behind, of_run};
 use crate::exit::UsageProblem;
 use crate::{judgement, settings};
 
@@ -113,12 +114,14 @@ fn go_on(
         Err(Untaken::Impossible(_)) if was_written_lately(run, ledger, settings::now()) => return Err(is_written()),
         Err(Untaken::Impossible(_)) => None,
     };
-    for spool in left_behind_of(run) {
-        if spool::is_written(&spool).map_err(|problem| problem.to_string())? {
+    for spool in of_run(run) {
+        let writing = spool::writing(&spool, settings::now()).map_err(|problem| problem.to_string())?;
+        if matches!(writing, Writing::Seen | Writing::Possible { has_locks: false }) {
             return Err(is_written());
         }
         let merged = bring_in(ledger, &spool).map_err(|problem| format!("a part of it cannot be merged: {problem}"))?;
-        findings.extend(merged.fork.map(|fork| fork.finding()));
+        let is_news = merged.entries > 0 || !spool::is_merged(&spool);
+        findings.extend(merged.fork.filter(|_| is_news).map(|fork| fork.finding()));
     }
     let tally = read(run, ledger).map_err(|problem| problem.to_string())?;
     Ok((tally, writer))

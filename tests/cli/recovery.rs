@@ -1,6 +1,7 @@
 //! Runs that are taken up again while somebody else writes them, or has written a part of them that the ledger does not have yet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use rusqlite::Connection;
@@ -115,6 +116,41 @@ fn what_is_left_of_a_run_in_a_spool_comes_before_what_follows() {
     assert_eq!((resumed.code(), resumed.stderr.as_str()), (Some(0), ""));
     assert_eq!(flop(&summary(&place)["flops"]["training"]), 7 * step(&place));
     assert_eq!((summary(&place)["run"].as_str(), steps_of_demo(&place)), (Some(run.as_str()), 10));
+    // Nobody is seen to write it, which proves little so soon.
+    let merged = place.flopsmeter("ledger merge");
+    assert!(merged.data().contains(": 0 entries merged; it was written just now "), "{merged:?}");
+    grow_old(&spool);
+    assert!(place.flopsmeter("ledger merge").data().ends_with(": 0 entries merged\n"));
+    assert_eq!(place.flopsmeter("ledger merge").data(), "there is nothing to merge\n");
+    assert_sound(&place);
+}
+
+/// Nobody has written it for long.
+fn grow_old(spool: &Path) {
+    let file = fs_err::OpenOptions::new().append(true).open(spool).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - Duration::from_hours(1)).unwrap();
+}
+
+/// Its lock was not seen, and its meter woke up again.
+#[test]
+fn what_is_written_after_a_spool_was_taken_to_be_left_behind_counts() {
+    let place = place_with_line_of(100);
+    let (mut running, run) = running(&place);
+    let spool = train_beside_the_ledger(&place, &mut running, 2);
+    assert_eq!(place.flopsmeter("ledger merge").code(), Some(0));
+    fs_err::rename(&spool, spool.with_extension("merged")).unwrap();
+    running.tell("feed training 1 2 32 4");
+    let has_it = || fs_err::read_to_string(spool.with_extension("merged")).unwrap().contains("\\\"count\\\":4");
+    until("what follows is in the file", has_it);
+    // Of a meter that is killed.
+    let merged = place.flopsmeter("ledger merge");
+    assert!(merged.data().contains(".merged: "), "{merged:?}");
+    assert_eq!(steps_of(&place, &run.clone().into()), 7);
+    // Of one that ends.
+    running.tell("feed training 1 2 32 8");
+    running.tell("goodbye");
+    assert_eq!(running.finish().code(), Some(0));
+    assert_eq!((steps_of_demo(&place), place.only_run()["complete"].as_bool()), (15, Some(true)));
     assert_eq!(place.flopsmeter("ledger merge").data(), "there is nothing to merge\n");
     assert_sound(&place);
 }
@@ -144,6 +180,7 @@ fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
     let resumed = run_hooked(&place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
     assert_eq!((resumed.code(), steps_of_demo(&place)), (Some(0), 5));
 
+    grow_old(&elsewhere);
     let copy = place.path("copy.jsonl");
     fs_err::copy(&elsewhere, &copy).unwrap();
     let merged = place.flopsmeter(&format!("ledger merge {}", elsewhere.display()));
@@ -162,6 +199,7 @@ fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
     // A second time, and after somebody has taken it out of the sums.
     let unassigned = place.flopsmeter(&format!("modifications unassign demo {}", fork["run"].as_str().unwrap()));
     assert_eq!(unassigned.code(), Some(0), "{unassigned:?}");
+    grow_old(&copy);
     let again = place.flopsmeter(&format!("ledger merge {}", copy.display()));
     assert!(again.data().contains(": 0 entries merged; "), "{again:?}");
     assert!(again.stdout.ends_with("assign it to a modification if its work belongs to one\n"), "{again:?}");

@@ -11,19 +11,19 @@ use flopsmeter_core::run::Finding;
 use flopsmeter_core::tally::RUN_FORKED;
 
 use super::problem::StoreProblem;
-use super::spool;
+use super::spool::{self, Writing};
 use super::sqlite::Ledger;
 use crate::records::Assignments;
 
 /// What became of a spool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     /// Entries that were new to the ledger.
     pub entries: usize,
     /// The run that they are now, where they could not be what they were recorded as.
     pub fork: Option<Forked>,
-    /// A meter is still writing it, so that more is to come.
-    pub is_written: bool,
+    /// Whether more may come.
+    pub writing: Writing,
 }
 
 /// A run that was made of a part of another.
@@ -57,16 +57,43 @@ impl Forked {
 /// Brings the entries of the spool at `path` into `ledger`; may be repeated.
 pub fn bring_in(ledger: &mut Ledger, path: &Path, at: DateTime<Utc>) -> Result<Merged, StoreProblem> {
     // Asked first: what is written after the reading is seen by the next one.
-    let is_written = spool::is_written(path)?;
-    let entries = spool::read(path)?.entries;
-    if let Some(sequence) = fork::first_flaw(&entries) {
+    let writing = spool::writing(path, at)?;
+    if is_known(ledger, path)? {
+        return Ok(Merged { entries: 0, fork: None, writing });
+    }
+    let (entries, fork) = bring_in_entries(ledger, path, &spool::read(path)?.entries, at)?;
+    Ok(Merged { entries, fork, writing })
+}
+
+/// Whether the last entry of the spool at `path` is in `ledger`, and so, by its chain, all before it.
+pub fn is_known(ledger: &Ledger, path: &Path) -> Result<bool, StoreProblem> {
+    let Some(last) = spool::last(path)?.filter(Entry::is_intact) else { return Ok(false) };
+    Ok(ledger.digest_at(&last.stream, last.sequence)? == Some(last.digest))
+}
+
+/// Whether `ledger` has a part of the run that the spool at `path` is of, and not its last entry: it was written on after it was merged,
+/// or is a fork.
+pub fn has_grown(ledger: &Ledger, path: &Path) -> Result<bool, StoreProblem> {
+    let Some(last) = spool::last(path)? else { return Ok(false) };
+    Ok(ledger.head(&last.stream)?.is_some() && !is_known(ledger, path)?)
+}
+
+/// Brings in what was read of the spool at `path`. Returns how many entries were new, and the run that they are now where they could not be
+/// what they were recorded as.
+pub(super) fn bring_in_entries(
+    ledger: &mut Ledger,
+    path: &Path,
+    entries: &[Entry],
+    at: DateTime<Utc>,
+) -> Result<(usize, Option<Forked>), StoreProblem> {
+    if let Some(sequence) = fork::first_flaw(entries) {
         return Err(StoreProblem::SpoolChanged { path: path.to_owned(), sequence });
     }
-    match ledger.write(&entries) {
-        Ok(entries) => Ok(Merged { entries, fork: None, is_written }),
+    match ledger.write(entries) {
+        Ok(entries) => Ok((entries, None)),
         Err(StoreProblem::Conflict { stream, .. }) => {
-            let (entries, fork) = as_own_run(ledger, &stream, &entries, at)?;
-            Ok(Merged { entries, fork: Some(fork), is_written })
+            let (entries, fork) = as_own_run(ledger, &stream, entries, at)?;
+            Ok((entries, Some(fork)))
         }
         Err(problem) => Err(problem),
     }

@@ -200,10 +200,14 @@ impl RunRecorder {
         self.bring_to_disk(at);
         let mut left = None;
         if let Target::Spool(spool) = &self.target {
-            let path = spool.path().to_owned();
-            match merge_at_last(&self.ledger_path, &path, at) {
+            match merge_at_last(&self.ledger_path, spool, at) {
                 Ok(finding) => self.untold.extend(finding),
-                Err(_) => left = Some(path),
+                Err(_) if spool.has_its_name() => left = Some(spool.path().to_owned()),
+                Err(_) => {
+                    let (again, finding) = write_again(spool, &self.run);
+                    left = again;
+                    self.untold.push(finding);
+                }
             }
         }
         Finished { findings: self.untold, head: self.head, dropped: self.dropped, spool: left }
@@ -313,9 +317,31 @@ impl RunRecorder {
     }
 }
 
-fn merge_at_last(ledger: &Path, spool_path: &Path, at: DateTime<Utc>) -> Result<Option<Finding>, StoreProblem> {
+/// From the open file, not by its name: somebody may have taken it to be left behind, and renamed it.
+fn merge_at_last(ledger: &Path, spool: &Spool, at: DateTime<Utc>) -> Result<Option<Finding>, StoreProblem> {
     let mut ledger = Ledger::open_patiently(ledger, LAST_PATIENCE)?;
-    let merged = merge::bring_in(&mut ledger, spool_path, at)?;
-    fs_err::remove_file(spool_path).map_err(|cause| StoreProblem::Spool { path: spool_path.to_owned(), cause })?;
-    Ok(merged.fork.as_ref().map(Forked::finding))
+    let (_, fork) = merge::bring_in_entries(&mut ledger, spool.path(), &spool.read_back()?.entries, at)?;
+    if spool.has_its_name() {
+        let removed = fs_err::remove_file(spool.path());
+        removed.map_err(|cause| StoreProblem::Spool { path: spool.path().to_owned(), cause })?;
+    }
+    Ok(fork.as_ref().map(Forked::finding))
+}
+
+/// A spool under whose name nobody would find it any more gets another one.
+fn write_again(spool: &Spool, run: &str) -> (Option<PathBuf>, Finding) {
+    let lost =
+        format!("the spool {} was renamed or removed while run {run} was recorded there", spool.path().display());
+    let (path, text) = match spool.write_again(run) {
+        Ok(again) => {
+            let path = again.path().to_owned();
+            let text =
+                format!("{lost}: all of it is in {} too; `flopsmeter ledger merge` brings it in", path.display());
+            (Some(path), text)
+        }
+        Err(problem) => {
+            (None, format!("{lost}, and cannot be written again: {problem}; look for the file under another name"))
+        }
+    };
+    (path, Finding { code: "spool-renamed".to_owned(), text })
 }
