@@ -8,7 +8,7 @@ use flopsmeter_core::alert::Levels;
 use flopsmeter_core::budget::Reservation;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, RunAssigned, RunOpened, SegmentOpened};
-use flopsmeter_core::ledger::{Body, modification_stream};
+use flopsmeter_core::ledger::{Body, modification_stream, run_stream};
 use flopsmeter_core::lineage::{BaseReference, LineageProblem, MODIFICATION_SCHEME, Modification, check};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::{DEVICES_REPLAYED, Tally};
@@ -20,7 +20,8 @@ use flopsmeter_meter::daemon::StatusReporter;
 use flopsmeter_meter::device::elsewhere;
 use flopsmeter_meter::records;
 use flopsmeter_meter::session::{GateOrder, SessionStart, Siblings, Watched};
-use flopsmeter_meter::store::{Ledger, RunRecorder};
+use flopsmeter_meter::store::merge::assign_forks;
+use flopsmeter_meter::store::{Ledger, RunRecorder, StoreProblem};
 
 use crate::args::{DeviceChoice, MeteringArguments};
 use crate::base;
@@ -256,8 +257,19 @@ fn try_join(
         ledger.append(&modification_stream(slug), settings::now(), assigned.kind(), &assigned.to_text()?)?;
     }
     let (reservation, mut findings) = take_reservation(ledger, &modification, member);
+    // A new run has none, and no time is spent on looking.
+    if !counts_already && ledger.head(&run_stream(member.run))?.is_some() {
+        findings.extend(with_its_forks(ledger, slug, member.run)?);
+    }
     findings.extend(after_closing(&modification, member.run));
     Ok(Membership { joined: true, modification, reservation, findings })
+}
+
+/// What is said of the forks of a run that is counted to a modification from now on: they are the same work.
+fn with_its_forks(ledger: &mut Ledger, slug: &str, run: &str) -> Result<Option<Finding>, StoreProblem> {
+    let forks = assign_forks(ledger, slug, run, settings::now())?;
+    let text = format!("what parted from run {run} counts to `{slug}` as well: {}", forks.join(", "));
+    Ok((!forks.is_empty()).then(|| Finding { code: "fork-assigned".to_owned(), text }))
 }
 
 /// Follows what else is spent on what the run makes: by other runs of the modification, and behind it.

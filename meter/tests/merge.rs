@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use flopsmeter_core::ledger::body::{HookLost, ModificationCreated, RunAssigned, RunClosed, RunOpened};
+use flopsmeter_core::ledger::body::{HookLost, ModificationCreated, RunAssigned, RunClosed, RunOpened, RunUnassigned};
 use flopsmeter_core::ledger::{Body, Entry, chain, modification_stream, run_stream, verify};
 use flopsmeter_meter::records;
-use flopsmeter_meter::store::merge::{Merged, bring_in, has_grown};
+use flopsmeter_meter::store::merge::{Merged, assign_forks, bring_in, has_grown};
 use flopsmeter_meter::store::spool::{self, Writing};
 use flopsmeter_meter::store::{Durability, Ledger, Spool, StoreProblem};
 
@@ -207,4 +207,31 @@ fn what_is_written_after_the_merge_is_seen_and_its_name_is_nobody_elses() {
     let left: Vec<_> =
         fs_err::read_dir(merged.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn what_parted_from_a_run_is_counted_with_it_unless_somebody_took_it_out() {
+    let place = Somewhere::new();
+    let mut ledger = place.ledger();
+    let stem = chained(&[], 0..3);
+    let (one, other) = (chained(&stem, 3..5), chained(&stem, 10..14));
+    ledger.write(&[stem.clone(), one].concat()).unwrap();
+    let fork = merge(&mut ledger, &place.spool(&other)).fork.unwrap();
+    assert_eq!(fork.modification, None);
+    // Of the fork another one.
+    let theirs = ledger.entries(&run_stream(&fork.run)).unwrap();
+    let before = theirs[theirs.len() - 2].head();
+    let text = Body::HookLost(HookLost { connection: 50, reason: "r".to_owned() }).to_text().unwrap();
+    let further = chain::append(Some(&before), run_stream(&fork.run), at(), "hook-lost", text);
+    let further = merge(&mut ledger, &place.spool(&[further])).fork.unwrap();
+    assert_eq!((further.of.as_str(), further.modification.as_deref()), (fork.run.as_str(), None));
+
+    assign(&mut ledger, "a");
+    let forks = assign_forks(&mut ledger, "m", "a", at()).unwrap();
+    assert_eq!(forks, [fork.run.clone(), further.run.clone()]);
+    assert_eq!(records::modification(&ledger, "m").unwrap().unwrap().runs.len(), 3);
+    let out = Body::RunUnassigned(RunUnassigned { run: fork.run });
+    ledger.append(&modification_stream("m"), at(), out.kind(), &out.to_text().unwrap()).unwrap();
+    assert_eq!(assign_forks(&mut ledger, "m", "a", at()).unwrap(), Vec::<String>::new());
+    assert_eq!(records::modification(&ledger, "m").unwrap().unwrap().runs.len(), 2);
 }

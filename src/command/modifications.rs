@@ -12,6 +12,7 @@ use flopsmeter_core::ledger::{Body, modification_stream};
 use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_meter::records::{self, Assignments};
 use flopsmeter_meter::store::Ledger;
+use flopsmeter_meter::store::merge::assign_forks;
 
 use crate::args::{LedgerArguments, ModificationsCommand};
 use crate::exit::ExitStatus;
@@ -98,7 +99,11 @@ fn assign(slug: &str, run: &str, ledger: LedgerArguments) -> anyhow::Result<Exit
         );
     }
     append(&mut ledger, slug, &Body::RunAssigned(RunAssigned { run: run.clone() }))?;
-    output::data(&format!("run {run} counts to {slug}\n"))?;
+    let mut text = format!("run {run} counts to {slug}\n");
+    for fork in assign_forks(&mut ledger, slug, &run, settings::now())? {
+        text.push_str(&format!("run {fork}, which parted from it, counts to {slug} as well\n"));
+    }
+    output::data(&text)?;
     Ok(ExitStatus::Done)
 }
 

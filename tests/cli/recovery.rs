@@ -216,6 +216,42 @@ fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
     assert_sound(&place);
 }
 
+/// It is merged while its run counts nowhere.
+#[test]
+fn a_fork_is_assigned_with_its_run() {
+    let place = place_with_line_of(100);
+    let (mut first, run) = running(&place);
+    let spool = train_beside_the_ledger(&place, &mut first, 2);
+    let elsewhere = place.path("node-2.jsonl");
+    fs_err::rename(spool, &elsewhere).unwrap();
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    first.wait();
+    let resumed = run_hooked(&place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
+    assert_eq!((resumed.code(), steps_of_demo(&place)), (Some(0), 5));
+    assert_eq!(place.flopsmeter(&format!("modifications unassign demo {run}")).code(), Some(0));
+    let merged = place.flopsmeter(&format!("ledger merge {}", elsewhere.display()));
+    assert!(merged.data().contains(", assign it to a modification if its work belongs to one; "), "{merged:?}");
+    assert_eq!(steps_of_demo(&place), 0);
+    let runs = place.flopsmeter("runs list --json").json();
+    let fork = runs.as_array().unwrap().iter().find(|other| other["run"] != run.as_str()).unwrap()["run"].clone();
+    let fork = fork.as_str().unwrap();
+    let assigned = place.flopsmeter(&format!("modifications assign demo {run}"));
+    let said = format!("run {run} counts to demo\nrun {fork}, which parted from it, counts to demo as well\n");
+    assert_eq!((assigned.data(), steps_of_demo(&place)), (said.as_str(), 7));
+
+    // The same of a run that goes on in a modification.
+    for counted in [run.as_str(), fork] {
+        assert_eq!(place.flopsmeter(&format!("modifications unassign demo {counted}")).code(), Some(0));
+    }
+    let options = format!("--resume {run} --base base.toml --modification other --summary summary.json --quiet");
+    assert_eq!(run_hooked(&place, &options, &["feed training 1 2 32 8", "goodbye"]).code(), Some(0));
+    let own = summary(&place);
+    assert!(codes(&own).contains(&"fork-assigned"), "{own}");
+    let other = place.flopsmeter("modifications show other --json").json();
+    let counted: u128 = other["runs"].as_array().unwrap().iter().map(|run| steps_of(&place, run)).sum();
+    assert_eq!(counted, 15);
+}
+
 #[test]
 fn a_spool_that_was_changed_is_refused_and_keeps_none_out() {
     let place = place_with_line_of(100);

@@ -28,6 +28,9 @@ pub const RUN_OPENED: &str = "run-opened";
 /// Kind of [`Body::RunClosed`], the last entry of every finished run.
 pub const RUN_CLOSED: &str = "run-closed";
 
+/// Kind of [`Body::RunForked`].
+pub const RUN_FORKED: &str = "run-forked";
+
 /// What one entry says.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -346,7 +349,7 @@ kinds! {
     "alert" => Alert,
     "segment-closed" => SegmentClosed,
     RUN_CLOSED => RunClosed,
-    "run-forked" => RunForked,
+    RUN_FORKED => RunForked,
     "modification-created" => ModificationCreated,
     "run-assigned" => RunAssigned,
     "run-unassigned" => RunUnassigned,

@@ -142,6 +142,11 @@ fn after(head: Option<&Head>) -> (u64, Digest) {
     head.map_or((0, Digest::NONE), |head| (head.sequence.saturating_add(1), head.digest))
 }
 
+/// Whether a run's id is one that forks are given: those of runs that were recorded as such are of another version.
+pub fn is_fork(run: &str) -> bool {
+    run.len() == 36 && run.as_bytes().get(14) == Some(&b'8')
+}
+
 /// A UUID of version 8 (RFC 9562): the time of the first entry, so that runs sort by their beginning, and the first bits of its digest.
 fn id(first: &Entry) -> String {
     let milliseconds = u128::try_from(first.at.timestamp_millis()).unwrap_or_default();

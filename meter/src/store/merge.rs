@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use flopsmeter_core::ledger::body::RunAssigned;
+use flopsmeter_core::ledger::body::{self, RunAssigned};
 use flopsmeter_core::ledger::fork::{self, Stem};
 use flopsmeter_core::ledger::{Body, Entry, RUN_PREFIX, modification_stream};
 use flopsmeter_core::run::Finding;
@@ -149,12 +149,57 @@ fn beyond<'entries>(
     }
 }
 
-/// Counts a run to a modification, unless it was once: somebody may have taken it out since.
-fn assign(ledger: &mut Ledger, slug: &str, run: &str, at: DateTime<Utc>) -> Result<(), StoreProblem> {
+/// Counts to modification `slug` the runs that parted from `run`, and from those in turn, that count nowhere and were not taken out of it
+/// by hand: they are the same work. Returns them.
+pub fn assign_forks(
+    ledger: &mut Ledger,
+    slug: &str,
+    run: &str,
+    at: DateTime<Utc>,
+) -> Result<Vec<String>, StoreProblem> {
+    let mut forks = forks_of(ledger, run)?;
+    if forks.is_empty() {
+        return Ok(forks);
+    }
+    let assignments = Assignments::read(ledger)?;
+    forks.retain(|fork| assignments.modification_of(fork).is_none());
+    let mut counted = Vec::new();
+    for fork in forks {
+        if assign(ledger, slug, &fork, at)? {
+            counted.push(fork);
+        }
+    }
+    Ok(counted)
+}
+
+fn forks_of(ledger: &Ledger, run: &str) -> Result<Vec<String>, StoreProblem> {
+    let mut parted: Vec<(String, String)> = Vec::new();
+    for stream in ledger.streams(RUN_PREFIX)? {
+        let Some(fork) = stream.strip_prefix(RUN_PREFIX).filter(|run| fork::is_fork(run)) else { continue };
+        ledger.visit(&stream, |entry| {
+            if entry.kind == body::RUN_FORKED
+                && let Body::RunForked(forked) = Body::read(&entry.kind, &entry.body)
+            {
+                parted.push((forked.run, fork.to_owned()));
+            }
+        })?;
+    }
+    let (mut forks, mut looked_at) = (vec![run.to_owned()], 0);
+    while let Some(of) = forks.get(looked_at).cloned() {
+        looked_at += 1;
+        let further = parted.iter().filter(|(parent, _)| *parent == of).map(|(_, fork)| fork.clone());
+        let further: Vec<String> = further.filter(|fork| !forks.contains(fork)).collect();
+        forks.extend(further);
+    }
+    Ok(forks.split_off(1))
+}
+
+/// Counts a run to a modification, unless it was once: somebody may have taken it out since. Says whether it did.
+fn assign(ledger: &mut Ledger, slug: &str, run: &str, at: DateTime<Utc>) -> Result<bool, StoreProblem> {
     let assigned = Body::RunAssigned(RunAssigned { run: run.to_owned() });
     let entry = ledger.append_decided(&modification_stream(slug), at, |bodies| {
         let is_new = !bodies.contains(&assigned);
         is_new.then(|| Some((assigned.kind().to_owned(), assigned.to_text().ok()?))).flatten()
     });
-    entry.map(drop)
+    entry.map(|entry| entry.is_some())
 }

@@ -133,7 +133,8 @@ fn a_fork_gives_the_same_run_however_far_it_was_written() {
     assert_eq!(part.run, whole.run);
     assert_eq!(part.entries, whole.entries[..part.entries.len()]);
     assert_ne!(fork(&stem, &chained(&stem, &[fed(2)])).unwrap().run, whole.run);
-    assert!(uuid_of_version_8(&whole.run), "{}", whole.run);
+    assert!(uuid_of_version_8(&whole.run) && is_fork(&whole.run), "{}", whole.run);
+    assert!(!is_fork("a") && !is_fork("019aa6f3-8888-7888-8888-888888888888"));
 }
 
 fn uuid_of_version_8(text: &str) -> bool {
