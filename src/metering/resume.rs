@@ -1,6 +1,8 @@
 //! Going on with a run that has ended or was cut, and what else a run may be told of itself.
 
-use anyhow::Context as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use flopsmeter_core::ledger::body::RUN_CLOSED;
 use flopsmeter_core::ledger::run_stream;
@@ -10,7 +12,7 @@ use flopsmeter_core::tally::Tally;
 use flopsmeter_meter::records::{Assignments, RunReader};
 use flopsmeter_meter::store::spool::{self, Writing};
 use flopsmeter_meter::store::writer::Untaken;
-use flopsmeter_meter::store::{Ledger, StoreProblem, Writer};
+use flopsmeter_meter::store::{Ledger, StoreProblem, Writer, merge};
 
 use crate::args::MeteringArguments;
 use crate::command::ledger::{bring_in, left_behind, of_run};
@@ -20,6 +22,9 @@ use crate::{judgement, settings};
 /// Where it cannot be seen who writes a run: one that was written so lately is taken to be written still. The devices of a run are read
 /// once a second.
 const LATELY: TimeDelta = TimeDelta::minutes(1);
+
+/// As much of a run is merged before it goes on: the job runs unmetered meanwhile, and its exit would wait. An hour of eight GPUs.
+const MERGED_AT_ONCE_BYTES: u64 = 8 << 20;
 
 const RESUME_IMPOSSIBLE: &str = "resume-impossible";
 
@@ -114,17 +119,44 @@ fn go_on(
         Err(Untaken::Impossible(_)) if was_written_lately(run, ledger, settings::now()) => return Err(is_written()),
         Err(Untaken::Impossible(_)) => None,
     };
-    for spool in of_run(run) {
-        let writing = spool::writing(&spool, settings::now()).map_err(|problem| problem.to_string())?;
+    let spools = of_run(run);
+    for spool in &spools {
+        let writing = spool::writing(spool, settings::now()).map_err(|problem| problem.to_string())?;
         if matches!(writing, Writing::Seen | Writing::Possible { has_locks: false }) {
             return Err(is_written());
         }
+    }
+    for spool in waiting(spools, ledger).map_err(|problem| problem.to_string())? {
         let merged = bring_in(ledger, &spool).map_err(|problem| format!("a part of it cannot be merged: {problem}"))?;
         let is_news = merged.entries > 0 || !spool::is_merged(&spool);
         findings.extend(merged.fork.filter(|_| is_news).map(|fork| fork.finding()));
     }
     let tally = read(run, ledger).map_err(|problem| problem.to_string())?;
     Ok((tally, writer))
+}
+
+/// Those of the files of a run that have what the ledger has not.
+fn waiting(files: Vec<PathBuf>, ledger: &Ledger) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut spools, mut bytes) = (Vec::new(), 0_u64);
+    for spool in files {
+        if merge::is_known(ledger, &spool)? {
+            continue;
+        }
+        let length = fs_err::metadata(&spool)?.len();
+        // A fork that was merged is never known, and nothing of it is to come first.
+        if spool::is_merged(&spool) && (length > MERGED_AT_ONCE_BYTES || !merge::has_grown(ledger, &spool)?) {
+            continue;
+        }
+        bytes = bytes.saturating_add(length);
+        spools.push(spool);
+    }
+    if bytes > MERGED_AT_ONCE_BYTES {
+        bail!(
+            "{} MiB of it are not merged, which takes too long while a job runs: `flopsmeter ledger merge` does it between two jobs",
+            bytes >> 20
+        );
+    }
+    Ok(spools)
 }
 
 fn was_written_lately(run: &str, ledger: &Ledger, now: DateTime<Utc>) -> bool {

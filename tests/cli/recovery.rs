@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flopsmeter_core::ledger::body::HookLost;
+use flopsmeter_core::ledger::{Body, Entry, chain};
 use nix::sys::signal::{Signal, kill};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -153,6 +155,50 @@ fn what_is_written_after_a_spool_was_taken_to_be_left_behind_counts() {
     assert_eq!((steps_of_demo(&place), place.only_run()["complete"].as_bool()), (15, Some(true)));
     assert_eq!(place.flopsmeter("ledger merge").data(), "there is nothing to merge\n");
     assert_sound(&place);
+}
+
+/// The job runs unmetered while its run is merged, and ends no sooner than that.
+#[test]
+fn a_run_that_has_much_to_merge_waits_for_the_user() {
+    let place = place_with_line_of(100);
+    let (mut first, run) = running(&place);
+    let spool = train_beside_the_ledger(&place, &mut first, 2);
+    kill(first.pid(), Signal::SIGKILL).unwrap();
+    first.wait();
+    lengthen(&spool, 9 << 20);
+    let resume = format!("--resume {run} --summary summary.json");
+    let resumed = run_hooked(&place, &resume, &["feed training 1 2 32 4", "goodbye"]);
+    let own = summary(&place);
+    assert_eq!(
+        (resumed.code(), codes(&own), &own["modification"]),
+        (Some(0), vec!["resume-impossible"], &"demo".into())
+    );
+    let said = format!("run {run} cannot be gone on with: 9 MiB of it are not merged, ");
+    assert!(resumed.talk().len() == 1 && resumed.talk()[0].starts_with(&said), "{resumed:?}");
+    assert_eq!((flop(&own["flops"]["training"]) / step(&place), steps_of_demo(&place)), (4, 5));
+    // What is merged is no reason to wait, though the file is still there.
+    assert_eq!(place.flopsmeter("ledger merge").code(), Some(0));
+    assert!(spool.exists());
+    let resumed = run_hooked(&place, &format!("{resume} --quiet"), &["feed training 1 2 32 8", "goodbye"]);
+    assert_eq!((resumed.code(), summary(&place)["run"].as_str()), (Some(0), Some(run.as_str())));
+    assert_eq!(steps_of_demo(&place), 15);
+    assert_sound(&place);
+}
+
+/// Goes on with a spool as its meter would have done, until it has as many bytes.
+fn lengthen(spool: &Path, bytes: usize) {
+    let mut text = fs_err::read_to_string(spool).unwrap();
+    let last: Entry = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let lost = HookLost { connection: 99, reason: "r".repeat(64 << 10) };
+    let body = Body::HookLost(lost).to_text().unwrap();
+    let (mut head, stream, at) = (last.head(), last.stream.clone(), last.at);
+    while text.len() < bytes {
+        let entry = chain::append(Some(&head), stream.as_str(), at, "hook-lost", body.as_str());
+        head = entry.head();
+        text.push_str(&serde_json::to_string(&entry).unwrap());
+        text.push('\n');
+    }
+    fs_err::write(spool, text).unwrap();
 }
 
 #[test]
