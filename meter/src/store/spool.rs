@@ -152,15 +152,7 @@ fn give_name(hidden: &Path, folder: &Path, run: &str) -> Result<PathBuf, (PathBu
         if merged_name(&path).exists() {
             continue;
         }
-        let named = fs_err::hard_link(hidden, &path).or_else(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => Err(cause),
-            // A file system without links: the name is taken first, and then the file is laid over it.
-            _ => {
-                let taken = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-                taken.and_then(|_| fs_err::rename(hidden, &path))
-            }
-        });
-        match named {
+        match take_name(hidden, &path) {
             Ok(()) => {
                 let _linked_twice = fs_err::remove_file(hidden);
                 return Ok(path);
@@ -170,6 +162,18 @@ fn give_name(hidden: &Path, folder: &Path, run: &str) -> Result<PathBuf, (PathBu
         }
     }
     Err((path, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Gives a file a name that nobody has.
+fn take_name(hidden: &Path, path: &Path) -> io::Result<()> {
+    match fs_err::hard_link(hidden, path) {
+        // A file system without links: the name is taken first, and then the file is laid over it.
+        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+            fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            fs_err::rename(hidden, path)
+        }
+        linked => linked,
+    }
 }
 
 /// Whether more may come into a spool file.
