@@ -235,3 +235,35 @@ fn what_parted_from_a_run_is_counted_with_it_unless_somebody_took_it_out() {
     assert_eq!(assign_forks(&mut ledger, "m", "a", at()).unwrap(), Vec::<String>::new());
     assert_eq!(records::modification(&ledger, "m").unwrap().unwrap().runs.len(), 2);
 }
+
+/// As much as is written in several transactions, of which the first ones have nothing new.
+#[test]
+fn what_is_large_is_merged_in_parts() {
+    let place = Somewhere::new();
+    let mut ledger = place.ledger();
+    let long = |before: &[Entry], count: u32, letter: &str| {
+        let mut all = before.to_vec();
+        for connection in 0..count {
+            let lost = Body::HookLost(HookLost { connection, reason: letter.repeat(100 << 10) });
+            let head = all.last().map(Entry::head);
+            all.push(chain::append(head.as_ref(), "run/a", at(), lost.kind(), lost.to_text().unwrap()));
+        }
+        all
+    };
+    let stem = long(&chained(&[], 0..1), 12, "s");
+    let (one, other) = (long(&stem, 6, "o"), long(&stem, 12, "p"));
+    let spool = |entries: &[Entry]| {
+        let mut spool = Spool::create(&place.0.path().join("spool"), "a", 10 << 20).unwrap();
+        for entry in entries {
+            spool.append(entry).unwrap();
+        }
+        spool.write_out(Durability::InTime).unwrap();
+        spool.path().to_owned()
+    };
+    assert_eq!((merge(&mut ledger, &spool(&stem)).entries, merge(&mut ledger, &spool(&one)).entries), (13, 6));
+    assert_eq!(ledger.entries("run/a").unwrap(), one);
+    let fork = merge(&mut ledger, &spool(&other)).fork.unwrap();
+    let kept = ledger.entries(&run_stream(&fork.run)).unwrap();
+    assert_eq!((fork.sequence, kept.iter().filter(|entry| entry.body.contains("pppp")).count()), (13, 12));
+    assert_sound(&ledger);
+}

@@ -2,6 +2,7 @@
 //! because another meter wrote that run meanwhile, becomes a run of its own.
 
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::ledger::body::{self, RunAssigned};
@@ -14,6 +15,12 @@ use super::problem::StoreProblem;
 use super::spool::{self, Writing};
 use super::sqlite::Ledger;
 use crate::records::Assignments;
+
+/// As much is written in one transaction.
+const PART_BYTES: usize = 1 << 20;
+
+/// Time for others between two of them: SQLite asks again up to every tenth of a second.
+const BETWEEN_PARTS: Duration = Duration::from_millis(20);
 
 /// What became of a spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +96,7 @@ pub(super) fn bring_in_entries(
     if let Some(sequence) = fork::first_flaw(entries) {
         return Err(StoreProblem::SpoolChanged { path: path.to_owned(), sequence });
     }
-    match ledger.write(entries) {
+    match write_in_parts(ledger, entries) {
         Ok(entries) => Ok((entries, None)),
         Err(StoreProblem::Conflict { stream, .. }) => {
             let (entries, fork) = as_own_run(ledger, &stream, entries, at)?;
@@ -97,6 +104,26 @@ pub(super) fn bring_in_entries(
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// Writes entries with time for others in between: meters wait two seconds for the ledger, and then leave it for a spool. What is written
+/// by then stays; the same entries, brought in again, come to the same.
+fn write_in_parts(ledger: &mut Ledger, entries: &[Entry]) -> Result<usize, StoreProblem> {
+    let (mut written, mut rest) = (0, entries);
+    while !rest.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |entry: &&Entry| {
+            bytes = bytes.saturating_add(entry.body.len());
+            bytes <= PART_BYTES
+        };
+        let (part, others) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        written += ledger.write(part)?;
+        rest = others;
+        if !rest.is_empty() {
+            std::thread::sleep(BETWEEN_PARTS);
+        }
+    }
+    Ok(written)
 }
 
 fn as_own_run(
@@ -115,7 +142,7 @@ fn as_own_run(
         }
     })?;
     let fork = stem.grow(own).ok_or_else(conflict)?;
-    let written = ledger.write(&fork.entries)?;
+    let written = write_in_parts(ledger, &fork.entries)?;
     if let Some(slug) = Assignments::read(ledger)?.modification_of(&fork.of) {
         assign(ledger, slug, &fork.run, at)?;
     }
