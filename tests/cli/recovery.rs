@@ -189,8 +189,7 @@ fn a_run_that_has_much_to_merge_waits_for_the_user() {
 fn lengthen(spool: &Path, bytes: usize) {
     let mut text = fs_err::read_to_string(spool).unwrap();
     let last: Entry = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    let lost = HookLost { connection: 99, reason: "r".repeat(64 << 10) };
-    let body = Body::HookLost(lost).to_text().unwrap();
+    let body = Body::HookLost(HookLost { connection: 99, reason: "r".repeat(64 << 10) }).to_text().unwrap();
     let (mut head, stream, at) = (last.head(), last.stream.clone(), last.at);
     while text.len() < bytes {
         let entry = chain::append(Some(&head), stream.as_str(), at, "hook-lost", body.as_str());
