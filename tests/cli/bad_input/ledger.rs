@@ -44,10 +44,9 @@ fn what_the_ledger_does_not_have_is_named_with_the_way_to_what_it_has() {
             ("report threshold demo --rules nope", no_rules),
             ("assess demo --as-of 2020-01-01", too_early),
             (
-                "plan --base base.toml --config /dev/null",
+                "plan --base base.toml --config /dev/null --as-of 2020-01-01",
                 "/dev/null is no JSON; name a config.json of the Hugging Face form",
             ),
-            ("plan --base base.toml --config /dev/null --as-of 2020-01-01", too_early),
             (
                 "modifications create demo --base base.toml",
                 "modification `demo` exists already: `flopsmeter modifications show demo`",
