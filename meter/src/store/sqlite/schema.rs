@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::clock;
 use crate::store::problem::StoreProblem;
@@ -100,7 +100,16 @@ fn identify_now(connection: &Connection) -> rusqlite::Result<File> {
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     // Before the first transaction, because a change of mode needs the file alone. The answer is the mode in force; a file
     // system that cannot do WAL keeps the rollback journal, which is as safe and only slower.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    let began = clock::monotonic();
+    while let Err(problem) = connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        // SQLite does not wait for others here, whatever patience it was told to have.
+        if problem.sqlite_error_code() != Some(ErrorCode::DatabaseBusy)
+            || clock::monotonic().saturating_duration_since(began) >= BIRTH
+        {
+            return Err(problem);
+        }
+        std::thread::sleep(LOOKS_APART);
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     if identify(&transaction)? == File::Empty {
