@@ -212,18 +212,23 @@ fn a_run_that_its_ledger_never_had_is_gone_on_with() {
     assert_eq!((flop(&place.only_run()["flops"]["training"]), steps_of_demo(&place)), (3 * step(&place), 3));
 }
 
-/// Two meters wrote it: one into a spool on another node, the other one into the ledger.
-#[test]
-fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
-    let place = place_with_line_of(100);
-    let (mut first, run) = running(&place);
-    let spool = train_beside_the_ledger(&place, &mut first, 2);
+/// A run that two meters wrote: one into a spool on another node, the other one into the ledger. Its id, and the spool.
+fn parted(place: &Place) -> (String, PathBuf) {
+    let (mut first, run) = running(place);
+    let spool = train_beside_the_ledger(place, &mut first, 2);
     let elsewhere = place.path("node-2.jsonl");
     fs_err::rename(spool, &elsewhere).unwrap();
     kill(first.pid(), Signal::SIGKILL).unwrap();
     first.wait();
-    let resumed = run_hooked(&place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
-    assert_eq!((resumed.code(), steps_of_demo(&place)), (Some(0), 5));
+    let resumed = run_hooked(place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
+    assert_eq!((resumed.code(), steps_of_demo(place)), (Some(0), 5));
+    (run, elsewhere)
+}
+
+#[test]
+fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
+    let place = place_with_line_of(100);
+    let (run, elsewhere) = parted(&place);
 
     grow_old(&elsewhere);
     let copy = place.path("copy.jsonl");
@@ -265,14 +270,7 @@ fn a_spool_that_its_run_has_left_behind_is_a_run_of_its_own() {
 #[test]
 fn a_fork_is_assigned_with_its_run() {
     let place = place_with_line_of(100);
-    let (mut first, run) = running(&place);
-    let spool = train_beside_the_ledger(&place, &mut first, 2);
-    let elsewhere = place.path("node-2.jsonl");
-    fs_err::rename(spool, &elsewhere).unwrap();
-    kill(first.pid(), Signal::SIGKILL).unwrap();
-    first.wait();
-    let resumed = run_hooked(&place, &format!("--resume {run} --quiet"), &["feed training 1 2 32 4", "goodbye"]);
-    assert_eq!((resumed.code(), steps_of_demo(&place)), (Some(0), 5));
+    let (run, elsewhere) = parted(&place);
     assert_eq!(place.flopsmeter(&format!("modifications unassign demo {run}")).code(), Some(0));
     let merged = place.flopsmeter(&format!("ledger merge {}", elsewhere.display()));
     assert!(merged.data().contains(", assign it to a modification if its work belongs to one; "), "{merged:?}");
