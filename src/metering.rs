@@ -275,7 +275,10 @@ fn with_its_forks(ledger: &mut Ledger, slug: &str, run: &str) -> Result<Option<F
 /// Follows what else is spent on what the run makes: by other runs of the modification, and behind it.
 fn watch(ledger: &Ledger, member: Member<'_>, made_from: &Modification, judge: &Judge) -> Option<Siblings> {
     let is_alone = made_from.slug.is_empty() && made_from.parent_slugs().next().is_none();
-    let registry = base::registry().ok().filter(|_| !is_alone)?;
+    if is_alone {
+        return None;
+    }
+    let registry = base::registry().ok()?;
     let (ledger, modification) = (ledger.path().to_owned(), made_from.clone());
     let (run, job) = (member.run.to_owned(), member.job.map(str::to_owned));
     Siblings::watch(Watched { ledger, run, job, modification, rules: judge.rules, registry })
