@@ -12,6 +12,7 @@ mod problem;
 mod question;
 mod row;
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use chrono::NaiveDate;
@@ -70,12 +71,12 @@ static EMBEDDED: [Embedded; 3] = [
 /// assert_eq!(rules.id(), "eu-gpai-2026-07-27");
 /// assert_eq!(rules.figure(FigureKey::GpaiCriterion).value.to_string(), format!("1{}", "0".repeat(23)));
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RuleSet {
     document: Document,
-    digest: Digest,
-    /// The file's rows as they stand, to compare sets.
-    source: toml::Table,
+    /// The file, to compare sets; its digest is made at first use.
+    text: Cow<'static, str>,
+    digest: OnceLock<Digest>,
     house: Option<Box<HouseRules>>,
     /// Name of the house rules whose lines stand here in place of the law's.
     of_house: Option<String>,
@@ -93,7 +94,7 @@ impl RuleSet {
             id: id.to_owned(),
             known: Self::ids().collect::<Vec<_>>().join(", "),
         })?;
-        set.parsed.get_or_init(|| Self::parse(set.text)).as_ref().map_err(Clone::clone)
+        set.parsed.get_or_init(|| Self::read(Cow::Borrowed(set.text))).as_ref().map_err(Clone::clone)
     }
 
     /// The embedded rule set in force on this day (`eu-gpai`).
@@ -115,17 +116,13 @@ impl RuleSet {
 
     /// Reads and checks a rule set.
     pub fn parse(text: &str) -> Result<Self, RulesProblem> {
-        let source: toml::Table =
-            text.parse().map_err(|cause: toml::de::Error| RulesProblem::Syntax { cause: cause.to_string() })?;
-        let document = Document::read(source.clone())?;
+        Self::read(Cow::Owned(text.to_owned()))
+    }
+
+    fn read(text: Cow<'static, str>) -> Result<Self, RulesProblem> {
+        let document = Document::read(&text)?;
         check::check(&document)?;
-        Ok(Self {
-            document,
-            digest: Digest(Sha256::digest(text.as_bytes()).into()),
-            source,
-            house: None,
-            of_house: None,
-        })
+        Ok(Self { document, text, digest: OnceLock::new(), house: None, of_house: None })
     }
 
     /// Its id, for example `eu-gpai-2026-07-27`.
@@ -139,8 +136,8 @@ impl RuleSet {
     }
 
     /// SHA-256 of the file.
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| Digest(Sha256::digest(self.text.as_bytes()).into()))
     }
 
     /// First day in force.

@@ -32,7 +32,7 @@ impl RuleSet {
     /// assert!(set("eu-gpai-2025-07-18").changes_to(set("eu-gpai-2025-07-18")).is_empty());
     /// ```
     pub fn changes_to(&self, other: &Self) -> Vec<RowChange> {
-        let (ours, theirs) = (rows(&self.source), rows(&other.source));
+        let (ours, theirs) = (rows(&self.text), rows(&other.text));
         let mut names: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
         names.sort();
         names.dedup();
@@ -67,10 +67,12 @@ fn summary(row: &Row) -> Option<&String> {
 }
 
 /// Every row under its name, each value as a text under its path.
-fn rows(source: &toml::Table) -> BTreeMap<String, Row> {
+fn rows(text: &str) -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     let mut header = Row::new();
-    for (section, value) in source {
+    // A rule set has been read from this text.
+    let file: toml::Table = text.parse().unwrap_or_default();
+    for (section, value) in &file {
         match value {
             toml::Value::Array(list) => {
                 for (index, row) in list.iter().enumerate() {

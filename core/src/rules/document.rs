@@ -1,6 +1,7 @@
-//! A rule set file, read row by row, so that an error names the row.
+//! A rule set file. One that does not read is looked through row by row, so that the error names the row.
 
 use chrono::NaiveDate;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::cumulation::CumulationRow;
@@ -54,46 +55,60 @@ pub(super) struct Lines {
     result_above_gpai_criterion: LineRow,
 }
 
+/// The same as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: String,
+    family: String,
+    title: String,
+    from: NaiveDate,
+    until: Option<NaiveDate>,
+    instrument: Vec<Instrument>,
+    figure: Vec<FigureRow>,
+    margin: Vec<MarginRow>,
+    line: Vec<LineRow>,
+    phase: Vec<PhaseRow>,
+    counting: Vec<Counted>,
+    policy: Vec<PolicyRow>,
+    cumulation: Vec<CumulationRow>,
+    date: Vec<DateRow>,
+    question: Vec<QuestionRow>,
+    derivation: Vec<DerivationRow>,
+    contradiction: Vec<ContradictionRow>,
+    status: Vec<StatusRow>,
+    obligation: Vec<ObligationRow>,
+    relief: Vec<ReliefRow>,
+}
+
 impl Document {
     /// Reads a file; the first problem is returned.
-    pub(super) fn read(mut file: toml::Table) -> Result<Self, RulesProblem> {
-        let figures: Vec<FigureRow> = rows(&mut file, "figure")?;
-        let mut margins: Vec<MarginRow> = rows(&mut file, "margin")?;
-        let lines: Vec<LineRow> = rows(&mut file, "line")?;
-        let document = Self {
-            instruments: rows(&mut file, "instrument")?,
-            figures: Figures::of(&figures)?,
-            margin: only("margin", &mut margins)?,
-            lines: Lines::of(&lines)?,
-            phases: rows(&mut file, "phase")?,
-            counting: rows(&mut file, "counting")?,
-            policies: rows(&mut file, "policy")?,
-            cumulation: rows(&mut file, "cumulation")?,
-            dates: rows(&mut file, "date")?,
-            questions: rows(&mut file, "question")?,
-            derivations: rows(&mut file, "derivation")?,
-            contradictions: rows(&mut file, "contradiction")?,
-            status: rows(&mut file, "status")?,
-            obligations: rows(&mut file, "obligation")?,
-            reliefs: rows(&mut file, "relief")?,
-            id: header(&mut file, "id")?,
-            title: header(&mut file, "title")?,
-            from: day(&header(&mut file, "from")?, "from")?,
-            until: file
-                .contains_key("until")
-                .then(|| header(&mut file, "until"))
-                .transpose()?
-                .map(|text| day(&text, "until"))
-                .transpose()?,
-        };
-        let family = header(&mut file, "family")?;
-        if !document.id.starts_with(&family) {
-            return Err(RulesProblem::row("header", format!("`id` is not of the family `{family}`")));
+    pub(super) fn read(text: &str) -> Result<Self, RulesProblem> {
+        let mut file: File = toml::from_str(text).map_err(|cause| problem(text, &cause))?;
+        if !file.id.starts_with(&file.family) {
+            return Err(RulesProblem::row("header", format!("`id` is not of the family `{}`", file.family)));
         }
-        match file.keys().next() {
-            Some(unknown) => Err(RulesProblem::row("header", format!("unknown key or section `{unknown}`"))),
-            None => Ok(document),
-        }
+        Ok(Self {
+            figures: Figures::of(&file.figure)?,
+            margin: only("margin", &mut file.margin)?,
+            lines: Lines::of(&file.line)?,
+            id: file.id,
+            title: file.title,
+            from: file.from,
+            until: file.until,
+            instruments: file.instrument,
+            phases: file.phase,
+            counting: file.counting,
+            policies: file.policy,
+            cumulation: file.cumulation,
+            dates: file.date,
+            questions: file.question,
+            derivations: file.derivation,
+            contradictions: file.contradiction,
+            status: file.status,
+            obligations: file.obligation,
+            reliefs: file.relief,
+        })
     }
 
     pub(super) const fn figure(&self, key: FigureKey) -> &FigureRow {
@@ -193,6 +208,42 @@ pub(super) fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str)
 pub(super) fn row_name(section: &str, index: usize, row: &toml::Value) -> String {
     let key = ["code", "key", "name"].iter().find_map(|field| row.get(field).and_then(toml::Value::as_str));
     key.map_or_else(|| format!("{section}[{index}]"), |key| format!("{section}.{key}"))
+}
+
+/// Why a file does not read, and in which row: the parser knows lines, people know rows.
+fn problem(text: &str, cause: &toml::de::Error) -> RulesProblem {
+    let syntax = || RulesProblem::Syntax { cause: cause.to_string() };
+    let Ok(mut file) = text.parse() else { return syntax() };
+    row_by_row(&mut file).err().unwrap_or_else(syntax)
+}
+
+fn row_by_row(file: &mut toml::Table) -> Result<(), RulesProblem> {
+    rows::<FigureRow>(file, "figure")?;
+    rows::<MarginRow>(file, "margin")?;
+    rows::<LineRow>(file, "line")?;
+    rows::<Instrument>(file, "instrument")?;
+    rows::<PhaseRow>(file, "phase")?;
+    rows::<Counted>(file, "counting")?;
+    rows::<PolicyRow>(file, "policy")?;
+    rows::<CumulationRow>(file, "cumulation")?;
+    rows::<DateRow>(file, "date")?;
+    rows::<QuestionRow>(file, "question")?;
+    rows::<DerivationRow>(file, "derivation")?;
+    rows::<ContradictionRow>(file, "contradiction")?;
+    rows::<StatusRow>(file, "status")?;
+    rows::<ObligationRow>(file, "obligation")?;
+    rows::<ReliefRow>(file, "relief")?;
+    for key in ["id", "family", "title"] {
+        header(file, key)?;
+    }
+    day(&header(file, "from")?, "from")?;
+    if file.contains_key("until") {
+        day(&header(file, "until")?, "until")?;
+    }
+    match file.keys().next() {
+        Some(unknown) => Err(RulesProblem::row("header", format!("unknown key or section `{unknown}`"))),
+        None => Ok(()),
+    }
 }
 
 fn header(file: &mut toml::Table, key: &str) -> Result<String, RulesProblem> {

@@ -13,7 +13,7 @@ use super::row::{LineKey, LineRow};
 use crate::ledger::Digest;
 
 /// An organisation's stricter lines over a rule set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct HouseRules {
     /// The name by which the organisation calls them.
     pub name: String,
