@@ -42,15 +42,9 @@ pub fn assess(question: &Question<'_>) -> Assessment {
     let headline = lines.headline(judgement.verdict);
     let watched = Watched { question, base: base.as_ref(), judgement: &judgement, headline };
     let risk = systemic_risk(base.as_ref(), watched.crosses());
-    let known = Known {
-        rules,
-        answers: question.answers,
-        base_is_gpai: base.as_ref().and_then(|base| base.is_general(rules)),
-        base_has_systemic_risk: base.as_ref().and_then(|base| base.has_systemic_risk),
-        systemic_risk: risk,
-    };
+    let of_base = base.as_ref().map_or((None, None), |base| (base.is_general(rules), base.has_systemic_risk));
     let matter = Matter {
-        known,
+        known: Known::new(rules, question.answers, of_base, risk),
         verdict: judgement.verdict,
         line: headline.map(|line| line.line.kind),
         base_risk_is_unanswered: base.as_ref().is_none_or(|base| base.has_systemic_risk.is_none()),

@@ -48,13 +48,8 @@ pub(super) fn contradictions_at_risk(
     systemic_risk: Truth,
 ) -> Vec<Contradiction> {
     let facts = base.map(|base| BaseFacts::of(base, rules, answers));
-    let known = Known {
-        rules,
-        answers,
-        base_is_gpai: facts.as_ref().and_then(|base| base.is_gpai),
-        base_has_systemic_risk: facts.as_ref().and_then(|base| base.has_systemic_risk),
-        systemic_risk,
-    };
+    let of_base = facts.map_or((None, None), |base| (base.is_gpai, base.has_systemic_risk));
+    let known = Known::new(rules, answers, of_base, systemic_risk);
     let mut found: Vec<Contradiction> = Vec::new();
     for new in known.of_rows().chain(known.of_derivations()) {
         if !found.iter().any(|old| same(&old.keys, &new.keys)) {

@@ -38,7 +38,6 @@ impl Truth {
 }
 
 /// Answers, with what else is known.
-#[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) rules: &'a RuleSet,
     pub(super) answers: &'a Answers,
@@ -47,31 +46,31 @@ pub(super) struct Known<'a> {
     pub(super) base_has_systemic_risk: Option<bool>,
     /// Whether the result has systemic risk; open where only a sum says so, or nothing is known of the base.
     pub(super) systemic_risk: Truth,
+    /// Whether each row of the derivations applies.
+    follows: Vec<bool>,
 }
 
 impl<'a> Known<'a> {
+    /// `base` says whether the base is a general-purpose model, and whether it has systemic risk.
+    pub(super) fn new(
+        rules: &'a RuleSet,
+        answers: &'a Answers,
+        base: (Option<bool>, Option<bool>),
+        systemic_risk: Truth,
+    ) -> Self {
+        let (base_is_gpai, base_has_systemic_risk) = base;
+        let mut known =
+            Self { rules, answers, base_is_gpai, base_has_systemic_risk, systemic_risk, follows: Vec::new() };
+        // A rule set is only taken if each row rests on rows before it alone: those have been gone through.
+        for row in rules.derivations() {
+            let follows = known.holds(&row.when) == Truth::Yes;
+            known.follows.push(follows);
+        }
+        known
+    }
+
     /// Whether a question is answered yes, by somebody or by what follows from other answers.
     pub(super) fn truth(&self, key: AnswerKey) -> Truth {
-        self.truth_before(key, usize::MAX)
-    }
-
-    /// Whether an answer is what a row expects.
-    pub(super) fn meets(&self, key: AnswerKey, expected: &Expectation) -> Truth {
-        self.meets_before(key, expected, usize::MAX)
-    }
-
-    /// What of a row's condition hangs on answers and on the risk.
-    pub(super) fn holds(&self, when: &When) -> Truth {
-        self.holds_before(when, usize::MAX)
-    }
-
-    /// The rows of the set that answer this question from others.
-    pub(super) fn derivations_of(&self, key: AnswerKey) -> impl Iterator<Item = &'a DerivationRow> {
-        self.rules.derivations().iter().filter(move |row| row.key == key)
-    }
-
-    /// A row of the derivations rests on rows before it alone, so this comes to an end.
-    fn truth_before(&self, key: AnswerKey, before: usize) -> Truth {
         let of_base = match key {
             AnswerKey::BaseIsGpai => self.base_is_gpai,
             AnswerKey::BaseHasSystemicRisk => self.base_has_systemic_risk,
@@ -79,34 +78,26 @@ impl<'a> Known<'a> {
         };
         match of_base.or_else(|| self.answers.value(key)) {
             Some(known) => Truth::certain(known),
-            None => self.derived(key, before),
+            None => self.derived(key),
         }
     }
 
-    fn derived(&self, key: AnswerKey, before: usize) -> Truth {
-        let rows = self.rules.derivations().iter().enumerate().take(before).filter(|(_, row)| row.key == key);
-        let mut found =
-            rows.filter(|(at, row)| self.holds_before(&row.when, *at) == Truth::Yes).map(|(_, row)| row.value);
-        match found.next() {
-            Some(first) if found.all(|other| other == first) => Truth::certain(first),
-            _ => Truth::Open,
-        }
-    }
-
-    fn holds_before(&self, when: &When, before: usize) -> Truth {
+    /// What of a row's condition hangs on answers and on the risk.
+    pub(super) fn holds(&self, when: &When) -> Truth {
         let risk = match when.systemic_risk {
             None => Truth::Yes,
             Some(true) => self.systemic_risk,
             Some(false) => self.systemic_risk.negated(),
         };
-        when.answers.iter().map(|(key, expected)| self.meets_before(*key, expected, before)).fold(risk, Truth::min)
+        when.answers.iter().map(|(key, expected)| self.meets(*key, expected)).fold(risk, Truth::min)
     }
 
-    fn meets_before(&self, key: AnswerKey, expected: &Expectation, before: usize) -> Truth {
+    /// Whether an answer is what a row expects.
+    pub(super) fn meets(&self, key: AnswerKey, expected: &Expectation) -> Truth {
         let declared = self.answers.get(key).map(|answer| &answer.value);
         let known = match expected.kind() {
             Some(QuestionKind::YesNo) if *expected != Expectation::AnsweredYes => {
-                self.truth_before(key, before).value().map(AnswerValue::YesNo)
+                self.truth(key).value().map(AnswerValue::YesNo)
             }
             _ => declared.cloned(),
         };
@@ -114,6 +105,20 @@ impl<'a> Known<'a> {
         match Truth::of(met) {
             Truth::Open if !expected.may_be_unanswered() => Truth::No,
             truth => truth,
+        }
+    }
+
+    /// The rows of the set that answer this question from others.
+    pub(super) fn derivations_of(&self, key: AnswerKey) -> impl Iterator<Item = &'a DerivationRow> {
+        self.rules.derivations().iter().filter(move |row| row.key == key)
+    }
+
+    fn derived(&self, key: AnswerKey) -> Truth {
+        let rows = self.rules.derivations().iter().zip(&self.follows);
+        let mut found = rows.filter(|(row, follows)| **follows && row.key == key).map(|(row, _)| row.value);
+        match found.next() {
+            Some(first) if found.all(|other| other == first) => Truth::certain(first),
+            _ => Truth::Open,
         }
     }
 }

@@ -5,7 +5,6 @@ use super::{AnswerKey, Contradiction, LineKind, Reason, Status, Verdict};
 use crate::rules::{StatusRow, When};
 
 /// What the table is asked.
-#[derive(Clone, Copy)]
 pub(super) struct Matter<'a> {
     pub(super) known: Known<'a>,
     pub(super) verdict: Verdict,
