@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::gpu_table::{GpuPeak, GpuTable};
+use crate::gpu_table::GpuPeak;
 use crate::run::{Ceiling, DeviceCeiling, DeviceEnergy, Finding, Gap};
 use crate::sample::{Device, DeviceFacts, Sample};
 use crate::unit::{Flops, Joules};
@@ -71,7 +71,7 @@ impl CeilingMeter {
                 continue;
             }
             let id = device.id.clone();
-            let mut meter = DeviceMeter::new(device, GpuTable::embedded());
+            let mut meter = DeviceMeter::new(device);
             if let Some((started, ended)) = self.held {
                 meter.timeline.hold(nanoseconds(started), nanoseconds(ended));
             }
@@ -98,7 +98,7 @@ impl CeilingMeter {
             let reason = "samples name this device, but nothing describes it".to_owned();
             let facts = DeviceFacts::Unreadable { reason };
             let stray = Device { id: id.to_owned(), name: "unknown".to_owned(), facts };
-            let meter = DeviceMeter::new(stray, GpuTable::embedded());
+            let meter = DeviceMeter::new(stray);
             self.devices.entry(id.to_owned()).or_insert(meter).add(sample);
             return;
         }

@@ -37,9 +37,10 @@ enum Speed {
 }
 
 impl DeviceMeter {
-    pub(super) fn new(device: Device, table: &GpuTable) -> Self {
+    /// By the embedded tables; that of GPUs is read for a GPU alone.
+    pub(super) fn new(device: Device) -> Self {
         let speed = match &device.facts {
-            DeviceFacts::Gpu(facts) => Speed::Gpu(table.peak(&device.name, facts)),
+            DeviceFacts::Gpu(facts) => Speed::Gpu(GpuTable::embedded().peak(&device.name, facts)),
             DeviceFacts::Cpu(facts) => Speed::Cpu { cores: facts.logical_cores, core: core_peak(facts) },
             DeviceFacts::Unreadable { reason } => Speed::Unknown(reason.clone()),
         };
