@@ -40,8 +40,17 @@ impl Accelerators {
     /// Looks for nodes once: most machines have none, and then nothing more is ever read.
     pub fn of(kernel: &Kernel) -> Self {
         let mut nodes = Vec::new();
+        // Once for all; where it cannot be listed, folders in it may be, all the same.
+        let top = kernel.names("dev");
         for (folder, prefix, kind) in NODES {
-            for name in kernel.names(&format!("dev/{folder}")) {
+            let names = if folder.is_empty() {
+                top.clone()
+            } else if top.is_empty() || top.iter().any(|name| name == folder) {
+                kernel.names(&format!("dev/{folder}"))
+            } else {
+                continue;
+            };
+            for name in names {
                 let numbered = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
                 let fits = name.strip_prefix(prefix).is_some_and(numbered);
                 if fits && (folder != "dri" || computes(kernel, &name)) {
