@@ -10,7 +10,7 @@ pub mod package_energy;
 pub mod process_tree;
 pub mod trace;
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
@@ -46,9 +46,21 @@ impl Kernel {
 
     /// The text of a file of it, if it can be read.
     pub fn text(&self, relative: &str) -> Option<String> {
-        let mut text = String::with_capacity(USUAL_BYTES);
-        File::open(self.path(relative)).ok()?.take(MAXIMUM_BYTES).read_to_string(&mut text).ok()?;
-        Some(text)
+        let mut file = File::open(self.path(relative)).ok()?.take(MAXIMUM_BYTES);
+        // On the stack: a few short files are read each second, and the heap is only asked for what they hold.
+        let mut beginning = [0; USUAL_BYTES];
+        let mut length = 0;
+        while let Some(rest) = beginning.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => return String::from_utf8(beginning.get(..length)?.to_vec()).ok(),
+                Ok(read) => length += read,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        let mut bytes = beginning.to_vec();
+        file.read_to_end(&mut bytes).ok()?;
+        String::from_utf8(bytes).ok()
     }
 
     /// Names in a folder of it, in alphabetical order; none if it cannot be read.
@@ -57,5 +69,23 @@ impl Kernel {
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_however_long_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = Kernel::under(folder.path());
+        for length in [0, 1, USUAL_BYTES - 1, USUAL_BYTES, USUAL_BYTES + 1, 3 * USUAL_BYTES] {
+            let text = "x".repeat(length);
+            fs_err::write(kernel.path("file"), &text).unwrap();
+            assert_eq!(kernel.text("file"), Some(text));
+        }
+        fs_err::write(kernel.path("file"), [b'x', 0xff]).unwrap();
+        assert_eq!((kernel.text("file"), kernel.text("absent")), (None, None));
     }
 }
