@@ -198,6 +198,10 @@ impl RunRecorder {
     /// Commits, and tries once more to bring a spool's content into the ledger it was meant for.
     pub fn finish(mut self, at: DateTime<Utc>) -> Finished {
         self.bring_to_disk(at);
+        if let Target::Ledger(ledger) = &self.target {
+            // The run is in the ledger already; a log that stays long costs the next one a moment.
+            drop(ledger.fold_long_log());
+        }
         let mut left = None;
         if let Target::Spool(spool) = &self.target {
             match merge_at_last(&self.ledger_path, spool, at) {

@@ -31,6 +31,9 @@ pub enum Durability {
     InTime,
 }
 
+/// What short runs may leave in the log: an eighth of what SQLite itself lets it grow to (a thousand pages).
+const LONG_LOG_BYTES: u64 = 512 << 10;
+
 /// An open ledger. Everything that is written is on the disk when the writing call returns, see [`Ledger::set_durability`].
 #[derive(Debug)]
 pub struct Ledger {
@@ -88,6 +91,15 @@ impl Ledger {
             self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_once).map(drop)
         };
         set().map_err(|source| self.problem(source))
+    }
+
+    /// Has a log that was left beside the file folded into it on closing once it is long: whoever opens the ledger next would have
+    /// to read all of it first.
+    pub fn fold_long_log(&self) -> Result<(), StoreProblem> {
+        if log_bytes(&self.path) < LONG_LOG_BYTES {
+            return Ok(());
+        }
+        self.set_durability(Durability::AtOnce)
     }
 
     /// Finds out whether it can be written, without writing.
@@ -300,9 +312,14 @@ fn signed(sequence: u64) -> i64 {
 
 /// Whether everything is in the file itself, so that it can be read without its log.
 fn log_is_empty(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
+    log_bytes(path) == 0
+}
+
+/// SQLite lays it beside the file itself, wherever the path is a link to it.
+fn log_bytes(path: &Path) -> u64 {
+    let mut log = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     log.push("-wal");
-    fs_err::metadata(log).map_or(true, |log| log.len() == 0)
+    fs_err::metadata(log).map_or(0, |log| log.len())
 }
 
 /// Opens a file that nobody changes, without locks and log.
@@ -348,6 +365,18 @@ mod tests {
         let full = ledger.append("run/a", DateTime::UNIX_EPOCH, "k", &"x".repeat(1 << 20));
         assert!(matches!(full, Err(StoreProblem::DiskFull { .. })), "{full:?}");
         assert_eq!(ledger.entries("run/a").unwrap(), [first]);
+    }
+
+    #[test]
+    fn the_log_of_a_ledger_is_found_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("l.sqlite"), folder.path().join("elsewhere"));
+        drop(Ledger::open(&path).unwrap());
+        fs_err::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut ledger = Ledger::open(&link).unwrap();
+        ledger.append("run/a", DateTime::UNIX_EPOCH, "k", "{}").unwrap();
+        assert!(log_bytes(&link) > 0);
+        assert_eq!(log_bytes(&link), log_bytes(&path));
     }
 
     #[test]
