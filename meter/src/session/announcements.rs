@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use flopsmeter_core::alert::Key;
-use flopsmeter_core::ledger::body::{LevelsHeard, LevelsLeft, LevelsMissed, LevelsSaid};
+use flopsmeter_core::ledger::body::{LevelsLeft, LevelsSaid};
 use flopsmeter_core::ledger::{Body, modification_stream};
 
 use crate::store::{Ledger, StoreProblem, writer};
@@ -86,30 +86,16 @@ pub(super) fn claim(
     Ok(claim)
 }
 
-/// Notes that sinks took an alert.
-pub(super) fn heard(
+/// Notes which sinks took the alert of this id, or which did not: the next run that tells those says it again.
+pub(super) fn note(
     ledger: &mut Ledger,
     slug: &str,
     at: DateTime<Utc>,
-    heard: &LevelsHeard,
+    (id, note): (&str, &Body),
 ) -> Result<(), StoreProblem> {
     let noted = ledger.append_decided(&modification_stream(slug), at, |bodies| {
-        let was_said = |body: &Body| matches!(body, Body::LevelsSaid(said) if said.id == heard.id);
-        bodies.iter().any(was_said).then(|| entry(&Body::LevelsHeard(heard.clone()))).flatten()
-    });
-    noted.map(drop)
-}
-
-/// Notes that sinks did not take an alert: the next run that tells them says it again.
-pub(super) fn missed(
-    ledger: &mut Ledger,
-    slug: &str,
-    at: DateTime<Utc>,
-    missed: &LevelsMissed,
-) -> Result<(), StoreProblem> {
-    let noted = ledger.append_decided(&modification_stream(slug), at, |bodies| {
-        let was_said = |body: &Body| matches!(body, Body::LevelsSaid(said) if said.id == missed.id);
-        bodies.iter().any(was_said).then(|| entry(&Body::LevelsMissed(missed.clone()))).flatten()
+        let was_said = |body: &Body| matches!(body, Body::LevelsSaid(said) if said.id == id);
+        bodies.iter().any(was_said).then(|| entry(note)).flatten()
     });
     noted.map(drop)
 }
@@ -219,6 +205,7 @@ fn times_left(bodies: &[Body], keys: &[Key]) -> usize {
 #[cfg(test)]
 mod tests {
     use flopsmeter_core::alert::{Level, What};
+    use flopsmeter_core::ledger::body::{LevelsHeard, LevelsMissed};
 
     use super::*;
     use crate::store::Writer;
@@ -286,6 +273,10 @@ mod tests {
         assert_eq!(claim("e", &[]), (0, String::new()));
     }
 
+    fn heard(ledger: &mut Ledger, by: &LevelsHeard) {
+        note(ledger, "demo", DateTime::UNIX_EPOCH, (&by.id, &Body::LevelsHeard(by.clone()))).unwrap();
+    }
+
     #[test]
     fn a_sink_that_did_not_take_it_is_told_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
@@ -293,8 +284,8 @@ mod tests {
         let near = [Level::Near];
         let (_, id, _) = claimed(&mut ledger, "a", &near, &["mail", "slack"]);
         let note = |ledger: &mut Ledger, id: &str| {
-            let note = LevelsMissed { run: "a".to_owned(), id: id.to_owned(), sinks: vec!["mail".to_owned()] };
-            missed(ledger, "demo", DateTime::UNIX_EPOCH, &note).unwrap();
+            let missed = LevelsMissed { run: "a".to_owned(), id: id.to_owned(), sinks: vec!["mail".to_owned()] };
+            note(ledger, "demo", DateTime::UNIX_EPOCH, (id, &Body::LevelsMissed(missed))).unwrap();
         };
         note(&mut ledger, &id);
         note(&mut ledger, "of no alert");
@@ -334,7 +325,7 @@ mod tests {
         release(&mut ledger, "demo", DateTime::UNIX_EPOCH, &left).unwrap();
         assert_eq!(claimed(&mut ledger, "b", &near, &["mail"]).2, ["mail"]);
         let note = LevelsHeard { run: "a".to_owned(), id: first, sinks: vec!["mail".to_owned()] };
-        heard(&mut ledger, "demo", DateTime::UNIX_EPOCH, &note).unwrap();
+        heard(&mut ledger, &note);
         // The second one is killed before it has told anybody.
         metered.remove(1);
         assert_eq!(claimed(&mut ledger, "c", &near, &["mail"]).2, ["mail"]);
@@ -354,7 +345,7 @@ mod tests {
         assert_eq!(claim(&mut ledger, "a", 1), (0, String::new(), 1), "it is telling them");
         assert_eq!(claim(&mut ledger, "b", 1), (0, String::new(), 1), "it leaves that to the first one");
         let note = LevelsHeard { run: "a".to_owned(), id: "after 0".to_owned(), sinks: vec!["slack".to_owned()] };
-        heard(&mut ledger, "demo", DateTime::UNIX_EPOCH, &note).unwrap();
+        heard(&mut ledger, &note);
         // Killed.
         metered.remove(0);
         assert_eq!(claim(&mut ledger, "b", 2), (1, "mail".to_owned(), 0), "who has heard is not told again");
@@ -362,7 +353,7 @@ mod tests {
         let late = 2 + RELIED_ON.num_seconds();
         assert_eq!(claim(&mut ledger, "c", late), (1, "mail".to_owned(), 0), "nobody tries for so long");
         let note = LevelsHeard { sinks: vec!["mail".to_owned()], ..note };
-        heard(&mut ledger, "demo", DateTime::UNIX_EPOCH, &note).unwrap();
+        heard(&mut ledger, &note);
         assert_eq!(claim(&mut ledger, "d", 2 * late), (0, String::new(), 0));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use flopsmeter_core::assess::Spent;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::{LevelsHeard, LevelsMissed, RunOpened};
-use flopsmeter_core::ledger::{Head, modification_stream};
+use flopsmeter_core::ledger::{Body, Head, modification_stream};
 use flopsmeter_core::run::{Finding, RunSummary};
 use flopsmeter_core::tally::{Part, Tally};
 use flopsmeter_core::unit::Flops;
@@ -126,9 +126,9 @@ impl Session<'_> {
         for Heard { id, sink } in outcomes.heard {
             let at = self.clock.now();
             if let Some((slug, ledger)) = self.following.modification.as_deref().zip(self.recorder.ledger()) {
-                let note = LevelsHeard { run: self.following.run.clone(), id, sinks: vec![sink] };
+                let heard = LevelsHeard { run: self.following.run.clone(), id: id.clone(), sinks: vec![sink] };
                 // Not noted, the next run says it there again, under the same id.
-                let _unnoted = announcements::heard(ledger, slug, at, &note);
+                let _unnoted = announcements::note(ledger, slug, at, (&id, &Body::LevelsHeard(heard)));
             }
         }
         self.note_missed(outcomes.missed);
@@ -140,9 +140,9 @@ impl Session<'_> {
             self.find(finding);
             let at = self.clock.now();
             if let Some((slug, ledger)) = self.following.modification.as_deref().zip(self.recorder.ledger()) {
-                let note = LevelsMissed { run: self.following.run.clone(), id, sinks: vec![sink] };
+                let missed = LevelsMissed { run: self.following.run.clone(), id: id.clone(), sinks: vec![sink] };
                 // Not noted, it is said there again once this run has ended.
-                let _unnoted = announcements::missed(ledger, slug, at, &note);
+                let _unnoted = announcements::note(ledger, slug, at, (&id, &Body::LevelsMissed(missed)));
             }
         }
     }
