@@ -28,13 +28,15 @@ pub(super) struct Following {
     /// Ends of their chains as they were read last, or woke the reading.
     heads: BTreeMap<String, Option<Head>>,
     woken: Duration,
+    /// At the last reading nobody else was there, and nothing behind.
+    is_alone: bool,
 }
 
 impl Following {
     pub(super) fn of(run: &RunOpened) -> Self {
         let (run, modification) = (run.run.clone(), run.modification.clone());
         let heads = modification.iter().map(|slug| (slug.clone(), None)).collect();
-        Self { run, modification, heads, woken: Duration::ZERO }
+        Self { run, modification, heads, woken: Duration::ZERO, is_alone: false }
     }
 }
 
@@ -48,16 +50,17 @@ impl Following {
         }
     }
 
-    /// Whether one of the modifications has entries that it had not at the last time.
-    fn ask(&mut self, ledger: &Ledger) -> bool {
-        let mut is_news = false;
+    /// Whether one of the modifications has entries that it had not at the last time; `None` where one of them cannot be asked.
+    fn ask(&mut self, ledger: &Ledger) -> Option<bool> {
+        let (mut is_news, mut have_answered) = (false, true);
         for (slug, known) in &mut self.heads {
-            let head = ledger.head(&modification_stream(slug)).ok().flatten();
-            if head.is_some() && head != *known {
-                (*known, is_news) = (head, true);
+            match ledger.head(&modification_stream(slug)) {
+                Ok(head) if head.is_some() && head != *known => (*known, is_news) = (head, true),
+                Ok(_) => {}
+                Err(_) => have_answered = false,
             }
         }
-        is_news
+        (is_news || have_answered).then_some(is_news)
     }
 }
 
@@ -82,6 +85,7 @@ impl Session<'_> {
         self.company.observe(&self.judge, read, &self.following.run, (seen, self.clock.at(seen)));
         self.fed |= self.company.reserved() != before;
         self.following.ask_behind(&reading.behind);
+        self.following.is_alone = reading.is_alone();
         if reading.ancestry.is_some() && reading.ancestry != self.judge.ancestry {
             if let Some((house, line)) = &mut self.house {
                 house.ancestry.clone_from(&reading.ancestry);
@@ -100,8 +104,11 @@ impl Session<'_> {
     /// Has the others read where one of them began or ended, and as often as they could come to a level of the line meanwhile.
     pub(super) fn follow_others(&mut self, elapsed: Duration) {
         let Some(siblings) = self.siblings.as_ref() else { return };
-        let is_news = self.recorder.ledger().is_some_and(|ledger| self.following.ask(ledger));
-        let rests = || elapsed.saturating_sub(self.following.woken) < self.company.pause(self.left());
+        let asked = self.recorder.ledger().and_then(|ledger| self.following.ask(ledger));
+        let is_news = asked.unwrap_or(false);
+        // Whoever comes is news, while the ledger can be asked.
+        let stays_alone = asked.is_some() && self.following.is_alone;
+        let rests = || stays_alone || elapsed.saturating_sub(self.following.woken) < self.company.pause(self.left());
         if is_news || !rests() {
             siblings.wake();
             self.following.woken = elapsed;

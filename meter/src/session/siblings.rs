@@ -22,8 +22,11 @@ use crate::store::{Ledger, StoreProblem};
 use followed::Followed;
 pub(super) use followed::Standing;
 
-/// Most time between two readings.
+/// Most time between two readings while there is anybody.
 pub(super) const PERIOD: Duration = Duration::from_mins(1);
+
+/// The session wakes the reading where somebody comes, and every minute where it cannot ask its ledger who has come.
+const UNTIL_SOMEBODY_COMES: Duration = Duration::from_hours(1);
 
 /// What is read for a run.
 #[derive(Clone, Debug)]
@@ -62,8 +65,16 @@ pub(super) struct Reading {
     pub(super) began: Instant,
 }
 
+impl Reading {
+    /// Whether nobody else was there and nothing is behind: who comes writes that into the modification's stream.
+    pub(super) fn is_alone(&self) -> bool {
+        let Standing { runs, jobs, beside, reservations, head: _ } = &self.own;
+        runs.is_empty() && jobs.is_empty() && beside.is_empty() && reservations.is_empty() && self.behind.is_empty()
+    }
+}
+
 impl Siblings {
-    /// Reads them now, whenever it is woken, and every minute. `None` if there is no room for a thread.
+    /// Reads them now, whenever it is woken, and every minute while there is anybody. `None` if there is no room for a thread.
     pub fn watch(watched: Watched) -> Option<Self> {
         let (readings_sender, readings) = sync_channel(1);
         let (wake, woken) = sync_channel(1);
@@ -91,15 +102,19 @@ fn read_until_stopped(mut reader: Reader, readings: &SyncSender<Reading>, woken:
         let began = clock::monotonic();
         let in_full = read_in_full.is_none_or(|last| began.saturating_duration_since(last) >= PERIOD);
         // A ledger that cannot be read now may be readable in a minute; the recorder tells of its own troubles.
+        let mut patience = PERIOD;
         if let Ok(reading) = reader.read(in_full, began) {
             if in_full {
                 read_in_full = Some(began);
+            }
+            if reading.is_alone() {
+                patience = UNTIL_SOMEBODY_COMES;
             }
             if let Err(TrySendError::Disconnected(_)) = readings.try_send(reading) {
                 return;
             }
         }
-        match woken.recv_timeout(PERIOD) {
+        match woken.recv_timeout(patience) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -165,3 +165,24 @@ fn a_circle_leaves_the_other_runs_readable() {
     let reading = reader.read(true, clock::monotonic()).unwrap();
     assert_eq!((reading.own.runs.len(), reading.ancestry), (1, None));
 }
+
+#[test]
+fn who_is_alone_knows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let mut ledger = Ledger::open(&path).unwrap();
+    create(&mut ledger, "base", None);
+    create(&mut ledger, "demo", None);
+    begin(&mut ledger, "own");
+    let is_alone = |slug: &str| Reader::new(watched(&path, slug)).read(true, clock::monotonic()).unwrap().is_alone();
+    assert!(is_alone("demo"));
+    let reserved = Body::Reserved(Reserved { reservation: "x".to_owned(), ..Reserved::default() });
+    append(&mut ledger, &modification_stream("base"), &reserved);
+    assert!(!is_alone("base"), "what is set aside runs out");
+    begin(&mut ledger, "a");
+    assert!(!is_alone("demo"));
+    end(&mut ledger, "a");
+    assert!(!is_alone("demo"), "it may go on");
+    create(&mut ledger, "child", Some(made("base")));
+    assert!(!is_alone("child"));
+}
