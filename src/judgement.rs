@@ -10,7 +10,7 @@ use flopsmeter_core::budget::{Balance, ToCome};
 use flopsmeter_core::gate::Gate;
 use flopsmeter_core::judge::Judge;
 use flopsmeter_core::ledger::body::ModificationRebased;
-use flopsmeter_core::lineage::{Ancestry, BaseReference, Modification};
+use flopsmeter_core::lineage::{BaseReference, Modification};
 use flopsmeter_core::registry::Base;
 use flopsmeter_core::rules::RuleSet;
 use flopsmeter_core::run::{Finding, RunSummary};
@@ -22,7 +22,7 @@ use flopsmeter_meter::store::Ledger;
 use crate::args::RulesArguments;
 use crate::exit::ExitStatus;
 use crate::lineage::{self, Behind};
-use crate::{base, input, output, settings};
+use crate::{input, output, settings};
 
 /// Name that stands for the rule set in force.
 pub(crate) const IN_FORCE: &str = "eu-gpai";
@@ -45,9 +45,9 @@ pub(crate) fn judge(
     rules: &str,
     as_of: NaiveDate,
 ) -> anyhow::Result<Judge> {
-    let ancestry = base.as_ref().map(|base| anyhow::Ok(Ancestry::of_base(base, base::registry()?))).transpose()?;
+    let ancestry = lineage::of_base(base.as_ref())?;
     let rules = rule_set(rules, as_of, settings::house_rules(None))?;
-    Ok(Judge { base, rules, as_of, answers, ancestry: ancestry.flatten() })
+    Ok(Judge { base, rules, as_of, answers, ancestry })
 }
 
 const HOUSE_RULES_FORM: &str =

@@ -43,6 +43,12 @@ pub(crate) enum BehindProblem {
     Store(#[from] StoreProblem),
 }
 
+/// What stands behind a base by its own file or by the registry.
+pub(crate) fn of_base(base: Option<&Base<'static>>) -> anyhow::Result<Option<Ancestry>> {
+    let Some(base) = base else { return Ok(None) };
+    Ok(Ancestry::of_base(base, base::registry()?))
+}
+
 /// Everything behind `modification` on a day, whose base may be one that its entries do not tell. Without a ledger only what its base
 /// tells.
 pub(crate) fn behind(
@@ -53,8 +59,7 @@ pub(crate) fn behind(
 ) -> anyhow::Result<Behind> {
     if modification.merge.is_none() && modification.parent_slugs().next().is_none() {
         let base = modification.base.as_ref().map(base::recorded).transpose()?;
-        let ancestry = base.as_ref().map(|base| anyhow::Ok(Ancestry::of_base(base, base::registry()?))).transpose()?;
-        return Ok(Behind { base, ancestry: ancestry.flatten(), ..Behind::default() });
+        return Ok(Behind { ancestry: of_base(base.as_ref())?, base, ..Behind::default() });
     }
     let ledger = ledger.context("what it is made from stands in the ledger, which cannot be read")?;
     let mut behind = Behind::default();
