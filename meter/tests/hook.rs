@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,34 @@ fn what_was_sent_before_the_stop_is_delivered_after_it() {
     let rest = fixture.rest();
     assert_eq!(rest.iter().filter(|what| **what == HookWhat::Message(HookMessage::Goodbye)).count(), 50);
     assert_eq!(rest.len(), 100);
+}
+
+#[test]
+fn what_was_sent_before_the_stop_is_read_however_late_that_is() {
+    let fixture = start();
+    let mut streams: Vec<UnixStream> = (0..20).map(|_| fixture.connect()).collect();
+    for stream in &mut streams {
+        send(stream, &hello(PROTOCOL));
+    }
+    for _ in &streams {
+        assert_eq!(fixture.next().1, HookWhat::Message(hello(PROTOCOL)));
+    }
+    for stream in &mut streams {
+        (0..200).for_each(|_| send(stream, &note("x")));
+    }
+    let (ended, open) = streams.split_at_mut(10);
+    for stream in ended.iter_mut() {
+        send(stream, &HookMessage::Goodbye);
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
+    // As for a thread that gets to it when the patience is over.
+    fixture.server.stop(Duration::ZERO);
+    let rest: Vec<_> = fixture.events.iter().map(|event| event.what).collect();
+    let count = |wanted: &HookWhat| rest.iter().filter(|what| *what == wanted).count();
+    assert_eq!(count(&HookWhat::Message(note("x"))), 20 * 200);
+    assert_eq!(count(&HookWhat::Message(HookMessage::Goodbye)), 10);
+    assert_eq!(count(&HookWhat::Lost(Lost::StillOpen)), open.len());
+    assert_eq!(rest.len(), 20 * 200 + 20);
 }
 
 #[test]

@@ -183,8 +183,8 @@ impl HookServer {
         self.rounds.send_replace(Some(Rounds::of(clock)));
     }
 
-    /// Asks it to stop: what has arrived is still delivered, connections that are open after `patience` are given up. Returns at
-    /// once; the events' channel ends when it has stopped, so take events until then.
+    /// Asks it to stop: what has arrived is still delivered, however late this process comes to read it; connections that are open after
+    /// `patience` are given up. Returns at once; the events' channel ends when it has stopped, so take events until then.
     pub fn stop(&self, patience: Duration) {
         self.stop.send_replace(Some(Instant::now() + patience));
     }
@@ -298,7 +298,7 @@ impl Desk {
     async fn tell_of_refused(&self) {
         if self.refused > 0 {
             let event = HookEvent { connection: self.next, what: HookWhat::Overflow(self.refused), _held: None };
-            connection::deliver(&self.events, event, &self.signs.stopped).await;
+            let _nobody_listens = connection::deliver(&self.events, event, &self.signs.stopped).await;
         }
     }
 }

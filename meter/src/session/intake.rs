@@ -50,9 +50,10 @@ impl Session<'_> {
         self.enter_samples(samples);
     }
 
-    /// Reads both channels to their end, for a bounded time.
+    /// Reads both channels to their end, for a bounded time: that of hooks ends by itself, on a machine that stalls a little later, and
+    /// that of devices may hang with the driver.
     pub(super) fn drain(&mut self) {
-        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
+        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 20;
         while let Some(receiver) = &self.hooks {
             match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
                 Ok(event) => self.hear(event),
@@ -60,6 +61,7 @@ impl Session<'_> {
             }
         }
         self.enter_gathered();
+        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
         let mut samples = Vec::new();
         while let Some(receiver) = &self.devices {
             match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {

@@ -21,8 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between looks whether the queue has room again.
 const BREATHER: Duration = Duration::from_millis(2);
 
-/// Time after the stop in which somebody must still be taking events.
+/// Time after the stop in which somebody must take an event.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// What is still read of a process when the stop's patience has ended, however late this thread gets to it: what lies in its socket by
+/// then was said in time. More than a socket holds, so that only one who goes on speaking is cut short.
+const LAST_WORDS_BYTES: usize = 1 << 20;
 
 const PORTION_BYTES: usize = 16 << 10;
 
@@ -41,6 +45,8 @@ pub(super) struct Connection {
     parted: bool,
     /// Nothing was left to read.
     drained: bool,
+    /// What may be read after the stop's patience.
+    last_words_bytes: usize,
 }
 
 impl Connection {
@@ -67,6 +73,7 @@ impl Connection {
             greeted: false,
             parted: false,
             drained: false,
+            last_words_bytes: LAST_WORDS_BYTES,
         }
     }
 
@@ -74,22 +81,26 @@ impl Connection {
     pub(super) async fn serve(mut self) {
         let Err(lost) = self.read_all().await else { return };
         self.held = None;
-        self.deliver(HookWhat::Lost(lost), None).await;
+        let _nobody_listens = self.deliver(HookWhat::Lost(lost), None).await;
     }
 
     async fn read_all(&mut self) -> Result<(), Lost> {
         let greeting_ends = Instant::now() + PATIENCE;
         loop {
             self.wait_for_room().await?;
-            self.wait_for_bytes(greeting_ends).await?;
+            let is_last_look = self.wait_for_bytes(greeting_ends).await?;
             let read = match self.read_portion() {
                 Ok(read) => read,
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock && is_last_look => return Err(Lost::StillOpen),
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => 0,
                 Err(cause) => return Err(Lost::Unreadable(cause.to_string())),
             };
             if read == 0 {
                 return self.judge_end();
+            }
+            if is_last_look {
+                self.last_words_bytes = self.last_words_bytes.saturating_sub(read);
             }
             self.take_messages().await?;
         }
@@ -106,25 +117,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Until the socket is to be read, and can be or has ended.
-    async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<(), Lost> {
+    /// Until the socket is to be read, and can be or has ended. Says whether nothing more is waited for.
+    async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<bool, Lost> {
+        let unreadable = |cause: io::Error| Lost::Unreadable(cause.to_string());
         loop {
             // Looked at first, because a socket that is never empty would keep this going for ever.
             if self.is_over() {
-                return Err(Lost::StillOpen);
+                // The socket itself is asked: whoever watches it may not have been told yet.
+                self.line.be_watched(false).map_err(unreadable)?;
+                return if self.last_words_bytes > 0 { Ok(true) } else { Err(Lost::StillOpen) };
             }
             let stops = *self.stopped.borrow();
             let round = self.next_round().filter(|_| stops.is_none());
-            self.line.be_watched(round.is_none()).map_err(|cause| Lost::Unreadable(cause.to_string()))?;
+            self.line.be_watched(round.is_none()).map_err(unreadable)?;
             let ends =
                 if self.greeted { stops } else { Some(stops.map_or(greeting_ends, |stops| stops.min(greeting_ends))) };
             tokio::select! {
-                ready = self.line.readable(), if round.is_none() => {
-                    return ready.map_err(|cause| Lost::Unreadable(cause.to_string()));
-                }
-                () = sleep_until(round.unwrap_or_else(Instant::now)), if round.is_some() => return Ok(()),
+                ready = self.line.readable(), if round.is_none() => return ready.map(|()| false).map_err(unreadable),
+                () = sleep_until(round.unwrap_or_else(Instant::now)), if round.is_some() => return Ok(false),
                 () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
-                    return Err(if ends == stops { Lost::StillOpen } else { Lost::NoHello });
+                    if ends != stops {
+                        return Err(Lost::NoHello);
+                    }
                 }
                 changed = self.stopped.changed() => changed.map_err(|_| Lost::StillOpen)?,
                 told = told(&mut self.orders) => self.tell(told),
@@ -146,7 +160,7 @@ impl Connection {
 
     /// Whether the stop's patience has ended.
     fn is_over(&self) -> bool {
-        self.stopped.borrow().is_some_and(|ends| Instant::now() > ends)
+        self.stopped.borrow().is_some_and(|ends| Instant::now() >= ends)
     }
 
     /// The portion lies on the stack, so that a silent connection costs no buffer.
@@ -169,7 +183,9 @@ impl Connection {
             };
             self.check(&message)?;
             let held = self.budget.hold(before - self.reader.pending_bytes());
-            self.deliver(HookWhat::Message(message), Some(held)).await;
+            if !self.deliver(HookWhat::Message(message), Some(held)).await {
+                return Err(Lost::TooMuch);
+            }
         }
     }
 
@@ -188,8 +204,8 @@ impl Connection {
         if self.reader.is_cut() || (self.greeted && !self.parted) { Err(Lost::Cut) } else { Ok(()) }
     }
 
-    async fn deliver(&self, what: HookWhat, held: Option<Held>) {
-        deliver(&self.events, HookEvent { connection: self.number, what, _held: held }, &self.stopped).await;
+    async fn deliver(&self, what: HookWhat, held: Option<Held>) -> bool {
+        deliver(&self.events, HookEvent { connection: self.number, what, _held: held }, &self.stopped).await
     }
 }
 
@@ -205,19 +221,21 @@ async fn told(orders: &mut Option<watch::Receiver<Orders>>) -> Orders {
 }
 
 /// Queues an event; while the queue is full nothing is read from the connection, so that its socket fills and the sender is slowed
-/// down or drops by its own rule. After the stop's deadline nobody may be taking events any more: then the event is dropped.
+/// down or drops by its own rule. After the stop nobody may be taking events any more: then the event is dropped, and `false` says so.
 pub(super) async fn deliver(
     events: &SyncSender<HookEvent>,
     mut event: HookEvent,
     stopped: &watch::Receiver<Option<Instant>>,
-) {
+) -> bool {
+    let begun = Instant::now();
     loop {
         match events.try_send(event) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+            Ok(()) => return true,
+            Err(TrySendError::Disconnected(_)) => return false,
             Err(TrySendError::Full(back)) => event = back,
         }
-        if stopped.borrow().is_some_and(|ends| Instant::now() > ends + LAST_CALL) {
-            return;
+        if stopped.borrow().is_some_and(|ends| Instant::now() > ends.max(begun) + LAST_CALL) {
+            return false;
         }
         sleep(BREATHER).await;
     }
