@@ -56,6 +56,7 @@ fn read(at: DateTime<Utc>, bodies: &[Body]) -> Option<Modification> {
 mod tests {
     use std::path::Path;
     use std::thread;
+    use std::time::Duration;
 
     use flopsmeter_core::ledger::body::{BaseBound, ModificationCreated, ModificationRebased};
     use flopsmeter_core::lineage::BaseReference;
@@ -76,7 +77,7 @@ mod tests {
     }
 
     fn ledger(folder: &Path) -> Ledger {
-        Ledger::open(&folder.join("ledger.sqlite")).unwrap()
+        Ledger::open_patiently(&folder.join("ledger.sqlite"), Duration::from_mins(1)).unwrap()
     }
 
     fn written(ledger: &mut Ledger, slug: &str, body: &Body) -> bool {

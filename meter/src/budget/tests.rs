@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use super::*;
 
@@ -24,7 +25,7 @@ fn try_reserve(ledger: &mut Ledger, id: &str, flop: u128) -> Setting<u128> {
 }
 
 fn ledger(folder: &Path) -> Ledger {
-    Ledger::open(&folder.join("ledger.sqlite")).unwrap()
+    Ledger::open_patiently(&folder.join("ledger.sqlite"), Duration::from_mins(1)).unwrap()
 }
 
 #[test]
