@@ -64,6 +64,8 @@ class Program:
         )
         # Whoever waits for a line of it does not wait for ever.
         self._end = threading.Timer(PATIENCE_SECONDS, self._process.kill)
+        # Nor does whoever has left it alone wait for that.
+        self._end.daemon = True
         self._end.start()
 
     def __enter__(self) -> Program:
