@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from scene import Scene, reader
 
+# Real processes against the clock, as in tests/cli: where the machine stalls for seconds they may lose, and the scene is played again.
+pytestmark = pytest.mark.flaky(reruns=2)
+
 # All that happens, happens between these seconds of the scenario: whoever reads before and after it has read all of it, so
-# that no program's start or end, nor the length of its turns, is left to tolerate.
-BEGIN, END = 2, 6
+# that no program's start or end, nor the length of its turns, is left to tolerate. Whoever reads in the middle has four seconds.
+BEGIN, END = 2, 10
 QUIET = 1.5
 # Two GPUs that differ: a program that mixes them up does not agree.
 PERCENT = [60, 25]
