@@ -19,6 +19,9 @@ import flopsmeter
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "flopsmeter")
 
+# A machine that stalls for seconds just before the line makes even the nearest step at which all ranks can stop lie behind it.
+tried_again = pytest.mark.flaky(reruns=2)
+
 TRAINER = """
     import os, time
     from torch import distributed
@@ -87,6 +90,7 @@ def stop_step(summary: dict[str, Any]) -> int:
     return int(texts[0].split("stop after step ")[1].split(":")[0])
 
 
+@tried_again
 def test_a_trainer_stops_by_itself_and_its_checkpoint_loads(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -103,6 +107,7 @@ def test_a_trainer_stops_by_itself_and_its_checkpoint_loads(tmp_path: Path) -> N
     assert sum(parameter.numel() for parameter in model.parameters()) == sum(parameter.numel() for parameter in llama().parameters())
 
 
+@tried_again
 def test_two_ranks_stop_after_the_same_step(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
     done, summary = gated(tmp_path, 400, *torchrun, script(tmp_path, TRAINER.format(folder=tmp_path)))
@@ -113,6 +118,7 @@ def test_two_ranks_stop_after_the_same_step(tmp_path: Path) -> None:
     assert (tmp_path / "out" / f"checkpoint-{steps[0]}" / "model.safetensors").exists()
 
 
+@tried_again
 def test_a_loop_of_one_s_own_asks(tmp_path: Path) -> None:
     done, summary = gated(tmp_path, 200, sys.executable, script(tmp_path, LOOP))
     assert done.returncode == 11, done.stderr

@@ -132,15 +132,17 @@ def test_a_job_that_ends_by_an_exception_still_reports(receiver: Receiver, tmp_p
 
 def test_a_job_that_ends_while_it_is_metered_ends_silently(receiver: Receiver, tmp_path: Path) -> None:
     code = """
-        import flopsmeter, torch
+        import torch
         from models import llama
         model = llama()
-        meter = flopsmeter.Meter(model)
-        meter.__enter__()
+        {meter}
         model(input_ids=torch.ones((2, 4), dtype=torch.long))
     """
-    done = python(script(tmp_path, code), socket=receiver.path)
-    assert (done.returncode, done.stderr) == (0, "")
+    job = script(tmp_path, code.format(meter="import flopsmeter; meter = flopsmeter.Meter(model); meter.__enter__()"))
+    done = python(job, socket=receiver.path)
+    # On some processors what a trainer imports says something by itself.
+    unmetered = python(script(tmp_path, code.format(meter="")), socket=None)
+    assert (done.returncode, done.stderr) == (0, unmetered.stderr)
 
 
 def test_a_job_that_dies_of_broken_pipes_does_not_die_of_ours(receiver: Receiver, tmp_path: Path) -> None:
@@ -303,9 +305,12 @@ def write_command(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
-def test_without_the_wrapper_a_session_is_started(native_command: Path, receiver: Receiver) -> None:
+def test_without_the_wrapper_a_session_is_started(
+    native_command: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    monkeypatch.setattr(_connection, "_SESSION_PATIENCE_SECONDS", 60)
     said = native_command.with_suffix(".arguments")
-    write_command(native_command, f'echo "$@" > {said}; echo {receiver.path}; sleep 1')
+    write_command(native_command, f'echo "$@" > {said}; echo {receiver.path}')
     model = llama()
     with flopsmeter.Meter(model):
         model(input_ids=IDS)
