@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Processor time and resident memory of `flopsmeter run`, of `flopsmeter daemon`, and of both together, each with all its processes,
-beside a loop over `pynvml` and `codecarbon monitor`: all on one stand-in for eight GPUs, once a second.
+"""Processor time and resident memory of `flopsmeter run`, of `flopsmeter daemon`, and of both together, each with all its
+processes, beside a loop over `pynvml` and `codecarbon monitor`: all on one stand-in for eight GPUs, once a second. A run is looked at
+after its first minute, with a job whose hook tells of what it feeds, and with one that has none: then GPUs alone are read.
 
 usage: measure_daemon.py FLOPSMETER STAND_IN.so [SECONDS] [--python PYTHON]
 
-PYTHON (default: this one) is one in which codecarbon and pynvml can be imported; a peer that cannot is left out. Processor time is
-the kernel's own account, so that other programs on the machine change nothing of it; what the stand-in itself spends is in it, as
-it is in the peers', and is told by itself: the same calls by a program that does nothing else (driver_alone.c). Resident memory is the sum over a program's processes at the end, what they share counted in each; beside it
-stands the sum of their proportional set sizes, in which a shared page is divided among those who share it. The job is not counted.
+PYTHON (default: this one) is one in which codecarbon and pynvml can be imported; a peer that cannot is left out. Processor
+time is the kernel's own account, so that other programs on the machine change nothing of it; what the stand-in itself spends
+is in it, as it is in the peers', and is told by itself: the same calls by a program that does nothing else (driver_alone.c).
+Resident memory is the sum over a program's processes at the end, what they share counted in each; beside it stands the sum of
+their proportional set sizes, in which a shared page is divided among those who share it. The job is not counted.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ import job  # noqa: E402
 
 GPUS = 8
 SETTLE_SECONDS = 8
+# From its second minute on a run looks ahead every ten seconds, which is how it spends its life.
+RUN_SETTLES_SECONDS = 75
 DRIVER_SECONDS = 15
 # As often as a hook tells what was fed.
 FEED_SECONDS = 0.2
@@ -73,7 +77,8 @@ def family(root: int) -> Iterator[int]:
 
 def is_ours(child: int) -> bool:
     command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-    return command[0] != b"python3" or job.HOOKED.name.encode() not in b" ".join(command)
+    hooked = command[0] == b"python3" and job.HOOKED.name.encode() in b" ".join(command)
+    return not hooked and command[0] != b"sleep"
 
 
 def kibibytes(text: str, name: str) -> int:
@@ -86,8 +91,8 @@ def processor_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def measure(name: str, roots: list[int], seconds: float) -> Cost:
-    time.sleep(SETTLE_SECONDS)
+def measure(name: str, roots: list[int], seconds: float, settle: float = SETTLE_SECONDS) -> Cost:
+    time.sleep(settle)
     before = {pid: processor_seconds(pid) for root in roots for pid in family(root)}
     began = time.perf_counter()
     time.sleep(seconds)
@@ -164,9 +169,12 @@ def feeding(wrapper: subprocess.Popen[bytes]) -> Iterator[None]:
 def ours(program: str, environment: dict[str, str], folder: Path, seconds: float) -> Iterator[Cost]:
     job.write(folder, Path(program))
     modification = ["--base", "base.toml", "--modification", "m"]
-    run = [program, "run", "--quiet", *modification, "--", "python3", str(job.HOOKED), "facts.json"]
+    start = [program, "run", "--quiet", *modification, "--"]
+    run = [*start, "python3", str(job.HOOKED), "facts.json"]
     with running(run, environment, folder) as wrapper, feeding(wrapper):
-        yield measure("flopsmeter run, by itself", [wrapper.pid], seconds)
+        yield measure("flopsmeter run, by itself", [wrapper.pid], seconds, RUN_SETTLES_SECONDS)
+    with running([*start, "sleep", "86400"], environment, folder) as wrapper:
+        yield measure("the same, job without a hook", [wrapper.pid], seconds, RUN_SETTLES_SECONDS)
     with ExitStack() as stack:
         socket = environment["FLOPSMETER_DAEMON"]
         daemon = stack.enter_context(running([program, "daemon", "--socket", socket], environment, folder))
@@ -174,7 +182,7 @@ def ours(program: str, environment: dict[str, str], folder: Path, seconds: float
         yield measure("flopsmeter daemon, no run", [daemon.pid], seconds)
         wrapper = stack.enter_context(running(run, environment, folder))
         stack.enter_context(feeding(wrapper))
-        yield measure("flopsmeter daemon and a run", [daemon.pid, wrapper.pid], seconds)
+        yield measure("flopsmeter daemon and a run", [daemon.pid, wrapper.pid], seconds, RUN_SETTLES_SECONDS)
 
 
 def peers(python: str, environment: dict[str, str], folder: Path, seconds: float) -> Iterator[Cost]:
