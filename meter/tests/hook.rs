@@ -181,6 +181,22 @@ fn one_that_hangs_is_given_up_at_the_stop() {
 }
 
 #[test]
+fn one_that_speaks_on_and_on_is_cut_short_at_the_stop() {
+    let fixture = start();
+    let mut stream = fixture.connect();
+    send(&mut stream, &hello(PROTOCOL));
+    let sender = std::thread::spawn(move || {
+        let frame = frame::encode(&note("x")).unwrap();
+        while stream.write_all(&frame).is_ok() {}
+    });
+    assert_eq!(fixture.next().1, HookWhat::Message(hello(PROTOCOL)));
+    fixture.server.stop(Duration::ZERO);
+    let rest: Vec<_> = fixture.events.iter().map(|event| event.what).collect();
+    assert_eq!(rest.last(), Some(&HookWhat::Lost(Lost::StillOpen)));
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_flood_slows_its_sender_and_loses_nothing() {
     const MESSAGES: usize = 20_000;
     let fixture = start();

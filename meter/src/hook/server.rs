@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use budget::{Budget, Held};
 use connection::Connection;
-use signs::{Orders, Rounds, Signs};
+use signs::{Ending, Orders, Rounds, Signs};
 
 use super::frame::{FrameProblem, encode};
 use crate::clock::SessionClock;
@@ -38,6 +38,9 @@ pub const QUEUE_MESSAGES: usize = 1024;
 
 /// Bytes of messages, whole or in part, that are held at about most.
 pub const HELD_LIMIT_BYTES: usize = 64 << 20;
+
+/// Time after the stop in which somebody must take an event.
+const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// Longest path that `connect` takes everywhere: `sun_path` is 108 bytes with its final zero.
 const MAXIMUM_PATH_BYTES: usize = 107;
@@ -140,7 +143,7 @@ impl HookWhat {
 pub struct HookServer {
     folder: PathBuf,
     path: PathBuf,
-    stop: watch::Sender<Option<Instant>>,
+    stop: watch::Sender<Option<Ending>>,
     orders: watch::Sender<Orders>,
     rounds: watch::Sender<Option<Rounds>>,
     thread: Option<JoinHandle<()>>,
@@ -184,15 +187,19 @@ impl HookServer {
     }
 
     /// Asks it to stop: what has arrived is still delivered, however late this process comes to read it; connections that are open after
-    /// `patience` are given up. Returns at once; the events' channel ends when it has stopped, so take events until then.
+    /// `patience` are given up. Returns at once; the events' channel ends when it has stopped, so take events until then, or drop it.
     pub fn stop(&self, patience: Duration) {
-        self.stop.send_replace(Some(Instant::now() + patience));
+        self.end(patience, LAST_CALL);
+    }
+
+    fn end(&self, patience: Duration, last_call: Duration) {
+        self.stop.send_replace(Some(Ending { at: Instant::now() + patience, last_call }));
     }
 }
 
 impl Drop for HookServer {
     fn drop(&mut self) {
-        self.stop(Duration::ZERO);
+        self.end(Duration::ZERO, Duration::ZERO);
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }

@@ -1,6 +1,7 @@
 //! What comes in: events of hooks and devices, each of which becomes an entry of the run.
 
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 use flopsmeter_core::facts::HookMessage;
 use flopsmeter_core::ledger::Body;
@@ -51,25 +52,29 @@ impl Session<'_> {
     }
 
     /// Reads both channels to their end, for a bounded time: that of hooks ends by itself, on a machine that stalls a little later, and
-    /// that of devices may hang with the driver.
+    /// that of devices may hang with the driver. What is not read by then leaves the record incomplete.
     pub(super) fn drain(&mut self) {
-        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 20;
-        while let Some(receiver) = &self.hooks {
-            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
-                Ok(event) => self.hear(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.hooks = None,
+        if let Some(hooks) = self.hooks.take() {
+            let deadline = self.clock.elapsed() + HOOK_PATIENCE * 20;
+            while let Some(event) = self.next_before(deadline, &hooks) {
+                self.hear(event);
             }
         }
         self.enter_gathered();
-        let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
         let mut samples = Vec::new();
-        while let Some(receiver) = &self.devices {
-            match receiver.recv_timeout(deadline.saturating_sub(self.clock.elapsed())) {
-                Ok(event) => self.read(event, &mut samples),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.devices = None,
+        if let Some(devices) = self.devices.take() {
+            let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
+            while let Some(event) = self.next_before(deadline, &devices) {
+                self.read(event, &mut samples);
             }
         }
         self.enter_samples(samples);
+    }
+
+    /// Of a channel that is never empty nothing more is taken when the time is over.
+    fn next_before<E>(&self, deadline: Duration, receiver: &Receiver<E>) -> Option<E> {
+        let left = deadline.checked_sub(self.clock.elapsed())?;
+        receiver.recv_timeout(left).ok()
     }
 
     fn hear(&mut self, event: HookEvent) {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::{Budget, Held};
 use super::line::Line;
-use super::signs::{Orders, Rounds, Signs};
+use super::signs::{Ending, Orders, Rounds, Signs};
 use super::{HookEvent, HookWhat, Lost};
 use crate::hook::frame::FrameReader;
 
@@ -21,11 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between looks whether the queue has room again.
 const BREATHER: Duration = Duration::from_millis(2);
 
-/// Time after the stop in which somebody must take an event.
-const LAST_CALL: Duration = Duration::from_secs(1);
-
-/// What is still read of a process when the stop's patience has ended, however late this thread gets to it: what lies in its socket by
-/// then was said in time. More than a socket holds, so that only one who goes on speaking is cut short.
+/// What is still read of a process whose time is over, however late this thread gets to it: what lies in its socket by then was said
+/// in time. More than a socket holds by default, so that only one who goes on speaking is cut short.
 const LAST_WORDS_BYTES: usize = 1 << 20;
 
 const PORTION_BYTES: usize = 16 << 10;
@@ -35,7 +32,7 @@ pub(super) struct Connection {
     line: Line,
     number: u32,
     events: SyncSender<HookEvent>,
-    stopped: watch::Receiver<Option<Instant>>,
+    stopped: watch::Receiver<Option<Ending>>,
     orders: Option<watch::Receiver<Orders>>,
     rounds: watch::Receiver<Option<Rounds>>,
     budget: Budget,
@@ -88,18 +85,20 @@ impl Connection {
         let greeting_ends = Instant::now() + PATIENCE;
         loop {
             self.wait_for_room().await?;
-            let is_last_look = self.wait_for_bytes(greeting_ends).await?;
+            let if_empty = self.wait_for_bytes(greeting_ends).await?;
             let read = match self.read_portion() {
                 Ok(read) => read,
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock && is_last_look => return Err(Lost::StillOpen),
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => match if_empty {
+                    Some(lost) => return Err(lost),
+                    None => continue,
+                },
                 Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => 0,
                 Err(cause) => return Err(Lost::Unreadable(cause.to_string())),
             };
             if read == 0 {
                 return self.judge_end();
             }
-            if is_last_look {
+            if if_empty.is_some() {
                 self.last_words_bytes = self.last_words_bytes.saturating_sub(read);
             }
             self.take_messages().await?;
@@ -107,9 +106,9 @@ impl Connection {
     }
 
     async fn wait_for_room(&self) -> Result<(), Lost> {
-        let ends = Instant::now() + PATIENCE;
+        let begun = Instant::now();
         while self.budget.is_spent() {
-            if Instant::now() > ends || self.is_over() {
+            if Instant::now() > begun + PATIENCE || gives_up(&self.stopped, begun) {
                 return Err(Lost::TooMuch);
             }
             sleep(BREATHER).await;
@@ -117,33 +116,38 @@ impl Connection {
         Ok(())
     }
 
-    /// Until the socket is to be read, and can be or has ended. Says whether nothing more is waited for.
-    async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<bool, Lost> {
+    /// Until the socket is to be read, and can be or has ended. Gives why the connection is lost if nothing is in it, once nothing more
+    /// is waited for.
+    async fn wait_for_bytes(&mut self, greeting_ends: Instant) -> Result<Option<Lost>, Lost> {
         let unreadable = |cause: io::Error| Lost::Unreadable(cause.to_string());
         loop {
             // Looked at first, because a socket that is never empty would keep this going for ever.
-            if self.is_over() {
+            if let Some(lost) = self.overdue(greeting_ends) {
                 // The socket itself is asked: whoever watches it may not have been told yet.
                 self.line.be_watched(false).map_err(unreadable)?;
-                return if self.last_words_bytes > 0 { Ok(true) } else { Err(Lost::StillOpen) };
+                return if self.last_words_bytes > 0 { Ok(Some(lost)) } else { Err(lost) };
             }
-            let stops = *self.stopped.borrow();
+            let stops = self.stopped.borrow().map(|ending| ending.at);
             let round = self.next_round().filter(|_| stops.is_none());
             self.line.be_watched(round.is_none()).map_err(unreadable)?;
-            let ends =
-                if self.greeted { stops } else { Some(stops.map_or(greeting_ends, |stops| stops.min(greeting_ends))) };
+            let greeting_ends = (!self.greeted).then_some(greeting_ends);
+            let ends = stops.into_iter().chain(greeting_ends).min();
             tokio::select! {
-                ready = self.line.readable(), if round.is_none() => return ready.map(|()| false).map_err(unreadable),
-                () = sleep_until(round.unwrap_or_else(Instant::now)), if round.is_some() => return Ok(false),
-                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
-                    if ends != stops {
-                        return Err(Lost::NoHello);
-                    }
-                }
+                ready = self.line.readable(), if round.is_none() => return ready.map(|()| None).map_err(unreadable),
+                () = sleep_until(round.unwrap_or_else(Instant::now)), if round.is_some() => return Ok(None),
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {}
                 changed = self.stopped.changed() => changed.map_err(|_| Lost::StillOpen)?,
                 told = told(&mut self.orders) => self.tell(told),
             }
         }
+    }
+
+    /// Why the connection is given up, if its time is over.
+    fn overdue(&self, greeting_ends: Instant) -> Option<Lost> {
+        if self.stopped.borrow().is_some_and(Ending::has_come) {
+            return Some(Lost::StillOpen);
+        }
+        (!self.greeted && Instant::now() >= greeting_ends).then_some(Lost::NoHello)
     }
 
     /// When to read again: at once while there may be more, before it is known who speaks, and at the end.
@@ -156,11 +160,6 @@ impl Connection {
         if let Some(frame) = order {
             let _deaf = self.line.try_write(&frame);
         }
-    }
-
-    /// Whether the stop's patience has ended.
-    fn is_over(&self) -> bool {
-        self.stopped.borrow().is_some_and(|ends| Instant::now() >= ends)
     }
 
     /// The portion lies on the stack, so that a silent connection costs no buffer.
@@ -225,7 +224,7 @@ async fn told(orders: &mut Option<watch::Receiver<Orders>>) -> Orders {
 pub(super) async fn deliver(
     events: &SyncSender<HookEvent>,
     mut event: HookEvent,
-    stopped: &watch::Receiver<Option<Instant>>,
+    stopped: &watch::Receiver<Option<Ending>>,
 ) -> bool {
     let begun = Instant::now();
     loop {
@@ -234,9 +233,14 @@ pub(super) async fn deliver(
             Err(TrySendError::Disconnected(_)) => return false,
             Err(TrySendError::Full(back)) => event = back,
         }
-        if stopped.borrow().is_some_and(|ends| Instant::now() > ends.max(begun) + LAST_CALL) {
+        if gives_up(stopped, begun) {
             return false;
         }
         sleep(BREATHER).await;
     }
+}
+
+/// Whether the server stops, and what waits since `begun` for its owner has waited long enough.
+fn gives_up(stopped: &watch::Receiver<Option<Ending>>, begun: Instant) -> bool {
+    stopped.borrow().is_some_and(|ending| ending.gives_up(begun))
 }

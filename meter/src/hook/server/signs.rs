@@ -14,11 +14,30 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What every process is told: a frame, once there is something to tell.
 pub(super) type Orders = Option<Arc<[u8]>>;
 
+/// How the server stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// Connections that are open at this moment are given up.
+    pub(super) at: Instant,
+    /// How long what was said by then waits to be taken.
+    pub(super) last_call: Duration,
+}
+
+impl Ending {
+    pub(super) fn has_come(self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// Whether what waits since `begun` has waited long enough.
+    pub(super) fn gives_up(self, begun: Instant) -> bool {
+        Instant::now() > self.at.max(begun) + self.last_call
+    }
+}
+
 /// The owner's words.
 #[derive(Clone)]
 pub(super) struct Signs {
-    /// The server stops; connections that are open at this moment are given up.
-    pub(super) stopped: watch::Receiver<Option<Instant>>,
+    pub(super) stopped: watch::Receiver<Option<Ending>>,
     pub(super) orders: watch::Receiver<Orders>,
     /// When what is said is read; at once without them.
     pub(super) rounds: watch::Receiver<Option<Rounds>>,
