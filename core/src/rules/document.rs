@@ -212,9 +212,13 @@ pub(super) fn row_name(section: &str, index: usize, row: &toml::Value) -> String
 
 /// Why a file does not read, and in which row: the parser knows lines, people know rows.
 fn problem(text: &str, cause: &toml::de::Error) -> RulesProblem {
-    let syntax = || RulesProblem::Syntax { cause: cause.to_string() };
-    let Ok(mut file) = text.parse() else { return syntax() };
-    row_by_row(&mut file).err().unwrap_or_else(syntax)
+    let Ok(mut file) = text.parse() else { return RulesProblem::Syntax { cause: cause.to_string() } };
+    // A date without quotes is one in a table, and none for a row that is read by its types.
+    let of_the_line = || {
+        let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        RulesProblem::row(format!("at line {}", before.matches('\n').count() + 1), cause.message())
+    };
+    row_by_row(&mut file).err().unwrap_or_else(of_the_line)
 }
 
 fn row_by_row(file: &mut toml::Table) -> Result<(), RulesProblem> {
