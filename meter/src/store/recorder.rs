@@ -200,7 +200,7 @@ impl RunRecorder {
         self.bring_to_disk(at);
         if let Target::Ledger(ledger) = &self.target {
             // The run is in the ledger already; a log that stays long costs the next one a moment.
-            drop(ledger.fold_long_log());
+            let _unfolded = ledger.fold_long_log();
         }
         let mut left = None;
         if let Target::Spool(spool) = &self.target {
