@@ -173,6 +173,31 @@ fn jobs_side_by_side_are_told_of_the_line_that_they_reach_together() {
     assert_eq!(alerts[0]["crossing"]["share_of_line_percent"], "60.00");
 }
 
+#[test]
+fn a_run_that_was_alone_hears_of_one_that_comes() {
+    let place = place_with_line_of(10);
+    let start = |options: &str| {
+        let options = format!("--base base.toml --modification demo --progress 1h {options}");
+        let mut running = Running::start(hooked(&place, &options));
+        running.wait_for_stdout("ready");
+        running
+    };
+    let mut first = start("");
+    // By then it has found nobody, and no longer looks.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let mut second = start("--alert-at 100%");
+    for running in [&mut first, &mut second] {
+        running.tell("feed training 1 2 32 3");
+    }
+    let said = first.wait_for_stderr("***");
+    assert!(said.contains("NEAR"), "{said}");
+    for mut running in [first, second] {
+        running.tell("goodbye");
+        running.say("exit 0");
+        assert_eq!(running.finish().code(), Some(0));
+    }
+}
+
 /// Each by itself would be far below the line when it stops; together they are stopped before it.
 #[test]
 fn jobs_side_by_side_are_stopped_before_they_cross_together() {
