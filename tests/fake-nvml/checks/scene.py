@@ -22,6 +22,7 @@ class Scene:
 
     def __init__(self, folder: Path, stand_in: Path, scenario: dict[str, Any]) -> None:
         self.folder = folder
+        self._programs: list[Program] = []
         shutil.copy(stand_in, folder / "libnvidia-ml.so.1")
         (folder / "libnvidia-ml.so.1.json").write_text(json.dumps({"origin_file": "began", **scenario}))
         # CodeCarbon takes a machine for one without GPUs if there is no such program.
@@ -51,7 +52,14 @@ class Scene:
         return kept | ours | {"PATH": path, "LD_LIBRARY_PATH": str(self.folder), "HOME": str(self.folder)}
 
     def start(self, *command: str | Path) -> Program:
-        return Program(command, self)
+        program = Program(command, self)
+        self._programs.append(program)
+        return program
+
+    def end(self) -> None:
+        """No program outlives the scene, whatever became of the test."""
+        for program in self._programs:
+            program.end()
 
 
 class Program:
@@ -64,14 +72,15 @@ class Program:
         )
         # Whoever waits for a line of it does not wait for ever.
         self._end = threading.Timer(PATIENCE_SECONDS, self._process.kill)
-        # Nor does whoever has left it alone wait for that.
-        self._end.daemon = True
         self._end.start()
 
     def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         self._end.cancel()
         self._process.kill()
         self._process.communicate()

@@ -117,12 +117,13 @@ def daemon(scene: Scene, flopsmeter: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def scene(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flopsmeter: Path) -> Scene:
+def scene(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, flopsmeter: Path) -> Iterator[Scene]:
     devices = [{"uuid": f"GPU-{index}", "utilization": [[0, 50]], "power_milliwatts": [[0, 300_000]]} for index in range(2)]
     scene = Scene(tmp_path_factory.mktemp("page"), stand_in, {"devices": devices})
     scene.begin()
     job.write(scene.folder, flopsmeter)
-    return scene
+    yield scene
+    scene.end()
 
 
 def start(scene: Scene, flopsmeter: Path, gpu: str, modification: str, ledger: str = "ledger.sqlite") -> Program:
