@@ -15,9 +15,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from flopsmeter import _inventory, _watch
 from receiver import Receiver
 
-#: As the product has it.
-INVENTORY_BUDGET_SECONDS = _inventory._BUDGET_SECONDS
-
 
 @pytest.fixture
 def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
