@@ -168,19 +168,22 @@ def feeding(wrapper: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def ours(program: str, environment: dict[str, str], folder: Path, seconds: float) -> Iterator[Cost]:
     job.write(folder, Path(program))
-    modification = ["--base", "base.toml", "--modification", "m"]
-    start = [program, "run", "--quiet", *modification, "--"]
-    run = [*start, "python3", str(job.HOOKED), "facts.json"]
-    with running(run, environment, folder) as wrapper, feeding(wrapper):
+    hooked = ["python3", str(job.HOOKED), "facts.json"]
+
+    def run(modification: str, command: list[str]) -> list[str]:
+        """Each in a modification of its own, so that it is alone there."""
+        return [program, "run", "--quiet", "--base", "base.toml", "--modification", modification, "--", *command]
+
+    with running(run("hooked", hooked), environment, folder) as wrapper, feeding(wrapper):
         yield measure("flopsmeter run, by itself", [wrapper.pid], seconds, RUN_SETTLES_SECONDS)
-    with running([*start, "sleep", "86400"], environment, folder) as wrapper:
+    with running(run("without-hook", ["sleep", "86400"]), environment, folder) as wrapper:
         yield measure("the same, job without a hook", [wrapper.pid], seconds, RUN_SETTLES_SECONDS)
     with ExitStack() as stack:
         socket = environment["FLOPSMETER_DAEMON"]
         daemon = stack.enter_context(running([program, "daemon", "--socket", socket], environment, folder))
         wait_for(Path(socket).exists)
         yield measure("flopsmeter daemon, no run", [daemon.pid], seconds)
-        wrapper = stack.enter_context(running(run, environment, folder))
+        wrapper = stack.enter_context(running(run("with-daemon", hooked), environment, folder))
         stack.enter_context(feeding(wrapper))
         yield measure("flopsmeter daemon and a run", [daemon.pid, wrapper.pid], seconds, RUN_SETTLES_SECONDS)
 
