@@ -32,6 +32,13 @@ MOST_GAPS = 100
 # What begins and ends at the machine's own pace, so that starting and stopping is as ever.
 CALM_SECONDS = 15
 SETTLED_HOURS = 2
+BASE = """name = "acme/base"
+flop = "1000000000000000000000000"
+source = "a campaign"
+declared_by = "Ada, trainer"
+date = "2026-11-01"
+gpai = true
+"""
 # A page here and there; what grows with time would be more in a day.
 MAY_GROW_MIB = 0.5
 # An hour's ledger against another's: counters gain digits.
@@ -110,6 +117,7 @@ def environment(folder: Path, stand_in: Path, fast_clock: Path, window: tuple[in
     # Work and rest in turns of ten minutes.
     steps = [[600_000 * turn, 95 if turn % 2 else 0] for turn in range(200)]
     devices = [{"uuid": f"GPU-{index:08d}", "utilization": steps, "power_milliwatts": [[0, 500_000]]} for index in range(GPUS)]
+    (folder / "base.toml").write_text(BASE)
     Path(f"{library}.json").write_text(json.dumps({"driver_version": "570.1", "devices": devices}))
     return {
         "PATH": os.environ["PATH"],
@@ -129,7 +137,9 @@ def live(program: str, folder: Path, variables: dict[str, str], window: tuple[in
     try:
         time.sleep(1)
         job = ["sleep", str(hours * HOUR + CALM_SECONDS)]
-        command = [program, "run", "--quiet", "--summary", str(folder / "summary.json"), "--", *job]
+        # All that a run watches beside its devices: the line of its base, and who else works on the modification.
+        watched = ["--base", str(folder / "base.toml"), "--modification", "day"]
+        command = [program, "run", "--quiet", *watched, "--summary", str(folder / "summary.json"), "--", *job]
         wrapper = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)
         looks = []
         factor = int(variables["FAST_CLOCK"].split()[2])
