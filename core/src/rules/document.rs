@@ -199,9 +199,18 @@ pub(super) fn rows<Row: DeserializeOwned>(file: &mut toml::Table, section: &str)
         .enumerate()
         .map(|(index, value)| {
             let name = row_name(section, index, &value);
+            // Taken for its text by a row that is made of a table, refused by one that is read from the file.
+            if let Some(key) = unquoted_date(&value) {
+                return Err(RulesProblem::row(name, format!("`{key}` is a date without quotes")));
+            }
             value.try_into().map_err(|cause: toml::de::Error| RulesProblem::row(name, cause.message()))
         })
         .collect()
+}
+
+fn unquoted_date(row: &toml::Value) -> Option<&str> {
+    let (key, _) = row.as_table()?.iter().find(|(_, value)| value.is_datetime())?;
+    Some(key)
 }
 
 /// How an error and a comparison name a row.
@@ -212,13 +221,9 @@ pub(super) fn row_name(section: &str, index: usize, row: &toml::Value) -> String
 
 /// Why a file does not read, and in which row: the parser knows lines, people know rows.
 fn problem(text: &str, cause: &toml::de::Error) -> RulesProblem {
-    let Ok(mut file) = text.parse() else { return RulesProblem::Syntax { cause: cause.to_string() } };
-    // A date without quotes is one in a table, and none for a row that is read by its types.
-    let of_the_line = || {
-        let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        RulesProblem::row(format!("at line {}", before.matches('\n').count() + 1), cause.message())
-    };
-    row_by_row(&mut file).err().unwrap_or_else(of_the_line)
+    let syntax = || RulesProblem::Syntax { cause: cause.to_string() };
+    let Ok(mut file) = text.parse() else { return syntax() };
+    row_by_row(&mut file).err().unwrap_or_else(syntax)
 }
 
 fn row_by_row(file: &mut toml::Table) -> Result<(), RulesProblem> {

@@ -94,7 +94,7 @@ fn a_problem_names_row_and_key() {
         ("id = ", "identity = ", "header", "id"),
         ("from = \"2026-07-27\"", "from = \"27 July\"", "header", "from"),
         ("from = \"2026-07-27\"", "from = 2026-07-27", "header", "from"),
-        ("date = \"2025-08-02\"", "date = 2025-08-02", "at line ", "date string"),
+        ("date = \"2025-08-02\"", "date = 2025-08-02", "date.obligations-apply", "`date` is a date without quotes"),
         ("[[date]]", "[[dates]]", "header", "dates"),
         ("value = \"100000000000000000000000\"", "value = \"-5\"", "figure.gpai-criterion", "value"),
         ("value = \"100000000000000000000000\"", "value = \"0\"", "figure.gpai-criterion", "absurd"),
