@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use flopsmeter_core::facts::{HookFinding, HookMessage, MeterMessage, PROTOCOL, Process};
 use flopsmeter_meter::hook::frame;
-use flopsmeter_meter::hook::server::{HookEvent, HookServer, HookWhat, Lost, MAXIMUM_CONNECTIONS};
+use flopsmeter_meter::hook::server::{HookEvent, HookServer, HookWhat, Lost, MAXIMUM_CONNECTIONS, QUEUE_MESSAGES};
 
 /// Far more than any of these takes, so that nothing hangs for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -103,8 +103,9 @@ fn what_was_sent_before_the_stop_is_read_however_late_that_is() {
         send(stream, &HookMessage::Goodbye);
         stream.shutdown(Shutdown::Both).unwrap();
     }
-    // As for a thread that gets to it when the patience is over.
+    // As for threads that get to it when the patience is over, the server's and its owner's.
     fixture.server.stop(Duration::ZERO);
+    std::thread::sleep(Duration::from_secs(2));
     let rest: Vec<_> = fixture.events.iter().map(|event| event.what).collect();
     let count = |wanted: &HookWhat| rest.iter().filter(|what| *what == wanted).count();
     assert_eq!(count(&HookWhat::Message(note("x"))), 20 * 200);
@@ -185,15 +186,34 @@ fn one_that_speaks_on_and_on_is_cut_short_at_the_stop() {
     let fixture = start();
     let mut stream = fixture.connect();
     send(&mut stream, &hello(PROTOCOL));
-    let sender = std::thread::spawn(move || {
-        let frame = frame::encode(&note("x")).unwrap();
-        while stream.write_all(&frame).is_ok() {}
-    });
+    let frame = frame::encode(&note(&"x".repeat(8 << 10))).unwrap();
+    let sender = std::thread::spawn(move || while stream.write_all(&frame).is_ok() {});
     assert_eq!(fixture.next().1, HookWhat::Message(hello(PROTOCOL)));
+    // The queue fills, and then the socket, which is never empty from here on: what is taken is taken slowly.
+    std::thread::sleep(Duration::from_millis(500));
     fixture.server.stop(Duration::ZERO);
-    let rest: Vec<_> = fixture.events.iter().map(|event| event.what).collect();
+    let slowly = fixture.events.iter().inspect(|_| std::thread::sleep(Duration::from_millis(2)));
+    // Room for far more frames than a socket holds.
+    let rest: Vec<_> = slowly.take(QUEUE_MESSAGES + 200).map(|event| event.what).collect();
     assert_eq!(rest.last(), Some(&HookWhat::Lost(Lost::StillOpen)));
     sender.join().unwrap();
+}
+
+#[test]
+fn who_connects_on_and_on_is_not_waited_for_at_the_stop() {
+    let Fixture { server, events, .. } = start();
+    let path = server.path().to_owned();
+    let (come, coming) = std::sync::mpsc::channel();
+    let visitor = std::thread::spawn(move || {
+        while UnixStream::connect(&path).is_ok() {
+            let _nobody_counts = come.send(());
+        }
+    });
+    coming.iter().take(100).for_each(drop);
+    server.stop(Duration::ZERO);
+    events.iter().for_each(drop);
+    drop(server);
+    visitor.join().unwrap();
 }
 
 #[test]

@@ -200,13 +200,12 @@ fn meter(
         session.pump();
     };
     let ended_at = clock.now();
+    if let Some(server) = &server {
+        server.stop(HOOK_PATIENCE);
+    }
     if let Ok(sampler) = sampler {
         let spent = Duration::from_nanos(ended.children_cpu_time_nanoseconds);
         session.absorb(sampler.stop(Some(spent)).unsent);
-    }
-    // Last: a driver that hangs holds the sampler up, and from here on whoever has spoken waits only so long to be heard.
-    if let Some(server) = &server {
-        server.stop(HOOK_PATIENCE);
     }
     let Closing { summary, stopped, .. } = session.end(job_end(ended_at, &ended));
     narrator.end(&summary);

@@ -54,9 +54,9 @@ pub(crate) fn execute(arguments: &SessionArguments) -> anyhow::Result<ExitStatus
         session.pump();
     }
     let at = clock.now();
+    server.stop(HOOK_PATIENCE);
     let last = sampler.stop(None);
     session.absorb(last.unsent);
-    server.stop(HOOK_PATIENCE);
     let end = JobEnd { at, exit: None, cpu_time_nanoseconds: 0, left_running: last.left_running };
     let closing = session.end(end);
     narrator.end(&closing.summary);

@@ -39,8 +39,11 @@ pub const QUEUE_MESSAGES: usize = 1024;
 /// Bytes of messages, whole or in part, that are held at about most.
 pub const HELD_LIMIT_BYTES: usize = 64 << 20;
 
-/// Time after the stop in which somebody must take an event.
-const LAST_CALL: Duration = Duration::from_secs(10);
+/// After the stop: how long an event waits for the owner to take it, and the owner for the next event, at most.
+pub const LAST_CALL: Duration = Duration::from_secs(10);
+
+/// What the system lets wait to be accepted, unless it was told to let more wait.
+const BACKLOG_CONNECTIONS: usize = 4096;
 
 /// Longest path that `connect` takes everywhere: `sun_path` is 108 bytes with its final zero.
 const MAXIMUM_PATH_BYTES: usize = 107;
@@ -187,7 +190,8 @@ impl HookServer {
     }
 
     /// Asks it to stop: what has arrived is still delivered, however late this process comes to read it; connections that are open after
-    /// `patience` are given up. Returns at once; the events' channel ends when it has stopped, so take events until then, or drop it.
+    /// `patience` are given up. Returns at once. The events' channel ends when it has stopped, so take events until then; a server that
+    /// is dropped waits for nobody.
     pub fn stop(&self, patience: Duration) {
         self.end(patience, LAST_CALL);
     }
@@ -260,18 +264,17 @@ async fn serve(listener: UnixListener, events: SyncSender<HookEvent>, signs: Sig
             changed = stopped.changed() => if changed.is_err() { break },
         }
     }
-    // Processes that came and went before they were accepted have their messages in the backlog.
-    while let Some(accepted) = at_once(listener.accept()).await {
-        desk.take(accepted.map(|(stream, _)| stream)).await;
+    if let Ok(listener) = listener.into_std() {
+        desk.take_backlog(&listener).await;
     }
     // Each gives up by itself when its time is over.
     while desk.open.join_next().await.is_some() {}
     desk.tell_of_refused().await;
 }
 
-/// What `future` gives without waiting, if it can.
-async fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    tokio::time::timeout(Duration::ZERO, future).await.ok()
+fn watched(stream: std::os::unix::net::UnixStream) -> io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
 }
 
 /// Where connections arrive.
@@ -300,6 +303,25 @@ impl Desk {
         self.next = self.next.saturating_add(1);
         let served = Connection::new(stream, connection, self.events.clone(), self.signs.clone(), self.budget.clone());
         self.open.spawn(served.serve());
+    }
+
+    /// Processes that came and went before they were accepted have their messages in the backlog. Who comes after those has come too
+    /// late.
+    async fn take_backlog(&mut self, listener: &UnixListener) {
+        let begun = Instant::now();
+        for _ in 0..BACKLOG_CONNECTIONS {
+            let accepted = match listener.accept() {
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return,
+                accepted => accepted.and_then(|(stream, _)| watched(stream)),
+            };
+            self.take(accepted).await;
+            if connection::gives_up(&self.signs.stopped, begun) {
+                break;
+            }
+            // Those who have ended make room.
+            tokio::task::yield_now().await;
+        }
+        self.refused += 1;
     }
 
     async fn tell_of_refused(&self) {

@@ -1,7 +1,6 @@
 //! What comes in: events of hooks and devices, each of which becomes an entry of the run.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 
 use flopsmeter_core::facts::HookMessage;
 use flopsmeter_core::ledger::Body;
@@ -9,7 +8,7 @@ use flopsmeter_core::ledger::body::{DevicesSeen, Hook, HookLost, Samples};
 use flopsmeter_core::sample::Sample;
 
 use super::{HOOK_PATIENCE, Session};
-use crate::hook::server::{HookEvent, HookWhat};
+use crate::hook::server::{HookEvent, HookWhat, LAST_CALL, Lost};
 use crate::sampler::SamplerEvent;
 
 /// Events taken in one go, so that committing and progress are never put off for long.
@@ -51,48 +50,55 @@ impl Session<'_> {
         self.enter_samples(samples);
     }
 
-    /// Reads both channels to their end, for a bounded time: that of hooks ends by itself, on a machine that stalls a little later, and
-    /// that of devices may hang with the driver. What is not read by then leaves the record incomplete.
+    /// Reads both channels to their end. That of hooks ends by itself, on a machine that stalls a little later, if its thread still
+    /// lives; that of devices may hang with the driver, and what is not read in time leaves the ceiling incomplete.
     pub(super) fn drain(&mut self) {
         if let Some(hooks) = self.hooks.take() {
-            let deadline = self.clock.elapsed() + HOOK_PATIENCE * 20;
-            while let Some(event) = self.next_before(deadline, &hooks) {
-                self.hear(event);
+            let silent = loop {
+                match hooks.recv_timeout(LAST_CALL) {
+                    Ok(event) => self.hear(event),
+                    Err(end) => break end == RecvTimeoutError::Timeout,
+                }
+            };
+            if silent {
+                self.lose(u32::MAX, &HookWhat::Lost(Lost::TooMuch));
             }
         }
         self.enter_gathered();
-        let mut samples = Vec::new();
         if let Some(devices) = self.devices.take() {
             let deadline = self.clock.elapsed() + HOOK_PATIENCE * 4;
-            while let Some(event) = self.next_before(deadline, &devices) {
+            let mut samples = Vec::new();
+            while let Some(left) = deadline.checked_sub(self.clock.elapsed())
+                && let Ok(event) = devices.recv_timeout(left)
+            {
                 self.read(event, &mut samples);
             }
+            self.enter_samples(samples);
+            self.devices = Some(devices);
         }
-        self.enter_samples(samples);
-    }
-
-    /// Of a channel that is never empty nothing more is taken when the time is over.
-    fn next_before<E>(&self, deadline: Duration, receiver: &Receiver<E>) -> Option<E> {
-        let left = deadline.checked_sub(self.clock.elapsed())?;
-        receiver.recv_timeout(left).ok()
+        // What lies there when the time is over, and no more.
+        self.take_device_events();
+        self.devices = None;
     }
 
     fn hear(&mut self, event: HookEvent) {
-        let connection = event.connection;
-        let finding = event.what.finding();
-        let reason = match event.what {
-            HookWhat::Message(message) => {
-                self.fed = true;
-                self.hear_message(connection, message);
-                return;
-            }
+        if let HookWhat::Message(message) = event.what {
+            self.fed = true;
+            self.hear_message(event.connection, message);
+        } else {
+            self.lose(event.connection, &event.what);
+        }
+    }
+
+    fn lose(&mut self, connection: u32, what: &HookWhat) {
+        let reason = match what {
             HookWhat::Lost(lost) => lost.to_string(),
             // What the refused ones were fed is missing, which the loss of a connection says to whoever sums up.
-            HookWhat::Overflow(_) => "refused: too many hooks were connected".to_owned(),
+            _ => "refused: too many hooks were connected".to_owned(),
         };
         self.enter_gathered();
         self.enter(self.clock.now(), &Body::HookLost(HookLost { connection, reason }));
-        if let Some(finding) = finding {
+        if let Some(finding) = what.finding() {
             self.find(finding);
         }
     }

@@ -21,10 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between looks whether the queue has room again.
 const BREATHER: Duration = Duration::from_millis(2);
 
-/// What is still read of a process whose time is over, however late this thread gets to it: what lies in its socket by then was said
-/// in time. More than a socket holds by default, so that only one who goes on speaking is cut short.
-const LAST_WORDS_BYTES: usize = 1 << 20;
-
 const PORTION_BYTES: usize = 16 << 10;
 
 /// A connection and what is known of it.
@@ -42,8 +38,8 @@ pub(super) struct Connection {
     parted: bool,
     /// Nothing was left to read.
     drained: bool,
-    /// What may be read after the stop's patience.
-    last_words_bytes: usize,
+    /// Once its time is over: what is still read of it.
+    last_words_bytes: Option<usize>,
 }
 
 impl Connection {
@@ -70,7 +66,7 @@ impl Connection {
             greeted: false,
             parted: false,
             drained: false,
-            last_words_bytes: LAST_WORDS_BYTES,
+            last_words_bytes: None,
         }
     }
 
@@ -98,9 +94,7 @@ impl Connection {
             if read == 0 {
                 return self.judge_end();
             }
-            if if_empty.is_some() {
-                self.last_words_bytes = self.last_words_bytes.saturating_sub(read);
-            }
+            self.last_words_bytes = self.last_words_bytes.map(|left| left.saturating_sub(read));
             self.take_messages().await?;
         }
     }
@@ -125,8 +119,10 @@ impl Connection {
             if let Some(lost) = self.overdue(greeting_ends) {
                 // The socket itself is asked: whoever watches it may not have been told yet.
                 self.line.be_watched(false).map_err(unreadable)?;
-                return if self.last_words_bytes > 0 { Ok(Some(lost)) } else { Err(lost) };
+                let left = self.last_words().map_err(unreadable)?;
+                return if left > 0 { Ok(Some(lost)) } else { Err(lost) };
             }
+            self.last_words_bytes = None;
             let stops = self.stopped.borrow().map(|ending| ending.at);
             let round = self.next_round().filter(|_| stops.is_none());
             self.line.be_watched(round.is_none()).map_err(unreadable)?;
@@ -148,6 +144,17 @@ impl Connection {
             return Some(Lost::StillOpen);
         }
         (!self.greeted && Instant::now() >= greeting_ends).then_some(Lost::NoHello)
+    }
+
+    /// What lay in the socket when this thread first saw that the time was over, however late, was said in time. One more is asked for,
+    /// to see the end behind it; only who goes on speaking is cut short.
+    fn last_words(&mut self) -> io::Result<usize> {
+        let left = match self.last_words_bytes {
+            Some(left) => left,
+            None => self.line.waiting_bytes()? + 1,
+        };
+        self.last_words_bytes = Some(left);
+        Ok(left)
     }
 
     /// When to read again: at once while there may be more, before it is known who speaks, and at the end.
@@ -241,6 +248,6 @@ pub(super) async fn deliver(
 }
 
 /// Whether the server stops, and what waits since `begun` for its owner has waited long enough.
-fn gives_up(stopped: &watch::Receiver<Option<Ending>>, begun: Instant) -> bool {
+pub(super) fn gives_up(stopped: &watch::Receiver<Option<Ending>>, begun: Instant) -> bool {
     stopped.borrow().is_some_and(|ending| ending.gives_up(begun))
 }

@@ -1,6 +1,8 @@
 //! The socket of one process, which is watched for bytes or left alone between two looks.
 
+use std::ffi::c_int;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use tokio::net::UnixStream;
 
@@ -49,6 +51,15 @@ impl Line {
         }
     }
 
+    /// What has come and was not read.
+    pub(super) fn waiting_bytes(&self) -> io::Result<usize> {
+        match &self.0 {
+            State::Watched(stream) => waiting_bytes(stream.as_fd()),
+            State::LeftAlone(stream) => waiting_bytes(stream.as_fd()),
+            State::Gone => Ok(0),
+        }
+    }
+
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
             State::Watched(stream) => stream.try_write(bytes),
@@ -56,4 +67,13 @@ impl Line {
             State::Gone => Ok(0),
         }
     }
+}
+
+/// `FIONREAD` of unix(7).
+fn waiting_bytes(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: the descriptor is borrowed, so it is open, and the call writes this one number.
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    nix::errno::Errno::result(code)?;
+    usize::try_from(count).map_err(io::Error::other)
 }
