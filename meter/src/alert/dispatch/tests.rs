@@ -81,7 +81,7 @@ fn one_sink_that_never_answers_holds_up_neither_the_others_nor_the_end() {
     let mut dispatcher = Dispatcher::new(sinks, Sender::default());
     let alert = Alert { at: DateTime::UNIX_EPOCH, verdict: "near".to_owned(), text: "NEAR".to_owned(), crossing: None };
     assert_eq!(dispatcher.give(&alert, None), []);
-    assert!(requests.recv().unwrap().contains("NEAR"));
+    assert!(requests.recv_timeout(Duration::from_mins(1)).unwrap().contains("NEAR"));
     let mut looks = (0..12_000).map(|_| {
         thread::sleep(Duration::from_millis(5));
         dispatcher.outcomes()
