@@ -43,6 +43,9 @@ pub struct GpuRow {
     pub cores_per_multiprocessor: u32,
     /// Highest clock that the row knows: boost, data sheet or observed.
     pub clock_mhz: u32,
+    /// Whether that is the maximum which NVIDIA's driver tells of the product. What a data sheet says or somebody has observed bounds
+    /// no other board.
+    pub clock_is_maximum: bool,
     /// Operations per clock and multiprocessor in the fastest dense floating-point format, with FP16 accumulation where that
     /// is faster.
     pub strict_flop_per_clock: u32,
@@ -224,6 +227,7 @@ impl Record {
             multiprocessors: self.sm_count,
             // A multiply-add counts as two operations.
             cores_per_multiprocessor: self.flop_per_clk_per_sm_fp32 / 2,
+            clock_is_maximum: self.max_sm_clock_mhz_nvml.parse::<u32>().is_ok_and(|told| Some(told) == clock_mhz),
             clock_mhz: clock_mhz.ok_or_else(|| problem("clock in MHz", &self.boost_mhz))?,
             strict_flop_per_clock: self.strict_flop_per_clk_per_sm,
             sixteen_bit_flop_per_clock: self.flop_per_clk_per_sm_bf16.or(self.flop_per_clk_per_sm_fp16),

@@ -82,26 +82,30 @@ impl GpuTable {
     ) -> Result<StrictRate, String> {
         let row = |row: &GpuRow| {
             let mut said = Vec::new();
-            (known_part(row, facts, &mut said), said)
+            known_part(row, facts, &mut said).map(|rate| (rate, said))
         };
         let driver = || {
             let mut said = Vec::new();
             self.unknown_part(name, facts, &mut said).map(|rate| (rate, said))
         };
         let (rate, said) = match identity {
-            Identity::Both(named) | Identity::Name(named) => row(named),
+            Identity::Both(named) | Identity::Name(named) => row(named)?,
             Identity::Contradiction { named, by_id, id } => {
                 assumptions.push(format!(
                     "the name `{name}` is of row `{}` and PCI id {id} of row `{}`: the higher bound is taken",
                     named.label, by_id.label
                 ));
-                higher(row(named), row(by_id))
+                higher(row(named)?, row(by_id)?)
             }
             Identity::StrangeId(named, id) => {
                 assumptions.push(format!(
                     "PCI id {id} is of no row of the GPU table: the row of the name or what the driver says is taken, whichever is higher"
                 ));
-                driver().map_or_else(|_| row(named), |driver| higher(row(named), driver))
+                let named = row(named)?;
+                match driver() {
+                    Ok(driver) => higher(named, driver),
+                    Err(_) => named,
+                }
             }
             Identity::Id(by_id, id) => {
                 assumptions.push(format!(
@@ -109,9 +113,9 @@ impl GpuTable {
                     by_id.label
                 ));
                 match driver() {
-                    Ok(driver) => higher(row(by_id), driver),
+                    Ok(driver) => higher(row(by_id)?, driver),
                     Err(_) if facts.compute_capability.is_none_or(|told| told == by_id.compute_capability) => {
-                        row(by_id)
+                        row(by_id)?
                     }
                     Err(reason) => return Err(reason),
                 }
@@ -159,17 +163,24 @@ fn higher(one: (StrictRate, Vec<String>), other: (StrictRate, Vec<String>)) -> (
     if per_second(&other.0) > per_second(&one.0) { other } else { one }
 }
 
-/// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver.
-fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> StrictRate {
+/// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver. Where
+/// the driver does not tell the clock, only a row that has a driver's bounds it: boards clock above their data sheet.
+fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<StrictRate, String> {
+    if !row.clock_is_maximum && facts.max_sm_clock_mhz.is_none_or(|clock| clock == 0) {
+        return Err(format!(
+            "the driver does not tell its maximum clock, and row `{}` of the GPU table has none that a driver told: the data sheet's is no bound",
+            row.label
+        ));
+    }
     let driver_multiprocessors = facts.core_count.map(|cores| cores.div_ceil(row.cores_per_multiprocessor.max(1)));
     assumptions.push(format!("GPU table row `{}`, fastest format {} ({})", row.label, row.strict_basis, row.source));
-    StrictRate {
+    Ok(StrictRate {
         multiprocessors: prefer("multiprocessors", row, row.multiprocessors, driver_multiprocessors, assumptions),
         flop_per_clock: row.strict_flop_per_clock,
         sixteen_bit_flop_per_clock: row.sixteen_bit_flop_per_clock,
         cores_per_multiprocessor: row.cores_per_multiprocessor,
         clock_mhz: prefer("MHz", row, row.clock_mhz, facts.max_sm_clock_mhz, assumptions),
-    }
+    })
 }
 
 fn prefer(unit: &str, row: &GpuRow, table: u32, driver: Option<u32>, assumptions: &mut Vec<String>) -> u32 {
@@ -239,8 +250,11 @@ mod tests {
     fn a_board_that_clocks_above_the_table_is_charged_at_its_own_clock() {
         let at = |clock| strict("NVIDIA GeForce RTX 4090", &facts(None, None, clock));
         assert_eq!(at(Some(3105)), Ok(Flops(128 * 2048 * 3_105_000_000)));
-        // Observed under load, above the boost clock of the sheet.
-        assert_eq!(at(None), Ok(Flops(128 * 2048 * 2_655_000_000)));
+        // Observed under load, above the boost clock of the sheet: another board may do more.
+        assert!(at(None).unwrap_err().contains("no bound"));
+        assert!(at(Some(0)).is_err());
+        // The driver has told the maximum of this one.
+        assert_eq!(strict("NVIDIA H200", &facts(None, None, None)), Ok(Flops(132 * 8192 * 1_980_000_000)));
     }
 
     #[test]
@@ -259,6 +273,8 @@ mod tests {
         assert!(boards[0] < boards[1] && boards[1] < boards[2], "{boards:?}");
         assert!(at("NVIDIA H200 NVL") < at("NVIDIA H200"));
         // The mistakes of substring tables would lower these.
+        let chip = facts(Some((9, 0)), None, Some(1980));
+        let at = |name: &str| strict(name, &chip).unwrap();
         assert!(at("NVIDIA H20") < at("NVIDIA H200") && at("NVIDIA H20") < at("NVIDIA GH200 480GB"));
         let ampere = facts(Some((8, 6)), Some(2304), Some(1500));
         assert!(strict("NVIDIA RTX A1000", &ampere).unwrap() < strict("NVIDIA A100-SXM4-80GB", &ampere).unwrap());
@@ -288,7 +304,7 @@ mod tests {
 
     #[test]
     fn where_name_and_pci_id_contradict_each_other_the_higher_bound_is_taken_aloud() {
-        let told = facts(Some((9, 0)), None, None);
+        let told = facts(Some((9, 0)), None, Some(1980));
         let (h20, h200) = (strict("NVIDIA H20", &told).unwrap(), strict("NVIDIA H200", &told).unwrap());
         assert!(h20 < h200);
         for (name, id) in [("NVIDIA H20", 0x2335_10de), ("NVIDIA H200", 0x2329_10de)] {
