@@ -19,6 +19,9 @@ const RENEWED_WITHIN: u128 = 500_000_000;
 /// Milliwatts × nanoseconds, twice, in a millijoule: the trapezoid's half is taken last.
 const DOUBLED_PER_MILLIJOULE: u128 = 2 * 1_000_000_000;
 
+/// More than any board draws (a GB300 is rated at 1.4 kW).
+const MOST_MILLIWATTS: u128 = 2_000_000;
+
 /// What one reading told at its end.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
@@ -88,18 +91,32 @@ impl EnergyReadings {
 
     /// Joined with what came right after.
     pub(super) fn then(self, later: Self) -> Self {
-        let mut sum = self.resumed(later);
+        let mut sum = self.joined(later);
         if let (Some((_, from)), Some((until, _))) = (self.ends, later.ends) {
             sum.bridge(from, until);
         }
         sum
     }
 
-    /// Joined with what came after a gap: the counter ran on, and nothing is known of the power.
+    /// Joined with what came after a gap: nothing is known of the power, and a counter that holds no more than a board can have drawn
+    /// since may have begun anew in it, and passed its old value.
     pub(super) fn resumed(self, later: Self) -> Self {
+        let mut sum = self.joined(later);
+        if let (Some((_, last)), Some((next, _))) = (self.ticks, later.ticks) {
+            let gap = length(last.at, next.at);
+            let drawn = gap.saturating_mul(MOST_MILLIWATTS) / 1_000_000_000;
+            if next.millijoules >= last.millijoules && u128::from(next.millijoules) <= drawn {
+                sum.falls = sum.falls.saturating_add(1);
+                sum.fallen = sum.fallen.saturating_add(gap);
+            }
+        }
+        sum
+    }
+
+    fn joined(self, later: Self) -> Self {
         let mut sum = Self {
-            ends: joined(self.ends, later.ends),
-            ticks: joined(self.ticks, later.ticks),
+            ends: span(self.ends, later.ends),
+            ticks: span(self.ticks, later.ticks),
             risen: self.risen.saturating_add(later.risen),
             falls: self.falls.saturating_add(later.falls),
             fallen: self.fallen.saturating_add(later.fallen),
@@ -142,7 +159,7 @@ impl EnergyReadings {
 }
 
 /// The ends of two stretches, one after the other.
-fn joined<T>(left: Option<(T, T)>, right: Option<(T, T)>) -> Option<(T, T)> {
+fn span<T>(left: Option<(T, T)>, right: Option<(T, T)>) -> Option<(T, T)> {
     match (left, right) {
         (Some((first, _)), Some((_, last))) => Some((first, last)),
         (ends, None) | (None, ends) => ends,

@@ -148,7 +148,12 @@ impl EnergyReadings {
                 seconds(self.still.nanoseconds),
                 self.still_intervals
             ),
-            Fault::Fell => format!("the energy counter fell ({} times), as after a driver reload", self.falls),
+            Fault::Fell => {
+                format!(
+                    "the energy counter fell, or may have begun anew in a gap ({} times), as after a driver reload",
+                    self.falls
+                )
+            }
             Fault::Differs => format!("the energy counter and power × time differ by more than {TOLERANCE_PERCENT} %"),
         };
         let over = if self.compared.nanoseconds > 0 {

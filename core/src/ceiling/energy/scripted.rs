@@ -73,8 +73,13 @@ fn a_gap_is_not_bridged_by_the_integral_but_by_the_counter() {
     let powers = [told(None, Some(200_000)), told(None, Some(200_000)), missing("lost"), told(None, Some(200_000))];
     let (energy, ..) = result(powers.clone());
     assert_eq!(energy.map(|energy| (energy.joules, energy.coverage_seconds)), Some((joules(200), 1.0)));
-    let (energy, ..) = result([told(Some(0), None), missing("lost"), missing("lost"), told(Some(600_000), None)]);
+    let across = |from| [told(Some(from), None), missing("lost"), missing("lost"), told(Some(from + 600_000), None)];
+    let (energy, _, codes) = result(across(10_000_000));
     assert_eq!(energy.map(|energy| (energy.joules, energy.coverage_seconds)), Some((joules(600), 3.0)));
+    assert!(codes.is_empty(), "{codes:?}");
+    // So little may have been drawn since the counter began anew within the gap.
+    let (energy, _, codes) = result(across(5_000_000));
+    assert_eq!((energy, codes), (None, vec!["energy-counter-fell".to_owned()]));
 }
 
 #[test]
