@@ -31,6 +31,9 @@ use segments::{Segments, launches};
 
 pub use part::Part;
 
+/// Finding of a run whose spool takes nothing more.
+pub const SPOOL_FULL: &str = "spool-full";
+
 /// Finding of a run whose GPUs were played from a trace: its ceiling is no proof.
 pub const DEVICES_REPLAYED: &str = "devices-replayed";
 
@@ -124,7 +127,11 @@ impl Tally {
                     connection.lost = true;
                 }
             }
-            Body::Finding(finding) => self.find(&finding.code, &finding.text),
+            Body::Finding(finding) => {
+                // Whatever a hook has told after that is on no record.
+                self.holes |= finding.code == SPOOL_FULL;
+                self.find(&finding.code, &finding.text);
+            }
             Body::RunForked(forked) => self.find(RUN_FORKED, &said_of_fork(forked)),
             Body::Alert(alert) => self.alerts.push(alert.clone()),
             Body::SegmentClosed(closed) => {

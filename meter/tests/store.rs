@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use flopsmeter_core::ledger::body::{HookLost, RunAssigned, RunClosed, RunOpened};
+use flopsmeter_core::ledger::body::{DevicesSeen, HookLost, RunAssigned, RunClosed, RunOpened};
 use flopsmeter_core::ledger::verify::{self, StreamState};
 use flopsmeter_core::ledger::{Body, Entry, chain, run_stream};
 use flopsmeter_core::run::Finding;
@@ -394,14 +394,16 @@ fn a_full_spool_says_so_and_still_closes_the_run() {
         recorder.record(at(), &lost(number));
         recorder.commit(at());
     }
+    // A device that the job takes up now is charged for what follows, if it is on record.
+    recorder.record(at(), &Body::DevicesSeen(DevicesSeen { devices: Vec::new() }));
     recorder.record(at(), &Body::RunClosed(RunClosed {}));
     let finished = recorder.finish(at());
     assert!((1..200).contains(&finished.dropped), "{}", finished.dropped);
     let entries = spool::read(&finished.spool.unwrap()).unwrap().entries;
     let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
-    assert_eq!(kinds[kinds.len() - 2..], ["finding", "run-closed"]);
+    assert_eq!(kinds[kinds.len() - 3..], ["finding", "devices-seen", "run-closed"]);
     assert!(entries.windows(2).all(|pair| pair[1].previous == pair[0].digest), "the chain has a hole");
-    let text = Body::read("finding", &entries[entries.len() - 2].body);
+    let text = Body::read("finding", &entries[entries.len() - 3].body);
     assert!(matches!(text, Body::Finding(finding) if finding.code == "spool-full"));
 }
 

@@ -5,7 +5,7 @@ mod parts;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::Tally;
+use super::{SPOOL_FULL, Tally};
 use crate::facts::{Fed, HookFinding, HookMessage, ImageGrids, ModelFacts, Passes, Phase, Process, TrainingFacts};
 use crate::flops::{Batch, Network};
 use crate::ledger::Body;
@@ -116,6 +116,15 @@ fn a_hook_that_was_cut_leaves_the_count_incomplete() {
     assert!(!tally(messages().into_iter().chain([closed()])).is_complete(), "no goodbye");
     let lost = Body::HookLost(HookLost { connection: 0, reason: "cut".to_owned() });
     assert!(!tally(messages().into_iter().chain([lost])).is_complete(), "lost");
+}
+
+/// All that spoke by then may have said goodbye; those who came later stand nowhere.
+#[test]
+fn a_record_that_took_nothing_more_is_incomplete() {
+    let said = [hello(), model(), fed(Phase::Training, true, 1), HookMessage::Goodbye].map(|message| hook(0, message));
+    assert!(tally(said.clone().into_iter().chain([closed()])).is_complete());
+    let full = Body::Finding(crate::run::Finding { code: SPOOL_FULL.to_owned(), text: "full".to_owned() });
+    assert!(!tally(said.into_iter().chain([full, closed()])).is_complete());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use flopsmeter_core::ledger::{Body, Entry, Head, chain, run_stream};
 use flopsmeter_core::run::Finding;
+use flopsmeter_core::tally::SPOOL_FULL;
 
 use super::merge::{self, Forked};
 use super::problem::StoreProblem;
@@ -180,7 +181,7 @@ impl RunRecorder {
                 "the spool of run {} is full: what follows is missing from the record; make the ledger writable again",
                 self.run
             );
-            return self.drop_one("spool-full", &text, at);
+            return self.drop_one(SPOOL_FULL, &text, at);
         }
         self.chain(at, body.kind(), text);
         self.chain_findings(at);
@@ -312,7 +313,11 @@ impl RunRecorder {
     /// Decides before chaining, because an entry left out of the middle of a chain would look like a removed one.
     fn has_room(&self, body: &Body, text: &str) -> bool {
         let Target::Spool(spool) = &self.target else { return true };
-        let closes = matches!(body, Body::Finding(_) | Body::Alert(_) | Body::SegmentClosed(_) | Body::RunClosed(_));
+        // A device that is on record is charged for all the time that no reading covers; one that is not would be charged nothing.
+        let closes = matches!(
+            body,
+            Body::DevicesSeen(_) | Body::Finding(_) | Body::Alert(_) | Body::SegmentClosed(_) | Body::RunClosed(_)
+        );
         // JSON within JSON: every byte may be escaped, and the other fields take less than 1 KiB.
         let waiting = self.uncommitted_bytes.saturating_add(text.len()).saturating_mul(2);
         let waiting = waiting.saturating_add((self.uncommitted.len() + 1).saturating_mul(1 << 10));
