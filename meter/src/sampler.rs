@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use flopsmeter_core::run::Finding;
-use flopsmeter_core::sample::{Device, Sample};
+use flopsmeter_core::sample::{Device, DeviceFacts, Sample};
 
 use crate::claim::{GpuEnvironment, GpuRequest};
 use crate::clock::SessionClock;
@@ -70,6 +70,8 @@ pub struct SamplerOptions {
     pub daemons: Vec<PathBuf>,
     /// Where the kernel shows itself.
     pub kernel: Kernel,
+    /// Whether the job's work on other nodes has runs of its own (`--job`).
+    pub is_part: bool,
 }
 
 impl SamplerOptions {
@@ -89,6 +91,7 @@ impl SamplerOptions {
             nvml_library: None,
             daemons: Vec::new(),
             kernel: Kernel::default(),
+            is_part: false,
         }
     }
 }
@@ -142,9 +145,19 @@ impl Sampler {
     pub fn stop(self, usage: Option<Duration>) -> LastWords {
         // If the thread is gone there is nothing to stop, and its last words are lost.
         let _ = self.inbox.send(Message::Stop(usage));
-        let lost = |_| LastWords { unsent: Vec::new(), left_running: true };
-        self.last_words.recv_timeout(self.patience).unwrap_or_else(lost)
+        self.last_words.recv_timeout(self.patience).unwrap_or_else(|_| LastWords {
+            unsent: vec![SamplerEvent::Devices(vec![unwatched()], Vec::new())],
+            left_running: true,
+        })
     }
+}
+
+/// What stands for the devices that nobody looked at.
+fn unwatched() -> Device {
+    let reason =
+        "the reader of the devices ended or hung before the job did: what else the job used by then is not known";
+    let facts = DeviceFacts::Unreadable { reason: reason.to_owned() };
+    Device { id: "unwatched".to_owned(), name: "whatever the job used besides".to_owned(), facts }
 }
 
 /// The thread's state.
@@ -257,7 +270,8 @@ impl Round {
     /// are, but a process may be gone by then.
     fn look(&mut self) -> bool {
         let is_open = self.outbox.is_open();
-        let gpus = !is_open || self.claims.are_open() || self.driver.is_asleep() || self.unread;
+        let strange = self.driver.has_strange_node(self.claims.present());
+        let gpus = !is_open || self.claims.are_open() || strange || self.driver.is_asleep() || self.unread;
         let looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
         if is_open {
             return self.tell(looked);
@@ -391,5 +405,21 @@ impl Round {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_is_lost_leaves_the_ceiling_missing() {
+        let (last, last_words) = sync_channel(1);
+        drop(last);
+        let sampler = Sampler { inbox: channel().0, patience: Duration::ZERO, last_words };
+        let LastWords { unsent, left_running } = sampler.stop(None);
+        let [SamplerEvent::Devices(devices, _)] = unsent.as_slice() else { panic!("{unsent:?}") };
+        assert!(matches!(devices[0].facts, DeviceFacts::Unreadable { .. }), "{devices:?}");
+        assert!(left_running);
     }
 }

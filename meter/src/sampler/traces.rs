@@ -11,7 +11,7 @@ use crate::claim::GpuEnvironment;
 use crate::claim::further::Traces;
 use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
-use crate::device::elsewhere::Launchers;
+use crate::device::elsewhere::{Launchers, other_nodes};
 use crate::device::mig_access::{MigNodes, access_node};
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
 use crate::device::process_tree::JobProcess;
@@ -29,6 +29,8 @@ pub(super) struct TraceReader {
     kernel: Kernel,
     accelerators: Accelerators,
     launchers: Launchers,
+    /// Nothing is known yet of other nodes that nobody reads.
+    one_node: bool,
     environment: GpuEnvironment,
     /// Choices that say nothing new: the wrapper's own, and the first one of a job that started its meter itself.
     known: BTreeSet<Choice>,
@@ -71,6 +73,7 @@ impl TraceReader {
             accelerators: Accelerators::of(&options.kernel),
             kernel: options.kernel.clone(),
             launchers: Launchers::default(),
+            one_node: !options.is_part,
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
@@ -98,7 +101,7 @@ impl TraceReader {
     pub(super) fn look(&mut self, living: impl Iterator<Item = u32>, round: u64, gpus: bool) -> Looked {
         let mut looked = Looked::default();
         if let Some(job) = self.embedding.take_if(|job| job.get().is_some()) {
-            self.known.extend(job.get().and_then(|job| self.choice(job)));
+            self.known.extend(job.get().and_then(|job| Environment::of(&self.kernel, job)?.choice()));
         }
         let mut first_seen = BTreeMap::new();
         for process in living {
@@ -111,8 +114,8 @@ impl TraceReader {
             if gpus || self.accelerators.exist() {
                 self.look_at_files(process, gpus, &mut looked);
             }
-            if gpus {
-                looked.traced |= self.look_at_environment(process);
+            if gpus || self.one_node {
+                self.look_at_environment(process, gpus, &mut looked);
             }
         }
         self.users.retain(|process| first_seen.contains_key(process));
@@ -170,25 +173,39 @@ impl TraceReader {
         is_new
     }
 
-    /// `true` if the process was started with another choice of GPUs than the wrapper.
-    fn look_at_environment(&mut self, process: u32) -> bool {
-        let Some(choice) = self.choice(process).filter(|choice| !self.known.contains(choice)) else { return false };
-        if self.traces.environments.contains_key(&choice) || self.traces.environments.len() >= MAXIMUM_ENVIRONMENTS {
-            return false;
+    fn look_at_environment(&mut self, process: u32, gpus: bool, looked: &mut Looked) {
+        let Some(environment) = Environment::of(&self.kernel, process) else { return };
+        if self.one_node
+            && let Some(nodes) = other_nodes(|| words(&self.kernel, process), |name| environment.value(name))
+        {
+            self.one_node = false;
+            looked.unreadable.push(nodes);
         }
-        self.traces.environments.insert(choice, words(&self.kernel, process));
-        true
+        // Whether it was started with another choice of GPUs than the wrapper.
+        let Some(choice) = environment.choice().filter(|choice| gpus && !self.known.contains(choice)) else { return };
+        if !self.traces.environments.contains_key(&choice) && self.traces.environments.len() < MAXIMUM_ENVIRONMENTS {
+            self.traces.environments.insert(choice, words(&self.kernel, process));
+            looked.traced = true;
+        }
+    }
+}
+
+/// What a process was started with.
+struct Environment(Vec<u8>);
+
+impl Environment {
+    fn of(kernel: &Kernel, process: u32) -> Option<Self> {
+        fs_err::read(kernel.path(&format!("proc/{process}/environ"))).ok().map(Self)
     }
 
-    /// What the process was started with.
-    fn choice(&self, process: u32) -> Option<Choice> {
-        let environment = fs_err::read(self.kernel.path(&format!("proc/{process}/environ"))).ok()?;
-        let text = |name: &str| {
-            let mut variables = environment.split(|&byte| byte == 0);
-            let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes()))?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        };
-        Some((text("CUDA_VISIBLE_DEVICES=")?, text("CUDA_DEVICE_ORDER=")))
+    fn value(&self, name: &str) -> Option<String> {
+        let mut variables = self.0.split(|&byte| byte == 0);
+        let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some((self.value("CUDA_VISIBLE_DEVICES")?, self.value("CUDA_DEVICE_ORDER")))
     }
 }
 
@@ -209,10 +226,15 @@ pub(super) fn words(kernel: &Kernel, process: u32) -> String {
 
 /// What stands for the job's use of a GPU that nobody was asked to read.
 pub(super) fn unread(traces: &Traces) -> Option<Device> {
-    let (node, process) = traces.open.iter().next()?;
-    let node = node.map_or_else(|| "the NVIDIA driver".to_owned(), |minor| format!("/dev/nvidia{minor}"));
+    let open = traces.open.iter().next().map(|(node, process)| {
+        let node = node.map_or_else(|| "the NVIDIA driver".to_owned(), |minor| format!("/dev/nvidia{minor}"));
+        format!("{process} of the job has {node} open")
+    });
+    let hidden =
+        || Some(format!("{} of the job may have a GPU open (it is another user's)", traces.unreadable.as_ref()?));
     let reason = format!(
-        "{process} of the job has {node} open, which is not read under `--device cpu`: what was computed there is not bounded"
+        "{}, which is not read under `--device cpu`: what was computed there is not bounded",
+        open.or_else(hidden)?
     );
     Some(Device {
         id: "gpu:unread".to_owned(),
@@ -249,13 +271,17 @@ mod tests {
         }
 
         fn reader(&self, waiter: Option<u32>) -> TraceReader {
+            TraceReader::new(&self.options(waiter))
+        }
+
+        fn options(&self, waiter: Option<u32>) -> SamplerOptions {
             let job = JobProcess::default();
             job.set(7);
             let mut options = SamplerOptions::new(SessionClock::start(), job);
             options.kernel = Kernel::under(self.folder.path());
             options.waiter = waiter;
             options.environment.visible_devices = Some("0".to_owned());
-            TraceReader::new(&options)
+            options
         }
     }
 
@@ -296,6 +322,14 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_hides_what_it_has_open_may_have_a_gpu_open() {
+        assert_eq!(unread(&Traces::default()), None);
+        let traces = Traces { unreadable: Some("process 7 (sudo)".to_owned()), ..Traces::default() };
+        let Some(DeviceFacts::Unreadable { reason }) = unread(&traces).map(|device| device.facts) else { panic!() };
+        assert!(reason.starts_with("process 7 (sudo) of the job may have a GPU open"), "{reason}");
+    }
+
+    #[test]
     fn an_open_access_node_is_a_trace_of_its_instance() {
         let scene = Scene::new();
         let caps = scene.folder.path().join("proc/driver/nvidia-caps");
@@ -323,6 +357,18 @@ mod tests {
         scene.process(7, "", &["/dev/nvidia0"]);
         assert!(!reader.look([7].into_iter(), FIRST_ROUNDS + 1, true).traced);
         assert!(reader.look([7].into_iter(), 10, true).traced);
+    }
+
+    #[test]
+    fn ranks_on_other_nodes_are_told_once_unless_these_have_runs_of_their_own() {
+        let scene = Scene::new();
+        scene.process(7, "LOCAL_WORLD_SIZE=2 WORLD_SIZE=4", &[]);
+        let mut reader = scene.reader(Some(1));
+        let looked = reader.look([7].into_iter(), 1, false);
+        assert_eq!(looked.unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["elsewhere:nodes"]);
+        assert_eq!(reader.look([7].into_iter(), 2, false).unreadable, []);
+        let part = SamplerOptions { is_part: true, ..scene.options(Some(1)) };
+        assert_eq!(TraceReader::new(&part).look([7].into_iter(), 1, false).unreadable, []);
     }
 
     #[test]

@@ -136,6 +136,12 @@ impl Driver {
         }
     }
 
+    /// Whether there is a device node of a GPU that the driver does not list: it may not be opened here, which says nothing of a process
+    /// of the job that has other rights.
+    pub(in crate::sampler) fn has_strange_node(&self, listed: &[ListedGpu]) -> bool {
+        self.recount.nodes.iter().any(|node| is_strange(node, listed))
+    }
+
     /// Why there may be GPUs at the job's end of which nobody knows.
     pub(in crate::sampler) fn unlisted(&self) -> Option<String> {
         let is_unknown = !matches!(self.state, State::Over) && self.has_new_node();
@@ -213,5 +219,11 @@ mod tests {
         // The new library does not list it either: like one that was there from the start on and may not be opened.
         assert_eq!(listed(Loaded::Now), (false, false));
         assert_eq!(listed(Loaded::Before), (false, false));
+        // A process of the job with other rights may: it is still looked for.
+        assert!(driver.has_strange_node(&[ListedGpu { minor_number: Some(0), ..ListedGpu::default() }]));
+        assert!(
+            !driver
+                .has_strange_node(&[0, 1].map(|minor| ListedGpu { minor_number: Some(minor), ..ListedGpu::default() }))
+        );
     }
 }
