@@ -45,8 +45,9 @@ const LAUNCHERS: [&str; 33] = [
     "torchx",
 ];
 
-/// Start work on somebody's service, but move files as well: they count only where the job is nothing else.
+/// Start work on somebody's service, but move files as well: within a job they count only with one of these first words.
 const SERVICES: [&str; 6] = ["ray", "sky", "modal", "gcloud", "aws", "az"];
+const SUBMITS: [&str; 8] = ["job", "jobs", "launch", "run", "ai", "ml", "sagemaker", "batch"];
 
 /// What a remote shell is told where it only carries files for another program.
 const TRANSFERS: [&str; 6] = ["git-upload-pack", "git-receive-pack", "git-upload-archive", "git-lfs", "rsync", "sftp"];
@@ -80,7 +81,13 @@ impl Launchers {
         // A script shows under its interpreter, with its own path as the first argument.
         let script = words.get(1).filter(|word| word.starts_with('/')).and_then(|word| program(word));
         let names = [Some(comm.trim_end().to_owned()), words.first().and_then(|word| program(word)), script];
-        let launcher = names.into_iter().flatten().find(|name| LAUNCHERS.contains(&name.as_str()))?;
+        let submits = |service: &str| {
+            let after =
+                words.iter().position(|word| program(word).is_some_and(|name| name == service)).map(|at| at + 1);
+            SERVICES.contains(&service) && after.and_then(|at| words.get(at)).is_some_and(|word| SUBMITS.contains(word))
+        };
+        let is_launcher = |name: &str| LAUNCHERS.contains(&name) || submits(name);
+        let launcher = names.into_iter().flatten().find(|name| is_launcher(name))?;
         let carries = words.iter().any(|word| TRANSFERS.iter().any(|transfer| word.contains(transfer)));
         if carries || !self.told.insert(launcher.clone()) {
             return None;
@@ -175,9 +182,10 @@ mod tests {
         process(folder.path(), 4, "ssh", "ssh git@host git-upload-pack 'a.git'");
         process(folder.path(), 5, "python3", "python3 /opt/bin/pdsh -w a,b t");
         process(folder.path(), 6, "aws", "aws s3 cp a b");
+        process(folder.path(), 7, "ray", "/usr/bin/python3 /usr/local/bin/ray job submit -- python train.py");
         let mut launchers = Launchers::default();
         let told: Vec<_> =
-            (1..=7).filter_map(|number| launchers.look(&kernel, number)).map(|device| device.id).collect();
-        assert_eq!(told, ["elsewhere:srun", "elsewhere:pdsh"]);
+            (1..=8).filter_map(|number| launchers.look(&kernel, number)).map(|device| device.id).collect();
+        assert_eq!(told, ["elsewhere:srun", "elsewhere:pdsh", "elsewhere:ray"]);
     }
 }
