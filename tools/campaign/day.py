@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A day of `flopsmeter daemon` and a run that it reads eight GPUs for, on a clock that runs FACTOR times as fast: nothing that is kept
-in memory may grow, and the ledger grows by the same every hour.
+"""A day of `flopsmeter daemon` and a run that it reads eight GPUs for and that a hook tells what it is fed, on a clock that runs FACTOR
+times as fast: nothing that is kept in memory may grow, and the ledger grows by the same every hour.
 
 usage: day.py FLOPSMETER STAND_IN.so FAST_CLOCK.so [--factor FACTOR] [--hours HOURS]
 
@@ -19,11 +19,15 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/fake-nvml/checks"))
+import job  # noqa: E402
 
 GPUS = 8
 HOUR = 3600
@@ -45,6 +49,9 @@ MAY_GROW_MIB = 0.5
 MAY_DIFFER = 1.05
 MAY_WAIT_MIB = 16
 LOOK_SECONDS = 5
+# A step in about each second of the fast clock.
+STEP_SECONDS = 0.02
+STEPS = 10_000_000
 
 
 @dataclass
@@ -81,7 +88,7 @@ def text(path: str) -> str:
 
 def family(root: int) -> Iterator[int]:
     """A process and what it has started, without the job."""
-    if text(f"/proc/{root}/comm") == "sleep\n":
+    if text(f"/proc/{root}/comm").startswith("python"):
         return
     yield root
     for task in Path(f"/proc/{root}/task").glob("*"):
@@ -117,7 +124,6 @@ def environment(folder: Path, stand_in: Path, fast_clock: Path, window: tuple[in
     # Work and rest in turns of ten minutes.
     steps = [[600_000 * turn, 95 if turn % 2 else 0] for turn in range(200)]
     devices = [{"uuid": f"GPU-{index:08d}", "utilization": steps, "power_milliwatts": [[0, 500_000]]} for index in range(GPUS)]
-    (folder / "base.toml").write_text(BASE)
     Path(f"{library}.json").write_text(json.dumps({"driver_version": "570.1", "devices": devices}))
     return {
         "PATH": os.environ["PATH"],
@@ -130,17 +136,37 @@ def environment(folder: Path, stand_in: Path, fast_clock: Path, window: tuple[in
     }
 
 
+def train(wrapper: subprocess.Popen[bytes], until: int) -> None:
+    """Steps of the job until then, and its end."""
+    assert wrapper.stdin is not None
+    step = 0
+    try:
+        while clock() < until:
+            step += 1
+            wrapper.stdin.write(b"feed training 1 1 8 100\nstep %d %d\n" % (step, STEPS))
+            wrapper.stdin.flush()
+            time.sleep(STEP_SECONDS)
+        wrapper.stdin.write(b"goodbye\nexit 0\n")
+        wrapper.stdin.close()
+    except BrokenPipeError:
+        # It has ended before its time, which its end tells.
+        return
+
+
 def live(program: str, folder: Path, variables: dict[str, str], window: tuple[int, int], hours: int) -> list[Look]:
     """The looks of the whole day; the job ends by itself."""
     begun = clock()
     daemon = subprocess.Popen([program, "daemon", "--socket", str(folder / "d.sock")], env=variables, stderr=subprocess.DEVNULL)
     try:
         time.sleep(1)
-        job = ["sleep", str(hours * HOUR + CALM_SECONDS)]
-        # All that a run watches beside its devices: the line of its base, and who else works on the modification.
+        # All that a run watches beside its devices: what it is fed, the line of its base, and who else works on the modification.
+        job.write(folder, Path(program))
+        (folder / "base.toml").write_text(BASE)
         watched = ["--base", str(folder / "base.toml"), "--modification", "day"]
-        command = [program, "run", "--quiet", *watched, "--summary", str(folder / "summary.json"), "--", *job]
-        wrapper = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL)
+        hooked = ["python3", str(job.HOOKED), str(folder / "facts.json")]
+        command = [program, "run", "--quiet", *watched, "--summary", str(folder / "summary.json"), "--", *hooked]
+        wrapper = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        threading.Thread(target=train, args=(wrapper, window[1] + CALM_SECONDS * 10**9)).start()
         looks = []
         factor = int(variables["FAST_CLOCK"].split()[2])
         while wrapper.poll() is None:
