@@ -105,15 +105,7 @@ impl DeviceMeter {
         let mut layers = vec![held_layer(&peak, held)];
         match &self.speed {
             Speed::Gpu(gpu) => layers.extend(self.gpu_layers(gpu, held)),
-            Speed::Cpu { cores, core } => {
-                if self.cpu_nanoseconds.is_some_and(|spent| spent > held.saturating_mul(u128::from(*cores))) {
-                    let reason = format!(
-                        "the job has spent more processor time than {cores} processors have: more have come since"
-                    );
-                    layers = vec![Layer::missing("L0", &reason)];
-                }
-                layers.push(self.processor_layer(*cores, core));
-            }
+            Speed::Cpu { cores, core } => layers.push(self.processor_layer(*cores, core)),
             Speed::Unknown(_) => {}
         }
         let layers: Vec<CeilingLayer> = layers.into_iter().map(Layer::into_told).collect();

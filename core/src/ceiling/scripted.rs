@@ -236,17 +236,6 @@ fn a_job_of_gpu_and_processor_is_their_sum() {
     assert_eq!(ceiling.flop, Some(Flops(H200_PEAK + CPU_CORE_PEAK / 4)));
 }
 
-/// Two processors have three seconds in one only if a third one came: the time held bounds nothing then.
-#[test]
-fn processors_that_came_while_the_job_ran_are_in_the_bound() {
-    let mut meter = CeilingMeter::new(vec![cpu()]);
-    meter.add(&sample("cpu:host", 0, 1000, processor(3_000_000_000, true)));
-    let ceiling = meter.ceiling();
-    assert_eq!(ceiling.flop, Some(Flops(CPU_CORE_PEAK * 3)));
-    let held = &ceiling.devices[0].layers[0];
-    assert_eq!((held.layer.as_str(), held.flop), ("L0", None));
-}
-
 #[test]
 fn energy_needs_the_counter_of_every_gpu() {
     let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200"), cpu()]);
