@@ -108,6 +108,7 @@ impl EnergyReadings {
             if next.millijoules >= last.millijoules && u128::from(next.millijoules) <= drawn {
                 sum.falls = sum.falls.saturating_add(1);
                 sum.fallen = sum.fallen.saturating_add(gap);
+                sum.risen = sum.risen.saturating_sub(u128::from(next.millijoules - last.millijoules));
             }
         }
         sum

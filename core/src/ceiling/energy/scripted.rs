@@ -80,6 +80,9 @@ fn a_gap_is_not_bridged_by_the_integral_but_by_the_counter() {
     // So little may have been drawn since the counter began anew within the gap.
     let (energy, _, codes) = result(across(5_000_000));
     assert_eq!((energy, codes), (None, vec!["energy-counter-fell".to_owned()]));
+    let read = |from: u64| (0..10).map(move |second| told(Some(from + second * 300_000), None));
+    let (energy, ..) = result(read(0).chain([missing("lost"), missing("lost")]).chain(read(4_000_000)));
+    assert_eq!(energy.map(|energy| (energy.joules, energy.coverage_seconds)), Some((joules(18 * 300), 18.0)));
 }
 
 #[test]
