@@ -134,8 +134,8 @@ impl GpuTable {
         let (flop_per_clock, cores) = self.fastest_of(capability).ok_or_else(|| {
             format!("`{name}` has compute capability {capability}, which no row of the GPU table has; add a row for it")
         })?;
-        let core_count = facts.core_count.ok_or_else(|| missing("core count"))?;
-        let clock_mhz = facts.max_sm_clock_mhz.ok_or_else(|| missing("maximum clock"))?;
+        let core_count = facts.core_count.filter(|&cores| cores > 0).ok_or_else(|| missing("core count"))?;
+        let clock_mhz = facts.max_sm_clock_mhz.filter(|&clock| clock > 0).ok_or_else(|| missing("maximum clock"))?;
         assumptions.push(format!(
             "no row of the GPU table is sure to be `{name}`: its {core_count} cores are charged at the rate of the fastest known part of compute capability {capability}"
         ));
@@ -348,6 +348,8 @@ mod tests {
             (facts(Some((13, 0)), Some(1), Some(1)), "compute capability 13.0, which no row"),
             (facts(Some((9, 0)), None, Some(1)), "does not tell its core count"),
             (facts(Some((9, 0)), Some(1), None), "does not tell its maximum clock"),
+            (facts(Some((9, 0)), Some(1), Some(0)), "does not tell its maximum clock"),
+            (facts(Some((9, 0)), Some(0), Some(1)), "does not tell its core count"),
         ] {
             let reason = strict("NVIDIA X1", &facts).unwrap_err();
             assert!(reason.contains(said), "{reason}");
