@@ -6,12 +6,12 @@
 mod claims;
 mod driver;
 mod neighbours;
+mod options;
 mod outbox;
 mod processors;
 mod source;
 mod traces;
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -19,18 +19,17 @@ use std::time::Duration;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts, Sample};
 
-use crate::claim::{GpuEnvironment, GpuRequest};
 use crate::clock::SessionClock;
-use crate::device::Kernel;
 use crate::device::nvml::GpuProcess;
-use crate::device::nvml::process::{Heard, ReaderCommand};
+use crate::device::nvml::process::Heard;
 use crate::device::nvml::reader::Answer;
-use crate::device::process_tree::JobProcess;
 use claims::{Claims, Further};
 use driver::{Driver, Relisted};
 use outbox::Outbox;
 use processors::Processors;
 use traces::{Looked, TraceReader};
+
+pub use options::SamplerOptions;
 
 /// What the sampler says.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,60 +39,6 @@ pub enum SamplerEvent {
     Devices(Vec<Device>, Vec<Finding>),
     /// Readings.
     Samples(Vec<Sample>),
-}
-
-/// What to read, and how.
-#[derive(Clone, Debug)]
-pub struct SamplerOptions {
-    /// The session's clock: the first interval of each device begins at its start.
-    pub clock: SessionClock,
-    /// The job's first process, once it runs.
-    pub job: JobProcess,
-    /// The process that waits for the job and for its orphans: this one, in the wrapper.
-    pub waiter: Option<u32>,
-    /// Time between readings.
-    pub period: Duration,
-    /// How long an answer of the driver is waited for when the job has ended.
-    pub driver_patience: Duration,
-    /// How long the driver may take to list its GPUs before they are told as unreadable.
-    pub listing_patience: Duration,
-    /// `--gpus`
-    pub gpus: GpuRequest,
-    /// What the job's environment says of GPUs.
-    pub environment: GpuEnvironment,
-    /// How the process that asks NVIDIA's driver is started; `None` to ask nobody.
-    pub reader: Option<ReaderCommand>,
-    /// NVML library to load in place of the system's.
-    pub nvml_library: Option<PathBuf>,
-    /// Where a daemon may listen that reads the GPUs for all jobs of this machine; the first one that answers is asked in place
-    /// of `reader`.
-    pub daemons: Vec<PathBuf>,
-    /// Where the kernel shows itself.
-    pub kernel: Kernel,
-    /// Whether the job's work on other nodes has runs of its own (`--job`).
-    pub is_part: bool,
-}
-
-impl SamplerOptions {
-    /// The usual options: one reading a second, of the processor. The environment is the session's to read, and so is whom to
-    /// ask about GPUs.
-    pub fn new(clock: SessionClock, job: JobProcess) -> Self {
-        Self {
-            clock,
-            job,
-            waiter: Some(std::process::id()),
-            period: Duration::from_secs(1),
-            driver_patience: Duration::from_secs(1),
-            listing_patience: Duration::from_mins(1),
-            gpus: GpuRequest::Unsaid,
-            environment: GpuEnvironment::default(),
-            reader: None,
-            nvml_library: None,
-            daemons: Vec::new(),
-            kernel: Kernel::default(),
-            is_part: false,
-        }
-    }
 }
 
 /// After the session's start: what ends within its first second is looked at as well.
@@ -270,7 +215,7 @@ impl Round {
     /// are, but a process may be gone by then.
     fn look(&mut self) -> bool {
         let is_open = self.outbox.is_open();
-        let strange = self.driver.has_strange_node(self.claims.present());
+        let strange = self.driver.has_strange_node();
         let gpus = !is_open || self.claims.are_open() || strange || self.driver.is_asleep() || self.unread;
         let looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
         if is_open {

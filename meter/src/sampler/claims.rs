@@ -86,11 +86,6 @@ impl Claims {
         (self.present, self.claim, self.begun) = (present, claim, true);
     }
 
-    /// The GPUs that the driver lists.
-    pub(super) fn present(&self) -> &[ListedGpu] {
-        &self.present
-    }
-
     /// Whether there are GPUs that the job might use besides those that are claimed.
     pub(super) fn are_open(&self) -> bool {
         self.begun && !unclaimed(&self.claim, &self.present).is_empty()

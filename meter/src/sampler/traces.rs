@@ -29,7 +29,7 @@ pub(super) struct TraceReader {
     kernel: Kernel,
     accelerators: Accelerators,
     launchers: Launchers,
-    /// Nothing is known yet of other nodes that nobody reads.
+    /// Nothing is known yet of other nodes that nobody reads. A process that started its meter itself speaks for itself alone.
     one_node: bool,
     environment: GpuEnvironment,
     /// Choices that say nothing new: the wrapper's own, and the first one of a job that started its meter itself.
@@ -73,7 +73,7 @@ impl TraceReader {
             accelerators: Accelerators::of(&options.kernel),
             kernel: options.kernel.clone(),
             launchers: Launchers::default(),
-            one_node: !options.is_part,
+            one_node: !options.is_part && options.waiter.is_some(),
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
@@ -126,7 +126,7 @@ impl TraceReader {
     fn look_at_files(&mut self, process: u32, gpus: bool, looked: &mut Looked) {
         let nodes = match open_nodes(&self.kernel, process) {
             Ok(nodes) => nodes,
-            Err(problem) if problem.kind() == ErrorKind::PermissionDenied => {
+            Err(problem) if problem.kind() == ErrorKind::PermissionDenied && !has_ended(&self.kernel, process) => {
                 if gpus && self.traces.unreadable.is_none() {
                     let process = words(&self.kernel, process);
                     looked.findings.push(hidden(&process));
@@ -207,6 +207,11 @@ impl Environment {
     fn choice(&self) -> Option<Choice> {
         Some((self.value("CUDA_VISIBLE_DEVICES")?, self.value("CUDA_DEVICE_ORDER")))
     }
+}
+
+/// Without memory of its own: a process that has ended and was not waited for has nothing open, and what it had is root's to see.
+fn has_ended(kernel: &Kernel, process: u32) -> bool {
+    kernel.text(&format!("proc/{process}/status")).is_none_or(|status| !status.contains("VmSize:"))
 }
 
 fn hidden(process: &str) -> Finding {
@@ -319,6 +324,20 @@ mod tests {
         assert!(reader.look([7, 8].into_iter(), 4, true).traced);
         assert_eq!(reader.traces().open.keys().collect::<Vec<_>>(), [&Some(0), &Some(1)]);
         assert!(unread(reader.traces()).is_some_and(|device| matches!(device.facts, DeviceFacts::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_hides_nothing() {
+        let scene = Scene::new();
+        let kernel = Kernel::under(scene.folder.path());
+        assert!(has_ended(&kernel, 7));
+        scene.process(7, "", &[]);
+        for (status, ended) in
+            [("State:\tS (sleeping)\nVmSize:\t 8 kB\n", false), ("State:\tZ (zombie)\nThreads:\t1\n", true)]
+        {
+            fs_err::write(scene.folder.path().join("proc/7/status"), status).unwrap();
+            assert_eq!(has_ended(&kernel, 7), ended, "{status}");
+        }
     }
 
     #[test]

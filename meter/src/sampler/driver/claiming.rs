@@ -27,6 +27,7 @@ impl Driver {
     pub(in crate::sampler) fn listed(&mut self, listing: Listing, now: Duration) -> Option<Relisted> {
         match (&self.state, listing) {
             (State::Listing, Listing::Gpus(listed)) => {
+                self.look_for_strange_nodes(&listed);
                 self.present = self.narrow(listed);
                 self.counted(now);
                 self.state = State::Claimed(claim(&self.gpus, &self.environment, &self.present));

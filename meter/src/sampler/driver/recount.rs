@@ -29,6 +29,8 @@ pub(super) struct Recount {
     asked: Option<u32>,
     /// Device nodes of GPUs when they were listed last.
     pub(super) nodes: BTreeSet<String>,
+    /// Whether one of them is of no GPU that was listed, and the job's control group lets it be opened.
+    has_strange_node: bool,
 }
 
 /// The GPUs that there are now, and which of them the job's choice would name now; or why that cannot be said.
@@ -43,9 +45,13 @@ pub(in crate::sampler) enum Loaded {
     Before,
 }
 
+fn minor(node: &str) -> Option<u32> {
+    node.strip_prefix("nvidia")?.parse().ok()
+}
+
 /// Whether a device node is of no GPU that is listed.
 fn is_strange(node: &str, listed: &[ListedGpu]) -> bool {
-    let Some(minor) = node.strip_prefix("nvidia").and_then(|number| number.parse::<u32>().ok()) else { return false };
+    let Some(minor) = minor(node) else { return false };
     listed.iter().all(|gpu| gpu.minor_number.is_some_and(|known| known != minor))
 }
 
@@ -80,7 +86,8 @@ impl Driver {
 
     /// The driver has listed its GPUs for the first time.
     pub(super) fn counted(&mut self, now: Duration) {
-        self.recount = Recount { next_at: now.saturating_add(BETWEEN_LISTINGS), asked: None, nodes: self.gpu_nodes() };
+        let next_at = now.saturating_add(BETWEEN_LISTINGS);
+        self.recount = Recount { next_at, asked: None, nodes: self.gpu_nodes(), ..self.recount };
     }
 
     /// There is a driver now, and nobody has asked it.
@@ -128,6 +135,7 @@ impl Driver {
                 } else {
                     self.recount.nodes = nodes;
                 }
+                self.look_for_strange_nodes(&listed);
                 let present = self.narrow(listed);
                 let choice = claim(&self.gpus, &self.environment, &present);
                 Ok((present, choice))
@@ -136,10 +144,17 @@ impl Driver {
         }
     }
 
-    /// Whether there is a device node of a GPU that the driver does not list: it may not be opened here, which says nothing of a process
-    /// of the job that has other rights.
-    pub(in crate::sampler) fn has_strange_node(&self, listed: &[ListedGpu]) -> bool {
-        self.recount.nodes.iter().any(|node| is_strange(node, listed))
+    /// Whether there is a GPU that the driver does not list: the meter may not open it, which says nothing of a process of the job
+    /// that has other rights.
+    pub(in crate::sampler) const fn has_strange_node(&self) -> bool {
+        self.recount.has_strange_node
+    }
+
+    pub(super) fn look_for_strange_nodes(&mut self, listed: &[ListedGpu]) {
+        let nodes = self.gpu_nodes();
+        let strange = nodes.iter().filter(|node| is_strange(node, listed)).filter_map(|node| minor(node));
+        let strange = strange.map(|minor| ListedGpu { minor_number: Some(minor), ..ListedGpu::default() }).collect();
+        self.recount.has_strange_node = !self.narrow(strange).is_empty();
     }
 
     /// Why there may be GPUs at the job's end of which nobody knows.
@@ -177,6 +192,8 @@ mod tests {
         let kernel = Kernel::under(folder.path());
         group(folder.path(), std::process::id(), "c 195:* rwm\n");
         group(folder.path(), 7, "c 195:1 rwm\n");
+        fs_err::create_dir_all(folder.path().join("dev")).unwrap();
+        fs_err::write(folder.path().join("dev/nvidia2"), "").unwrap();
         let job = JobProcess::default();
         let mut options = SamplerOptions::new(SessionClock::start(), job.clone());
         options.kernel = kernel;
@@ -194,6 +211,7 @@ mod tests {
         assert_eq!(listed(), ["GPU-1"]);
         fs_err::remove_dir_all(folder.path().join("proc/7")).unwrap();
         assert_eq!(listed(), ["GPU-1"], "it has ended: what it could open is known");
+        assert!(!driver.has_strange_node(), "what the job may not open either is no GPU of its own");
     }
 
     #[test]
@@ -220,10 +238,6 @@ mod tests {
         assert_eq!(listed(Loaded::Now), (false, false));
         assert_eq!(listed(Loaded::Before), (false, false));
         // A process of the job with other rights may: it is still looked for.
-        assert!(driver.has_strange_node(&[ListedGpu { minor_number: Some(0), ..ListedGpu::default() }]));
-        assert!(
-            !driver
-                .has_strange_node(&[0, 1].map(|minor| ListedGpu { minor_number: Some(minor), ..ListedGpu::default() }))
-        );
+        assert!(driver.has_strange_node());
     }
 }
