@@ -49,6 +49,8 @@ def main():
         os.close(orders_write)
         shell(command, reports, orders)
     os.close(reports)
+    # Far longer than anything here takes: what is waited for does not come, and with the terminal its job goes.
+    signal.alarm(60)
     reported = os.fdopen(reports_read)
     shown, changed = [], threading.Condition()
 
