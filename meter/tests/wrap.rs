@@ -325,6 +325,13 @@ fn a_shell_can_stop_and_continue_the_job() {
 }
 
 #[test]
+fn a_continuation_undoes_no_later_stop() {
+    // The wrapper waits for its witness before it passes the first on; the second comes meanwhile.
+    let said = on_terminal("line ready,kill SIGCONT,type 26,stopped,fg,line SIGCONT,kill SIGUSR2");
+    assert_eq!(said.last().map(String::as_str), Some("exit 0"), "{said:?}");
+}
+
+#[test]
 fn a_terminal_that_hangs_up_is_seen_by_the_job() {
     // The job as leader of the terminal's session, bare and wrapped.
     let wrapper = wrapper();

@@ -349,7 +349,7 @@ impl Guard {
         // up tells the leader of its session alone.
         let from_kernel = matches!(info.ssi_code, libc::SI_KERNEL | libc::SI_TIMER);
         let hangs_up = matches!(signal, libc::SIGHUP | libc::SIGCONT) && leads_session();
-        if witnessed == Some(true) || (from_kernel && !hangs_up) {
+        if witnessed == Some(true) || (from_kernel && !hangs_up) || (signal == libc::SIGCONT && end::is_to_stop()) {
             return;
         }
         let value = (info.ssi_code == libc::SI_QUEUE).then(|| libc::sigval {

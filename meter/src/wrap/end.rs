@@ -36,6 +36,28 @@ pub(super) fn die_of(signal: c_int) {
     }
 }
 
+/// Whether a signal of job control waits for this process: it was sent after any `SIGCONT` that was taken before, as the kernel throws
+/// away those that still wait when a stop is sent. To continue the command then would undo that stop.
+pub(super) fn is_to_stop() -> bool {
+    let waits = waiting();
+    [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].into_iter().any(|signal| contains(&waits, signal))
+}
+
+/// Signals that have come to this thread or process and are blocked.
+fn waiting() -> libc::sigset_t {
+    // SAFETY: sets on this stack.
+    unsafe {
+        let mut waits: libc::sigset_t = core::mem::zeroed();
+        libc::sigpending(&raw mut waits);
+        waits
+    }
+}
+
+fn contains(signals: &libc::sigset_t, signal: c_int) -> bool {
+    // SAFETY: reads a valid set.
+    unsafe { libc::sigismember(signals, signal) == 1 }
+}
+
 /// Stops this process by `signal` until somebody continues it, unless somebody just has. Without a shell that could continue us (an orphaned process
 /// group) the kernel ignores the three signals of job control, and this returns at once.
 pub(super) fn stop_by(signal: c_int) {
@@ -44,13 +66,11 @@ pub(super) fn stop_by(signal: c_int) {
         // SIGSTOP, too: it would stop us where nobody is there to continue us.
         _ => libc::SIGTSTP,
     };
+    if contains(&waiting(), libc::SIGCONT) {
+        return;
+    }
     // SAFETY: sets on this stack; the signal is blocked again when this thread goes on.
     unsafe {
-        let mut pending: libc::sigset_t = core::mem::zeroed();
-        libc::sigpending(&raw mut pending);
-        if libc::sigismember(&raw const pending, libc::SIGCONT) == 1 {
-            return;
-        }
         let mut set: libc::sigset_t = core::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, signal);
@@ -61,5 +81,25 @@ pub(super) fn stop_by(signal: c_int) {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, &raw mut before);
         libc::raise(signal);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::{SigSet, Signal};
+
+    use super::*;
+
+    #[test]
+    fn a_stop_that_waits_is_newer_than_a_continuation() {
+        let mut stops = SigSet::empty();
+        stops.add(Signal::SIGTSTP);
+        stops.thread_block().unwrap();
+        assert!(!is_to_stop());
+        // To this thread alone: that is how `raise` works where there are several.
+        nix::sys::signal::raise(Signal::SIGTSTP).unwrap();
+        assert!(is_to_stop());
+        assert_eq!(stops.wait(), Ok(Signal::SIGTSTP));
+        assert!(!is_to_stop());
     }
 }
