@@ -6,7 +6,7 @@ pub(crate) mod law;
 
 use flopsmeter_core::assess::{Assessment, Band, LineKind, Missing, Status, Verdict};
 use flopsmeter_core::rules::Bearing;
-use flopsmeter_core::run::{Ceiling, DeviceCeiling, Exit, RunState, RunSummary};
+use flopsmeter_core::run::{Ceiling, DeviceCeiling, Exit, RunState, RunSummary, UTILISATION_CONVENTION};
 use flopsmeter_core::unit::Flops;
 
 use crate::output::TextTable;
@@ -194,11 +194,13 @@ pub(crate) fn run(run: &RunSummary) -> String {
 fn utilisation(run: &RunSummary) -> String {
     let Some(sides) = &run.reconciliation else { return String::new() };
     let of_nominal = sides.model_utilisation.as_ref().zip(sides.hardware_utilisation.as_ref());
-    let of_nominal =
-        of_nominal.map(|(model, hardware)| format!("MFU {model} %, HFU {hardware} % of the data sheet's bf16 peak"));
-    let of_ceiling = sides.share_of_ceiling.as_ref().map(|share| format!("{share} % of the ceiling executed"));
-    let said: Vec<String> = of_nominal.into_iter().chain(of_ceiling).collect();
-    if said.is_empty() { String::new() } else { format!("used       {}\n", said.join("; ")) }
+    let of_nominal = of_nominal
+        .map(|(model, hardware)| format!("used       MFU {model} %, HFU {hardware} %: {UTILISATION_CONVENTION}\n"));
+    let of_ceiling = sides.share_of_ceiling.as_ref().map(|share| {
+        let visible = sides.executed_visible.scientific(3);
+        format!("used       {share} % of the ceiling executed ({visible}, attention over visible pairs only)\n")
+    });
+    of_nominal.into_iter().chain(of_ceiling).collect()
 }
 
 fn operations(run: &RunSummary) -> String {

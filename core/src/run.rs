@@ -223,7 +223,7 @@ pub struct DeviceCeiling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CeilingLayer {
     /// `L0`: time times strict peak; `L1`: times busy share; `L2`: times sampled clock; `L2x`: active cycles; `L3`: activity of
-    /// the arithmetic units; `L1p`, `L3p`: the same for a given number format; `cpu`: processor time times peak.
+    /// the arithmetic units; `L0p`, `L1p`, `L3p`: the same for a given number format; `cpu`: processor time times peak.
     pub layer: String,
     /// The bound, if this layer could be formed.
     pub flop: Option<Flops>,

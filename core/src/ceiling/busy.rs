@@ -79,9 +79,8 @@ impl Busy {
         let mut layers = vec![Layer::strict("L1", self.charge(strict, held), note)];
         layers.push(self.clock_layer(strict, rate.clock_mhz, held));
         if let Some(rate) = rate.sixteen_bit_flop_per_clock.map(|flop_per_clock| rate.per_second(flop_per_clock)) {
-            let condition = "every product ran in a 16-bit format with FP32 accumulation, or in a slower one";
             let note = "L1 at the rate of bf16 in place of the chip's fastest format".to_owned();
-            layers.push(Layer::strict("L1p", self.charge(rate, held), note).if_true(condition));
+            layers.push(Layer::strict("L1p", self.charge(rate, held), note).if_sixteen_bit());
         }
         layers
     }

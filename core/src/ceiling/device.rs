@@ -131,7 +131,8 @@ impl DeviceMeter {
     }
 
     fn gpu_layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {
-        let mut layers = self.busy.layers(peak, held);
+        let mut layers: Vec<Layer> = held_at_sixteen_bit(peak, held).into_iter().collect();
+        layers.extend(self.busy.layers(peak, held));
         let held_from_until = self.timeline.held();
         layers.extend(held_from_until.and_then(|held| cycles::layer(self.timeline.counters(), peak, held)));
         layers.extend(self.pipes.layers(peak, held));
@@ -197,4 +198,12 @@ fn held_layer(peak: &Result<Flops, String>, held: u128) -> Layer {
         }
         Err(reason) => Layer::missing("L0", reason),
     }
+}
+
+/// L0p: the same at the rate of 16-bit products, where the chip has such a rate.
+fn held_at_sixteen_bit(peak: &GpuPeak, held: u128) -> Option<Layer> {
+    let rate = peak.rate?;
+    let per_second = rate.per_second(rate.sixteen_bit_flop_per_clock?);
+    let note = "L0 at the rate of bf16 in place of the chip's fastest format".to_owned();
+    Some(Layer::strict("L0p", charge(per_second, held, NANOSECONDS_PER_SECOND), note).if_sixteen_bit())
 }

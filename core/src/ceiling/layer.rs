@@ -24,6 +24,11 @@ impl Layer {
         self
     }
 
+    /// What else has to be true where the rate is that of 16-bit products.
+    pub(super) fn if_sixteen_bit(self) -> Self {
+        self.if_true("every product ran in a 16-bit format with FP32 accumulation, or in a slower one")
+    }
+
     pub(super) fn into_told(self) -> CeilingLayer {
         self.0
     }

@@ -66,9 +66,8 @@ impl Pipes {
         );
         let mut layers = vec![Layer::strict("L3", self.charge(&rate, rate.flop_per_clock, uncovered), note)];
         if let Some(flop_per_clock) = rate.sixteen_bit_flop_per_clock {
-            let condition = "every product ran in a 16-bit format with FP32 accumulation, or in a slower one";
             let note = "L3 at the rate of bf16 in place of the chip's fastest format".to_owned();
-            layers.push(Layer::strict("L3p", self.charge(&rate, flop_per_clock, uncovered), note).if_true(condition));
+            layers.push(Layer::strict("L3p", self.charge(&rate, flop_per_clock, uncovered), note).if_sixteen_bit());
         }
         layers
     }

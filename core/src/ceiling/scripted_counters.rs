@@ -139,7 +139,7 @@ fn activity_tightens_what_busy_shares_cannot() {
 fn a_layer_with_a_condition_is_never_the_figure() {
     let (device, _) = play(&steady(400), 0, false);
     let conditional: Vec<&str> = device.layers.iter().filter(|it| it.holds_if.is_some()).map(|it| &*it.layer).collect();
-    assert_eq!(conditional, ["L2", "L1p", "L2x", "L3p"]);
+    assert_eq!(conditional, ["L0p", "L2", "L1p", "L2x", "L3p"]);
     assert!(!conditional.contains(&device.layer.as_deref().unwrap()));
 }
 

@@ -131,9 +131,12 @@ impl GpuTable {
             format!("`{name}` is not in the GPU table and the driver does not tell its {fact}; add a row for it")
         };
         let capability = facts.compute_capability.ok_or_else(|| missing("compute capability"))?;
-        let (flop_per_clock, cores) = self.fastest_of(capability).ok_or_else(|| {
-            format!("`{name}` has compute capability {capability}, which no row of the GPU table has; add a row for it")
-        })?;
+        let Fastest { flop_per_clock, sixteen_bit_flop_per_clock, cores } =
+            self.fastest_of(capability).ok_or_else(|| {
+                format!(
+                    "`{name}` has compute capability {capability}, which no row of the GPU table has; add a row for it"
+                )
+            })?;
         let core_count = facts.core_count.filter(|&cores| cores > 0).ok_or_else(|| missing("core count"))?;
         let clock_mhz = facts.max_sm_clock_mhz.filter(|&clock| clock > 0).ok_or_else(|| missing("maximum clock"))?;
         assumptions.push(format!(
@@ -142,19 +145,32 @@ impl GpuTable {
         Ok(StrictRate {
             multiprocessors: core_count.div_ceil(cores),
             flop_per_clock,
-            sixteen_bit_flop_per_clock: None,
+            sixteen_bit_flop_per_clock,
             cores_per_multiprocessor: cores,
             clock_mhz,
         })
     }
 
-    /// Highest operations per clock and multiprocessor of any row of this capability, and the fewest cores of a multiprocessor.
-    fn fastest_of(&self, capability: ComputeCapability) -> Option<(u32, u32)> {
+    fn fastest_of(&self, capability: ComputeCapability) -> Option<Fastest> {
         let same = || self.rows.iter().filter(|row| row.compute_capability == capability);
-        let rate = same().map(|row| row.strict_flop_per_clock).max()?;
-        let cores = same().map(|row| row.cores_per_multiprocessor).filter(|&cores| cores > 0).min()?;
-        Some((rate, cores))
+        // Without the rate of one of them, none is known to be the highest.
+        let sixteen_bit: Option<Vec<u32>> = same().map(|row| row.sixteen_bit_flop_per_clock).collect();
+        Some(Fastest {
+            flop_per_clock: same().map(|row| row.strict_flop_per_clock).max()?,
+            sixteen_bit_flop_per_clock: sixteen_bit.and_then(|rates| rates.into_iter().max()),
+            cores: same().map(|row| row.cores_per_multiprocessor).filter(|&cores| cores > 0).min()?,
+        })
     }
+}
+
+/// What no known part of a compute capability exceeds.
+struct Fastest {
+    /// Operations per clock and multiprocessor.
+    flop_per_clock: u32,
+    /// The same in 16-bit formats with FP32 accumulation.
+    sixteen_bit_flop_per_clock: Option<u32>,
+    /// The fewest cores of a multiprocessor.
+    cores: u32,
 }
 
 /// The bound with more operations per second.
@@ -163,8 +179,9 @@ fn higher(one: (StrictRate, Vec<String>), other: (StrictRate, Vec<String>)) -> (
     if per_second(&other.0) > per_second(&one.0) { other } else { one }
 }
 
-/// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver. Where
-/// the driver does not tell the clock, only a row that has a driver's bounds it: boards clock above their data sheet.
+/// A firm row and the driver are both believed as far as they raise the bound; a row that is not firm gives way to the driver, and bounds
+/// nothing where the driver does not tell the cores. Where the driver does not tell the clock, only a row that has a driver's bounds it:
+/// boards clock above their data sheet.
 fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> Result<StrictRate, String> {
     if !row.clock_is_maximum && facts.max_sm_clock_mhz.is_none_or(|clock| clock == 0) {
         return Err(format!(
@@ -172,7 +189,14 @@ fn known_part(row: &GpuRow, facts: &GpuFacts, assumptions: &mut Vec<String>) -> 
             row.label
         ));
     }
-    let driver_multiprocessors = facts.core_count.map(|cores| cores.div_ceil(row.cores_per_multiprocessor.max(1)));
+    let core_count = facts.core_count.filter(|&cores| cores > 0);
+    if !row.firm && core_count.is_none() {
+        return Err(format!(
+            "the driver does not tell its core count, and the one of row `{}` of the GPU table is no bound by itself",
+            row.label
+        ));
+    }
+    let driver_multiprocessors = core_count.map(|cores| cores.div_ceil(row.cores_per_multiprocessor.max(1)));
     assumptions.push(format!("GPU table row `{}`, fastest format {} ({})", row.label, row.strict_basis, row.source));
     Ok(StrictRate {
         multiprocessors: prefer("multiprocessors", row, row.multiprocessors, driver_multiprocessors, assumptions),
@@ -264,18 +288,31 @@ mod tests {
         assert_eq!(strict("NVIDIA GB200", &fewer), Ok(Flops(125 * 32_768 * 1_000_000_000)));
     }
 
+    #[test]
+    fn a_soft_row_bounds_nothing_where_the_driver_tells_no_cores() {
+        let clocked = |cores| facts(None, cores, Some(2032));
+        for row in GpuTable::embedded().rows() {
+            let name = &row.product_names[0];
+            assert_eq!(strict(name, &clocked(None)).is_ok(), row.firm, "{name}");
+            assert!(strict(name, &clocked(Some(16_896))).is_ok(), "{name}");
+        }
+        let reason = strict("NVIDIA GB300", &clocked(Some(0))).unwrap_err();
+        assert!(reason.contains("does not tell its core count"), "{reason}");
+    }
+
     /// One chip on several boards: by name alone, for each has a name of its own.
     #[test]
     fn form_factors_of_one_chip_have_peaks_of_their_own() {
-        let chip = facts(Some((9, 0)), None, None);
-        let at = |name: &str| strict(name, &chip).unwrap();
-        let boards = ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H100 80GB HBM3"].map(at);
+        let at = |name: &str, multiprocessors: u32, clock| {
+            strict(name, &facts(Some((9, 0)), Some(multiprocessors * 128), clock)).unwrap()
+        };
+        let boards = [("NVIDIA H100 PCIe", 114), ("NVIDIA H100 NVL", 132), ("NVIDIA H100 80GB HBM3", 132)];
+        let boards = boards.map(|(name, multiprocessors)| at(name, multiprocessors, None));
         assert!(boards[0] < boards[1] && boards[1] < boards[2], "{boards:?}");
-        assert!(at("NVIDIA H200 NVL") < at("NVIDIA H200"));
+        assert!(at("NVIDIA H200 NVL", 132, None) < at("NVIDIA H200", 132, None));
         // The mistakes of substring tables would lower these.
-        let chip = facts(Some((9, 0)), None, Some(1980));
-        let at = |name: &str| strict(name, &chip).unwrap();
-        assert!(at("NVIDIA H20") < at("NVIDIA H200") && at("NVIDIA H20") < at("NVIDIA GH200 480GB"));
+        let h20 = at("NVIDIA H20", 78, Some(1980));
+        assert!(["NVIDIA H200", "NVIDIA GH200 480GB"].into_iter().all(|name| h20 < at(name, 132, Some(1980))));
         let ampere = facts(Some((8, 6)), Some(2304), Some(1500));
         assert!(strict("NVIDIA RTX A1000", &ampere).unwrap() < strict("NVIDIA A100-SXM4-80GB", &ampere).unwrap());
         let nominal = |name: &str| GpuTable::embedded().find(name).unwrap().nominal_flop_per_second;
@@ -285,7 +322,7 @@ mod tests {
     #[test]
     fn geforce_parts_are_charged_with_fp16_accumulation() {
         assert_eq!(
-            strict("NVIDIA GeForce RTX 3090", &facts(None, None, Some(2100))),
+            strict("NVIDIA GeForce RTX 3090", &facts(None, Some(82 * 128), Some(2100))),
             Ok(Flops(82 * 1024 * 2_100_000_000))
         );
     }
@@ -304,7 +341,7 @@ mod tests {
 
     #[test]
     fn where_name_and_pci_id_contradict_each_other_the_higher_bound_is_taken_aloud() {
-        let told = facts(Some((9, 0)), None, Some(1980));
+        let told = facts(Some((9, 0)), Some(78 * 128), Some(1980));
         let (h20, h200) = (strict("NVIDIA H20", &told).unwrap(), strict("NVIDIA H200", &told).unwrap());
         assert!(h20 < h200);
         for (name, id) in [("NVIDIA H20", 0x2335_10de), ("NVIDIA H200", 0x2329_10de)] {
