@@ -287,6 +287,7 @@ impl Round {
 
     fn hear(&mut self, turn: u32, heard: Heard) {
         let now = self.clock.elapsed();
+        self.driver.taken_up(&heard);
         if self.driver.is_own(turn) {
             return self.hear_own(heard, now);
         }

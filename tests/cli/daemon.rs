@@ -176,6 +176,24 @@ fn a_gpu_that_appears_while_a_daemon_reads_is_the_jobs_from_its_start_on() {
     daemon.terminate();
 }
 
+/// The run's own process is not there to see it.
+#[test]
+fn a_gpu_that_comes_and_goes_while_a_daemon_reads_is_the_jobs() {
+    let place = Place::new();
+    let passing = json!({ "uuid": "GPU-aa", "utilization": [[0, 100]], "present": [2500, 4500] });
+    let devices = json!([passing, { "uuid": "GPU-bb", "utilization": [[0, 50]] }]);
+    let library = library(&place, &json!({ "origin_file": "began", "devices": devices }));
+    let daemon = Daemon::start(&place, &library, &[]);
+    let outcome = finish(run(&place, &library, "--quiet --summary s.json", "sleep 8"));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    let summary = summary(&place, "s.json");
+    assert!(codes(&summary).contains(&"gpus-read-by-daemon"), "{summary:#}");
+    assert!(!codes(&summary).contains(&"daemon-lost"), "{summary:#}");
+    assert!(ceiling(&summary, "GPU-aa") >= 2 * H200_PEAK, "{summary:#}");
+    assert_eq!(summary["ceiling"]["complete"], true);
+    daemon.terminate();
+}
+
 #[test]
 fn a_daemon_that_is_killed_leaves_a_gap_and_the_run_reads_on_itself() {
     let place = Place::new();

@@ -1,5 +1,6 @@
 //! All state of the daemon, and what follows from each event. It never waits; time is given to it.
 
+mod asked;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +9,11 @@ use std::time::Duration;
 use flopsmeter_core::sample::GpuReading;
 use tokio::sync::{mpsc, oneshot};
 
-use super::line::{MAX_WATCHED, Request};
 use super::lists::{Asked, ProcessLists, shared_out};
 use super::metrics::figures::{Dropped, Figures};
 use super::proof::Watch;
 use super::reader::Reader;
-use super::runs::{Refused, Runs};
-use super::status::RunStatus;
+use super::runs::Runs;
 use crate::device::nvml::process::Heard;
 use crate::device::nvml::reader::{Answer, Order};
 use crate::device::nvml::{GpuProcess, Listing};
@@ -28,6 +27,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Between two readings at least, however many clients ask for one.
 const LEAST_APART: Duration = Duration::from_millis(100);
+
+/// Readings beside those of each second that may be made at once because somebody asks; a second brings one more. Whoever asks for more
+/// waits for the next second: each reading is told to all, and what one client asks for makes the records of the others grow.
+const ASKED_READINGS: u32 = 8;
+
+/// UUIDs that are remembered: more than any machine has, were it cut anew each day.
+const MAX_KNOWN: usize = 4096;
 
 /// A listing of the GPUs holds so long: who connects again and again does not keep the driver busy.
 const FRESH: Duration = Duration::from_millis(250);
@@ -81,7 +87,11 @@ pub(super) struct Hub<R> {
     listed_at: Option<Duration>,
     wants_listing: bool,
     wants_reading: bool,
+    /// Readings that may yet be made because somebody asks.
+    asked_readings: u32,
     ordered_at: Duration,
+    /// All that were ever listed: a GPU that has gone may come back, and who watches it has done nothing wrong.
+    known: BTreeSet<String>,
     /// What the process watches.
     watched: Vec<String>,
     clients: BTreeMap<u64, Client>,
@@ -103,7 +113,9 @@ impl<R: Reader> Hub<R> {
             listed_at: None,
             wants_listing: false,
             wants_reading: false,
+            asked_readings: ASKED_READINGS,
             ordered_at: Duration::ZERO,
+            known: BTreeSet::new(),
             watched: Vec::new(),
             clients: BTreeMap::new(),
             processes: ProcessLists::default(),
@@ -147,6 +159,7 @@ impl<R: Reader> Hub<R> {
             self.tell_watchers(|watch| Some(watch.miss(&reason, at)), now);
         }
         self.wants_reading |= self.clients.values().any(|client| client.watch.is_some());
+        self.asked_readings = ASKED_READINGS.min(self.asked_readings.saturating_add(1));
         self.advance(now);
     }
 
@@ -232,7 +245,7 @@ impl<R: Reader> Hub<R> {
             State::Processes { asked, .. } => Some(asked),
             _ => None,
         };
-        let refused = self.processes.lose(asked, reason);
+        let refused = self.processes.lose(asked, reason, now);
         self.tell_all(&refused, now);
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         self.watched.clear();
@@ -251,20 +264,32 @@ impl<R: Reader> Hub<R> {
             return;
         }
         match heard {
-            Heard::Answer(Answer::Listed(listing)) => {
-                self.listing = Some(listing);
-                self.listed_at = Some(now);
-                if matches!(self.state, State::Listing { .. }) {
-                    self.state = State::Ready;
-                }
-                self.tell_listing(now);
-            }
+            Heard::Answer(Answer::Listed(listing)) => self.list(listing, now),
             Heard::Answer(Answer::Read(readings)) => self.read(&readings, now),
             Heard::Answer(Answer::Processes(lists)) => self.take_lists(&lists, now),
             Heard::Answer(Answer::Pushed { .. } | Answer::Probed(_)) => {}
             Heard::Ended => self.lose(ENDED, now),
         }
         self.advance(now);
+    }
+
+    /// Whoever watches is told what has changed, as a process of its own would tell it.
+    fn list(&mut self, listing: Listing, now: Duration) {
+        let gpus: BTreeSet<String> = listing.uuids().map(str::to_owned).collect();
+        let has_changed = self.listing.as_ref().is_none_or(|before| before.uuids().ne(listing.uuids()));
+        if self.known.len() < MAX_KNOWN {
+            self.known.extend(gpus);
+        }
+        self.listing = Some(listing);
+        self.listed_at = Some(now);
+        if matches!(self.state, State::Listing { .. }) {
+            self.state = State::Ready;
+        }
+        if has_changed {
+            let watchers = self.clients.values_mut().filter(|client| client.watch.is_some());
+            watchers.for_each(|client| client.wants_listing = true);
+        }
+        self.tell_listing(now);
     }
 
     fn read(&mut self, readings: &[Result<GpuReading, String>], now: Duration) {
@@ -274,11 +299,14 @@ impl<R: Reader> Hub<R> {
         let at = self.nanoseconds(now);
         self.tell_watchers(|watch| watch.take(&gpus, readings, since, at), now);
         // Whoever asked meanwhile wants one that is made from now on.
-        self.wants_reading |= self.clients.values().filter_map(|client| client.watch.as_ref()).any(Watch::is_asking);
+        if self.clients.values().filter_map(|client| client.watch.as_ref()).any(Watch::is_asking) {
+            self.want_reading();
+        }
     }
 
     fn take_lists(&mut self, lists: &[Result<Vec<GpuProcess>, String>], now: Duration) {
         let State::Processes { gpus, asked, .. } = std::mem::replace(&mut self.state, State::Ready) else { return };
+        self.processes.succeed();
         self.tell_all(&shared_out(asked, &gpus, lists), now);
     }
 
@@ -312,64 +340,6 @@ impl<R: Reader> Hub<R> {
     /// Somebody was turned away, because too many are connected.
     pub(super) fn refused(&mut self) {
         self.figures.drop(Dropped::Refused);
-    }
-
-    /// Somebody asks or tells something.
-    pub(super) fn said(&mut self, number: u64, request: Request, now: Duration) {
-        if !self.clients.contains_key(&number) {
-            return;
-        }
-        if !self.obey(number, request, now) {
-            return self.drop_client(number, Dropped::Broken, now);
-        }
-        self.advance(now);
-    }
-
-    fn obey(&mut self, number: u64, request: Request, now: Duration) -> bool {
-        match request {
-            Request::Watch(gpus) => {
-                let known = self.are_listed(&gpus);
-                if let Some(client) = self.clients.get_mut(&number).filter(|_| known) {
-                    client.watch = Some(Watch::new(gpus, now));
-                }
-                known
-            }
-            Request::Read => {
-                let watch = self.clients.get_mut(&number).and_then(|client| client.watch.as_mut());
-                self.wants_reading |= watch.is_some();
-                watch.is_some_and(|watch| {
-                    watch.ask(now);
-                    true
-                })
-            }
-            Request::Processes(gpus) => {
-                // While the driver cannot be asked, nobody knows: the lists come with its return.
-                let known = self.are_listed(&gpus) || (self.listed_at.is_none() && gpus.len() <= MAX_WATCHED);
-                if let Some(refusal) = known.then(|| self.processes.ask(number, gpus)).flatten() {
-                    self.tell(number, &refusal, now);
-                }
-                known
-            }
-            Request::Status(status) => self.show(number, *status),
-        }
-    }
-
-    fn show(&mut self, number: u64, status: RunStatus) -> bool {
-        let user = self.clients.get(&number).map_or("", |client| &client.user);
-        match self.runs.tell(number, user, status) {
-            Err(Refused::Wrong) => false,
-            Err(Refused::Full) => {
-                self.figures.runs_left_out.inc();
-                true
-            }
-            Ok(()) => true,
-        }
-    }
-
-    /// Whether there are all of these, and not too many.
-    fn are_listed(&self, gpus: &[String]) -> bool {
-        let has = |gpu: &String| self.listing.as_ref().is_some_and(|listing| listing.has(gpu));
-        gpus.len() <= MAX_WATCHED && gpus.iter().all(has)
     }
 }
 

@@ -9,11 +9,14 @@ use crate::device::nvml::reader::Answer;
 /// Between two lists at least, however many clients ask: the driver serves nobody else while it lists.
 const LEAST_APART: Duration = Duration::from_millis(100);
 
-/// So often the process that asks the driver may be lost while it lists processes: then lists are the likely cause, and who needs
-/// them has to ask the driver himself.
+/// So often in a row the process that asks the driver may be lost while it lists processes: then lists are the likely cause, and nobody
+/// gets one for a while.
 const MAXIMUM_LOSSES: u32 = 2;
 
-const NO_MORE: &str = "the daemon lists no more processes: the process that asks the driver was lost over it";
+/// Then they are tried again: the driver may have been ill for another reason, and a daemon lives for months.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(10);
+
+const NO_MORE: &str = "the daemon lists no processes for a while: the process that asks the driver was lost over it";
 
 /// GPUs of a client, or of several.
 pub(super) type Asked = BTreeMap<u64, Vec<String>>;
@@ -23,13 +26,15 @@ pub(super) type Asked = BTreeMap<u64, Vec<String>>;
 pub(super) struct ProcessLists {
     waiting: Asked,
     ordered_at: Option<Duration>,
+    /// In a row, and when the last one was.
     losses: u32,
+    lost_at: Duration,
 }
 
 impl ProcessLists {
     /// A client wants the lists of these GPUs; what it asked for before is forgotten. An answer where there will be no other.
-    pub(super) fn ask(&mut self, client: u64, gpus: Vec<String>) -> Option<Answer> {
-        if self.losses >= MAXIMUM_LOSSES {
+    pub(super) fn ask(&mut self, client: u64, gpus: Vec<String>, now: Duration) -> Option<Answer> {
+        if self.losses >= MAXIMUM_LOSSES && now.saturating_sub(self.lost_at) < TRIED_AGAIN_AFTER {
             return Some(refusal(&gpus, NO_MORE));
         }
         self.waiting.insert(client, gpus);
@@ -56,10 +61,18 @@ impl ProcessLists {
         Some((asked, gpus))
     }
 
+    /// Lists have come.
+    pub(super) const fn succeed(&mut self) {
+        self.losses = 0;
+    }
+
     /// The process that asks the driver was lost, and with it the lists that had been ordered for `asked`: what each of them, and of
     /// those who wait, is told.
-    pub(super) fn lose(&mut self, asked: Option<Asked>, reason: &str) -> Vec<(u64, Answer)> {
-        self.losses = self.losses.saturating_add(u32::from(asked.is_some()));
+    pub(super) fn lose(&mut self, asked: Option<Asked>, reason: &str, now: Duration) -> Vec<(u64, Answer)> {
+        if asked.is_some() {
+            self.losses = self.losses.saturating_add(1);
+            self.lost_at = now;
+        }
         let all = asked.unwrap_or_default().into_iter().chain(std::mem::take(&mut self.waiting));
         all.map(|(client, gpus)| (client, refusal(&gpus, reason))).collect()
     }

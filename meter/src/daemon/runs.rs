@@ -48,7 +48,8 @@ impl Runs {
         }
         let user = user.to_owned();
         if let Some(shown) = self.runs.get_mut(&status.run) {
-            if shown.client != client && shown.left.is_none() {
+            // Ids stand in the metrics for all to see.
+            if shown.user != user || (shown.client != client && shown.left.is_none()) {
                 return Err(Refused::Wrong);
             }
             *shown = Shown { status, client, user, left: None };
@@ -160,6 +161,7 @@ pub(super) mod tests {
         assert_eq!(runs.tell(1, "ada", status("b")), Err(Refused::Wrong));
         // A meter that connects again.
         runs.left(1, Duration::ZERO);
+        assert_eq!(runs.tell(3, "eve", status("a")), Err(Refused::Wrong));
         runs.tell(2, "ada", status("a")).unwrap();
     }
 

@@ -39,6 +39,13 @@ pub struct ListedGpu {
     pub instances: Vec<ListedInstance>,
 }
 
+impl ListedGpu {
+    /// Its own UUID and those of its instances.
+    pub fn uuids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.uuid.as_str()).chain(self.instances.iter().map(|instance| instance.uuid.as_str()))
+    }
+}
+
 /// An instance of a GPU that is cut (MIG).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedInstance {
@@ -81,9 +88,12 @@ pub enum Listing {
 }
 
 impl Listing {
-    /// Whether there is such a GPU or instance, by its UUID.
-    pub fn has(&self, uuid: &str) -> bool {
-        let is_it = |gpu: &ListedGpu| gpu.uuid == uuid || gpu.instances.iter().any(|instance| instance.uuid == uuid);
-        matches!(self, Self::Gpus(gpus) if gpus.iter().any(is_it))
+    /// UUIDs of all GPUs and instances, in the order of the list.
+    pub fn uuids(&self) -> impl Iterator<Item = &str> {
+        let gpus = match self {
+            Self::Gpus(gpus) => gpus.as_slice(),
+            Self::Unavailable { .. } => &[],
+        };
+        gpus.iter().flat_map(ListedGpu::uuids)
     }
 }

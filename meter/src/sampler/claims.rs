@@ -287,11 +287,7 @@ fn unknown(reason: &str) -> Device {
 
 /// UUIDs of GPUs and of their instances.
 fn ids(gpus: &[ListedGpu]) -> BTreeSet<String> {
-    let of = |gpu: &ListedGpu| {
-        let instances: Vec<String> = gpu.instances.iter().map(|instance| instance.uuid.clone()).collect();
-        std::iter::once(gpu.uuid.clone()).chain(instances)
-    };
-    gpus.iter().flat_map(of).collect()
+    gpus.iter().flat_map(ListedGpu::uuids).map(str::to_owned).collect()
 }
 
 /// Those that are there in their order, and behind them those that were: the job may have used them.

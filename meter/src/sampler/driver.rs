@@ -8,6 +8,8 @@ mod readings;
 mod recount;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub(super) struct Driver {
     /// Our own process and its turn, while a daemon reads that cannot be asked for processes: it is asked for them, and takes over
     /// where the daemon ends.
     own: Option<(u32, Source)>,
+    /// Readings that were pushed and that nobody has looked at yet.
+    waiting_pushes: Arc<AtomicU32>,
     /// When the daemon last pushed readings without being asked.
     pushed_at: Option<Duration>,
     /// What has to be told besides the claim.
@@ -114,6 +118,7 @@ impl Driver {
             answers,
             daemons: options.daemons.clone(),
             process: None,
+            waiting_pushes: Arc::default(),
             pushed_at: None,
             notes: Vec::new(),
             own: None,

@@ -19,6 +19,11 @@ impl Source {
         }
     }
 
+    /// Whether it is a daemon that lists processes as well.
+    pub(super) fn lists_processes(&self) -> bool {
+        self.daemon().is_some_and(DaemonConnection::lists_processes)
+    }
+
     pub(super) fn daemon(&self) -> Option<&DaemonConnection> {
         match self {
             Self::Daemon(daemon) => Some(daemon),

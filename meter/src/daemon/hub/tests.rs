@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::daemon::line::{MAX_WATCHED, Request};
 use crate::daemon::runs::STAYS;
 use crate::daemon::runs::tests::status;
 use crate::device::nvml::ListedGpu;
@@ -218,19 +219,26 @@ fn a_reading_that_is_asked_for_is_made_soon_and_after_the_asking() {
 }
 
 #[test]
-fn who_asks_without_end_does_not_make_more_than_ten_readings_a_second() {
+fn who_asks_without_end_makes_two_readings_a_second_and_is_answered_by_both() {
     let mut scene = Scene::begin();
     let mut caller = scene.watch(&["GPU-0"]);
-    for _ in 0..1000 {
+    let mut other = scene.watch(&["GPU-0"]);
+    let (mut answered, mut told) = (0, 0);
+    for millisecond in 0..10_000 {
         scene.now += Duration::from_millis(1);
+        if millisecond % 1000 == 0 {
+            scene.hub.tick(scene.now);
+        }
         scene.say(&caller, Request::Read);
         if scene.script.orders().contains(&Order::Read) {
             scene.read(1);
         }
         scene.hub.advance(scene.now);
-        caller.answers();
+        answered += caller.answers().iter().filter(|answer| matches!(answer, Answer::Read(_))).count();
+        told += other.count();
     }
-    assert!(scene.hub.figures.readings() <= 11, "{}", scene.hub.figures.readings());
+    let at_most = 2 * 10 + usize::try_from(ASKED_READINGS).unwrap();
+    assert!((10..=at_most).contains(&told) && (10..=told).contains(&answered), "{told} told, {answered} answered");
 }
 
 #[test]
@@ -252,7 +260,9 @@ fn who_watches_what_is_not_there_or_another_ones_run_is_shown_out() {
     let mut scene = Scene::begin();
     for request in [
         Request::Watch(vec!["GPU-99".to_owned()]),
-        Request::Watch(vec!["GPU-0".to_owned(); MAX_WATCHED + 1]),
+        Request::Watch((0..=MAX_WATCHED).map(|gpu| format!("GPU-{gpu}")).collect()),
+        Request::Watch(vec!["GPU-0".to_owned(); 2]),
+        Request::Processes(vec!["GPU-0".to_owned(); 2]),
         Request::Read,
         Request::Status(Box::new(status("a\"b"))),
     ] {
@@ -261,8 +271,29 @@ fn who_watches_what_is_not_there_or_another_ones_run_is_shown_out() {
         scene.say(&caller, request);
         assert!(caller.is_dropped());
     }
-    assert_eq!(scene.hub.figures.dropped(Dropped::Broken), 4);
+    assert_eq!(scene.hub.figures.dropped(Dropped::Broken), 6);
     assert!(scene.hub.clients.is_empty());
+}
+
+#[test]
+fn a_gpu_that_vanishes_costs_nobody_the_daemon_and_one_that_comes_is_told_to_all_who_watch() {
+    let mut scene = Scene::begin();
+    let mut caller = scene.watch(&["GPU-0"]);
+    scene.second();
+    scene.read(1);
+    let Listing::Gpus(mut left) = listing() else { unreachable!() };
+    let gone = left.pop().unwrap();
+    scene.hear(Heard::Answer(Answer::Listed(Listing::Gpus(left.clone()))));
+    assert_eq!(caller.answers().last(), Some(&Answer::Listed(Listing::Gpus(left))));
+    // What it found when it was there is still what it asks about.
+    scene.say(&caller, Request::Processes(vec![gone.uuid.clone()]));
+    scene.say(&caller, Request::Watch(vec!["GPU-0".to_owned(), gone.uuid]));
+    scene.list();
+    scene.list();
+    assert_eq!(caller.answers(), [Answer::Listed(listing())], "what has not changed is not told again");
+    scene.hear(Heard::Ended);
+    scene.say(&caller, Request::Watch(vec!["GPU-0".to_owned(), "GPU-1".to_owned()]));
+    assert!(!caller.is_dropped());
 }
 
 #[test]

@@ -13,14 +13,14 @@ use crate::claim::further::unclaimed;
 use crate::claim::{Claim, GpuRequest, OpenableNodes, claim};
 use crate::device::nvml::reader::Order;
 use crate::device::nvml::{ListedGpu, Listing};
+use crate::sampler::source::Source;
 
 const ASK_NVIDIA_SMI: &str = "see whether `nvidia-smi` works";
 
 impl Driver {
     fn watches_only(&self, present: &[ListedGpu]) -> bool {
-        let instances = present.iter().flat_map(|gpu| &gpu.instances).map(|instance| &instance.uuid);
-        let known: BTreeSet<&String> = present.iter().map(|gpu| &gpu.uuid).chain(instances).collect();
-        self.watched.iter().all(|device| known.contains(device))
+        let known: BTreeSet<&str> = present.iter().flat_map(ListedGpu::uuids).collect();
+        self.watched.iter().all(|device| known.contains(device.as_str()))
     }
 
     /// The driver has listed its GPUs, or cannot. Gives what it says once the job's GPUs were chosen.
@@ -36,7 +36,11 @@ impl Driver {
                 self.process = None;
                 self.state = State::Claimed(self.without_driver(&reason));
             }
-            (State::Joining { .. }, Listing::Gpus(present)) if self.watches_only(&present) => self.settle(now),
+            (State::Joining { .. }, Listing::Gpus(present)) if self.watches_only(&present) => {
+                self.told_by_daemon(present);
+                self.settle(now);
+            }
+            (State::Idle | State::Reading, Listing::Gpus(present)) if self.is_daemon() => self.told_by_daemon(present),
             (State::Joining { .. }, _) => self.stay(now),
             (&State::Returning { reason }, listing @ Listing::Gpus(_)) => {
                 self.watch_again(reason, now);
@@ -162,7 +166,7 @@ impl Driver {
     pub(in crate::sampler) fn list_processes(&mut self, devices: Vec<String>) -> bool {
         let order = Order::Processes(devices);
         matches!(self.state, State::Idle | State::Reading)
-            && match &mut self.own {
+            && match self.own.as_mut().filter(|_| !self.process.as_ref().is_some_and(Source::lists_processes)) {
                 Some((_, process)) => process.order(&order),
                 None => self.order_process(&order),
             }

@@ -1,5 +1,7 @@
 //! Who is asked: a process of the run's own, or the daemon of this machine; and what becomes of it when it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flopsmeter_core::sample::Sample;
@@ -7,12 +9,19 @@ use flopsmeter_core::sample::Sample;
 use super::{Driver, LONGEST_PAUSE, State};
 use crate::daemon::DaemonConnection;
 use crate::device::nvml::process::{DriverProcess, Heard};
-use crate::device::nvml::reader::Order;
+use crate::device::nvml::reader::{Answer, Order};
 use crate::sampler::Message;
 use crate::sampler::source::Source;
 
 pub(super) const ENDED: &str = "the process that asks the NVIDIA driver ended, as when the driver's library crashes";
 const DAEMON_ENDED: &str = "the daemon that read the GPUs ended or did not answer";
+
+/// Readings that a daemon has pushed and nobody has taken: a minute of them.
+const MOST_WAITING_PUSHES: u32 = 64;
+
+const fn is_push(heard: &Heard) -> bool {
+    matches!(heard, Heard::Answer(Answer::Pushed { .. }))
+}
 
 impl Driver {
     pub(super) fn start_process(&mut self) -> Result<(), String> {
@@ -39,10 +48,23 @@ impl Driver {
     }
 
     fn hear(&self, turn: u32) -> impl Fn(Heard) + Send + use<> {
-        let answers = self.answers.clone();
+        let (answers, waiting) = (self.answers.clone(), Arc::clone(&self.waiting_pushes));
         move |heard| {
+            // Nobody orders these, so that they come whether or not somebody takes them. The next one covers the time of one that is
+            // thrown away, and what only that one proved idle is charged.
+            if is_push(&heard) && waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING_PUSHES {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
             // If the sampler has stopped, nobody wants to know.
             let _ = answers.send(Message::Driver(turn, heard));
+        }
+    }
+
+    /// Something that was heard is looked at now.
+    pub(in crate::sampler) fn taken_up(&self, heard: &Heard) {
+        if is_push(heard) {
+            self.waiting_pushes.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -85,7 +107,7 @@ impl Driver {
     }
 
     pub(super) fn daemon_lists_processes(&self) -> bool {
-        self.process.as_ref().and_then(Source::daemon).is_some_and(DaemonConnection::lists_processes)
+        self.process.as_ref().is_some_and(Source::lists_processes)
     }
 
     /// Our own process does; it is started again if it has ended.
@@ -167,8 +189,61 @@ impl Driver {
         self.lose_and_miss(ENDED, now)
     }
 
-    /// Which process is asked for processes, by its turn.
+    /// Who is asked for processes, by its turn. Not a process of our own that was started for a list of the GPUs alone: it ends with it.
     pub(in crate::sampler) fn turn(&self) -> u32 {
-        self.own.as_ref().map_or(self.turn, |(own, _)| *own)
+        let own = self.own.as_ref().filter(|_| !self.daemon_lists_processes());
+        own.map_or(self.turn, |(own, _)| *own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::clock::SessionClock;
+    use crate::device::nvml::process::ReaderCommand;
+    use crate::device::process_tree::JobProcess;
+    use crate::sampler::SamplerOptions;
+
+    #[test]
+    fn what_a_daemon_pushes_and_nobody_takes_is_bounded() {
+        let (answers, heard) = channel();
+        let options = SamplerOptions::new(SessionClock::start(), JobProcess::default());
+        let driver = Driver::start(&options, answers);
+        let hear = driver.hear(7);
+        let push = || Heard::Answer(Answer::Pushed { at_nanoseconds: 1, readings: Vec::new() });
+        for _ in 0..1000 {
+            hear(push());
+        }
+        hear(Heard::Ended);
+        let waiting: Vec<Message> = heard.try_iter().collect();
+        assert_eq!(waiting.len(), 65, "an end is never thrown away");
+        waiting.iter().for_each(|message| match message {
+            Message::Driver(7, heard) => driver.taken_up(heard),
+            _ => panic!("of another process"),
+        });
+        hear(push());
+        assert_eq!(heard.try_iter().count(), 1);
+    }
+
+    /// It ends with its list, and an answer that it owes would be counted as lost.
+    #[test]
+    fn a_process_that_is_started_for_the_gpus_is_not_asked_for_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("daemon.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let mut options = SamplerOptions::new(SessionClock::start(), JobProcess::default());
+        options.daemons = vec![socket];
+        options.reader = Some(ReaderCommand::new("/bin/cat".into(), Vec::new()));
+        let mut driver = Driver::start(&options, channel().0);
+        assert!(driver.join() && driver.daemon_lists_processes());
+        driver.state = State::Idle;
+        (driver.own, driver.watched) = (None, vec!["GPU-0".to_owned()]);
+        let daemon = driver.turn();
+        driver.recount(Duration::ZERO);
+        assert!(driver.own.is_some() && driver.is_recounting());
+        assert_eq!(driver.turn(), daemon);
+        assert!(driver.list_processes(vec!["GPU-0".to_owned()]));
     }
 }

@@ -18,6 +18,9 @@ const BETWEEN_LISTINGS: Duration = Duration::from_secs(30);
 /// Where it takes a process that has to load the driver's library first.
 const BETWEEN_STARTS: Duration = Duration::from_mins(5);
 
+/// GPUs that a daemon may tell of between two looks: each is as many bytes as the daemon likes.
+const MOST_COME: usize = 256;
+
 /// A library that was loaded before a GPU came need not know of it.
 const RELOADED: &str = "the NVIDIA driver's library is loaded again, because a GPU has come that it does not list";
 
@@ -31,6 +34,10 @@ pub(super) struct Recount {
     pub(super) nodes: BTreeSet<String>,
     /// Whether one of them is of no GPU that was listed, and the job's control group lets it be opened.
     has_strange_node: bool,
+    /// UUIDs that the daemon has listed so far, and those of its GPUs that have come since it was asked first and that our own process
+    /// has not been asked about.
+    by_daemon: BTreeSet<String>,
+    come: Vec<ListedGpu>,
 }
 
 /// The GPUs that there are now, and which of them the job's choice would name now; or why that cannot be said.
@@ -72,10 +79,9 @@ impl Driver {
                 self.recount.asked = self.own.as_ref().map(|(turn, _)| *turn);
             }
             State::Idle | State::Reading => {
-                let turn = self.turn();
-                let listed = match &mut self.own {
-                    Some((_, process)) => process.order(&Order::List),
-                    None => self.order_process(&Order::List),
+                let (turn, listed) = match &mut self.own {
+                    Some((turn, process)) => (*turn, process.order(&Order::List)),
+                    None => (self.turn, self.order_process(&Order::List)),
                 };
                 self.recount.asked = listed.then_some(turn);
             }
@@ -87,7 +93,43 @@ impl Driver {
     /// The driver has listed its GPUs for the first time.
     pub(super) fn counted(&mut self, now: Duration) {
         let next_at = now.saturating_add(BETWEEN_LISTINGS);
-        self.recount = Recount { next_at, asked: None, nodes: self.gpu_nodes(), ..self.recount };
+        let nodes = self.gpu_nodes();
+        self.recount = Recount { next_at, asked: None, nodes, ..std::mem::take(&mut self.recount) };
+    }
+
+    /// The daemon has listed its GPUs, first when it was joined and then whenever they change. It may see others than this run does; but
+    /// where one has come, our own process is asked at once, and what is gone by then counts as listed.
+    pub(super) fn told_by_daemon(&mut self, listed: Vec<ListedGpu>) {
+        let is_first = self.recount.by_daemon.is_empty();
+        for gpu in listed {
+            let is_new = gpu.uuids().any(|uuid| !self.recount.by_daemon.contains(uuid));
+            self.recount.by_daemon.extend(gpu.uuids().map(str::to_owned));
+            if is_new && !is_first && self.recount.come.len() < MOST_COME {
+                self.recount.come.push(gpu);
+                self.recount.next_at = Duration::ZERO;
+            }
+        }
+    }
+
+    /// With those that came and went between two looks of our own process, as far as the job can have opened them.
+    fn with_passed(&mut self, mut listed: Vec<ListedGpu>) -> Vec<ListedGpu> {
+        let known: BTreeSet<String> = listed.iter().flat_map(ListedGpu::uuids).map(str::to_owned).collect();
+        for gpu in std::mem::take(&mut self.recount.come) {
+            let is_here = self.library.is_some() || gpu.minor_number.is_none_or(|minor| self.has_gpu_node(minor));
+            if !is_here || gpu.uuids().all(|uuid| known.contains(uuid)) {
+                continue;
+            }
+            match listed.iter_mut().find(|now| now.uuid == gpu.uuid) {
+                Some(now) => now.instances.extend(gpu.instances.into_iter().filter(|it| !known.contains(&it.uuid))),
+                None => listed.push(gpu),
+            }
+        }
+        listed
+    }
+
+    fn has_gpu_node(&self, minor: u32) -> bool {
+        let node = format!("nvidia{minor}");
+        self.recount.nodes.contains(&node) || self.gpu_nodes().contains(&node)
     }
 
     /// There is a driver now, and nobody has asked it.
@@ -111,7 +153,7 @@ impl Driver {
 
     /// Whether the driver has not yet answered [`Driver::recount`].
     pub(super) fn is_recounting(&self) -> bool {
-        self.recount.asked.is_some_and(|turn| turn == self.turn())
+        self.recount.asked.is_some_and(|turn| self.is_own(turn) || self.is_turn(turn))
     }
 
     /// When the library of our own process was loaded that lists GPUs beside a daemon.
@@ -136,6 +178,7 @@ impl Driver {
                     self.recount.nodes = nodes;
                 }
                 self.look_for_strange_nodes(&listed);
+                let listed = self.with_passed(listed);
                 let present = self.narrow(listed);
                 let choice = claim(&self.gpus, &self.environment, &present);
                 Ok((present, choice))
@@ -159,6 +202,9 @@ impl Driver {
 
     /// Why there may be GPUs at the job's end of which nobody knows.
     pub(in crate::sampler) fn unlisted(&self) -> Option<String> {
+        if !self.recount.come.is_empty() {
+            return Some("one has come that the daemon alone has listed".to_owned());
+        }
         let is_unknown = !matches!(self.state, State::Over) && self.has_new_node();
         is_unknown.then(|| "a device node has appeared and the driver has not said of which GPU".to_owned())
     }
