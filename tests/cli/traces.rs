@@ -5,6 +5,8 @@
 //!
 //! Runs take as long as their scenarios, so that several play at once, with eight GPUs each. A failure prints its scenario.
 
+mod product;
+
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use crate::daemon::{Daemon, finding, microseconds};
 use crate::gpu::{H200_PEAK, library, with_library};
 use crate::job;
 use crate::place::{Outcome, Place, Running, finish};
+use product::{PRODUCTS, Product};
 
 const RUNS: usize = 6;
 const GPUS: usize = 8;
@@ -27,11 +30,6 @@ const WORK_ENDS_MS: u64 = 5000;
 /// How long before a job work may have begun, and how long after it at the latest.
 const LONGEST_LEAD_MS: u64 = 4000;
 const LONGEST_DELAY_MS: u64 = 1500;
-const MULTIPROCESSORS: u128 = 132;
-/// An H200's fastest format (FP8, dense), and FP32 outside tensor pipes.
-const TENSOR_FLOP_PER_CLOCK: u128 = 8192;
-const VECTOR_FLOP_PER_CLOCK: u128 = 256;
-const MAX_CLOCK_MHZ: u64 = 1980;
 
 /// Calls that no GPU, driver or user need support.
 const OPTIONAL: [&str; 16] = [
@@ -72,7 +70,8 @@ struct Stretch {
     tensor: u64,
     /// Per mille of the cycles.
     vector: u64,
-    clock_mhz: u64,
+    /// Per mille of the highest one.
+    clock: u64,
 }
 
 prop_compose! {
@@ -83,11 +82,11 @@ prop_compose! {
         busy in prop_oneof![Just(0), Just(100), 1_u64..100, 80_u64..100],
         tensor_share in prop_oneof![2 => Just(100), 1 => 0_u64..100],
         vector_share in 0_u64..=100,
-        clock_mhz in prop_oneof![2 => Just(MAX_CLOCK_MHZ), 1 => 345..MAX_CLOCK_MHZ],
+        clock in prop_oneof![2 => Just(1000), 1 => 170_u64..1000],
     ) -> Stretch {
         let tensor = busy * tensor_share / 10;
         let vector = (busy * 10 - tensor) * vector_share / 100;
-        Stretch { milliseconds, busy, tensor, vector, clock_mhz }
+        Stretch { milliseconds, busy, tensor, vector, clock }
     }
 }
 
@@ -169,6 +168,7 @@ fn fault() -> impl Strategy<Value = Value> {
         3 => Just(json!({})),
         1 => stretch.clone().prop_map(|lost| json!({ "lost": lost })),
         1 => (1000..WORK_ENDS_MS).prop_map(|until| json!({ "present": [0, until] })),
+        1 => (1..WORK_ENDS_MS).prop_map(|from| json!({ "present": [from, 600_000] })),
         2 => subsequence(OPTIONAL.to_vec(), 1..=OPTIONAL.len()).prop_map(|calls| json!({ "not_supported": calls })),
         1 => (stretch.clone(), repeated(), prop::sample::select(CODES.to_vec())).prop_map(|((from, until), call, code)| {
             json!({ "faults": [{ "call": call, "from_ms": from, "until_ms": until, "does": { "code": code } }] })
@@ -202,6 +202,7 @@ fn joined(mut left: Value, right: &Value) -> Value {
 
 #[derive(Clone, Debug)]
 struct Gpu {
+    product: &'static Product,
     scripted: Value,
     /// What it does from each time of the scenario on, and for how long.
     work: Vec<(u64, u64, Stretch)>,
@@ -215,7 +216,7 @@ impl Gpu {
     fn truth(&self, from: u64) -> u128 {
         let after = |(at, length, stretch): &(u64, u64, Stretch)| {
             let until = at + length;
-            work(stretch, until.saturating_sub((*at).max(from)))
+            work(self.product, stretch, until.saturating_sub((*at).max(from)))
         };
         self.work.iter().map(after).sum()
     }
@@ -234,7 +235,8 @@ impl Gpu {
 }
 
 fn gpu(onset: Onset) -> impl Strategy<Value = Gpu> {
-    (vec(stretch(), 1..12), faults()).prop_map(move |(stretches, mut fault)| {
+    let product = prop_oneof![2 => Just(&PRODUCTS[0]), 3 => prop::sample::select(PRODUCTS.iter().collect::<Vec<_>>())];
+    (product, vec(stretch(), 1..12), faults()).prop_map(move |(product, stretches, mut fault)| {
         onset.shift(&mut fault);
         let mut at = 0;
         let mut done = Vec::new();
@@ -244,35 +246,46 @@ fn gpu(onset: Onset) -> impl Strategy<Value = Gpu> {
             if length == 0 {
                 break;
             }
-            let steps = [("utilization", stretch.busy), ("sm_clock_mhz", stretch.clock_mhz)];
+            let steps = [("utilization", stretch.busy), ("sm_clock_mhz", stretch.clock_mhz(product))];
             for (name, value) in steps.into_iter().chain([("hmma", stretch.tensor), ("fp32", stretch.vector)]) {
                 script[name].as_array_mut().unwrap().push(json!([at, value]));
             }
             done.push((at, length, stretch.clone()));
             at += length;
         }
-        Gpu { scripted: scripted(&script, at, &fault), work: done }
+        Gpu { product, scripted: scripted(product, &script, at, &fault), work: done }
     })
 }
 
 /// Idle from the end of the list on.
-fn scripted(script: &Value, end: u64, fault: &Value) -> Value {
+fn scripted(product: &Product, script: &Value, end: u64, fault: &Value) -> Value {
     let closed = |name: &str, value: u64| {
         let mut steps = script[name].as_array().unwrap().clone();
         steps.push(json!([end, value]));
         steps
     };
     let gpu = json!({
-        "max_sm_clock_mhz": MAX_CLOCK_MHZ, "sm_clock_mhz": closed("sm_clock_mhz", 345), "power_milliwatts": [[0, 400_000]],
+        "name": product.name, "pci_device_id": product.pci_device_id, "compute_capability": product.compute_capability,
+        "cores": product.multiprocessors * product.vector_flop_per_clock / 2,
+        "max_sm_clock_mhz": product.max_clock_mhz, "sm_clock_mhz": closed("sm_clock_mhz", 345), "power_milliwatts": [[0, 400_000]],
         "utilization": closed("utilization", 0), "activity": { "hmma": closed("hmma", 0), "fp32": closed("fp32", 0) },
     });
     joined(gpu, fault)
 }
 
 /// Operations of a stretch. Per mille of megahertz times milliseconds are cycles.
-fn work(stretch: &Stretch, milliseconds: u64) -> u128 {
-    let cycles = |permille: u64| u128::from(permille) * u128::from(stretch.clock_mhz) * u128::from(milliseconds);
-    MULTIPROCESSORS * (cycles(stretch.tensor) * TENSOR_FLOP_PER_CLOCK + cycles(stretch.vector) * VECTOR_FLOP_PER_CLOCK)
+fn work(product: &Product, stretch: &Stretch, milliseconds: u64) -> u128 {
+    let clock_mhz = u128::from(stretch.clock_mhz(product));
+    let cycles = |permille: u64| u128::from(permille) * clock_mhz * u128::from(milliseconds);
+    let flop_per_multiprocessor =
+        cycles(stretch.tensor) * product.tensor_flop_per_clock + cycles(stretch.vector) * product.vector_flop_per_clock;
+    product.multiprocessors * flop_per_multiprocessor
+}
+
+impl Stretch {
+    const fn clock_mhz(&self, product: &Product) -> u64 {
+        product.max_clock_mhz * self.clock / 1000
+    }
 }
 
 #[derive(Clone, Debug)]
