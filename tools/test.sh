@@ -35,5 +35,6 @@ tools/venv.sh .venv-nvml tests/fake-nvml/requirements.txt
 step "other estimators"
 .venv/bin/python -m pytest tools/peers/tests
 step "ceilings against true operations, small, on the processor"
+.venv/bin/python -m pytest tests/gpu
 OMP_NUM_THREADS=1 .venv/bin/python tests/gpu/compare.py --device cpu --flopsmeter .venv/bin/flopsmeter
 printf '\nAll tests passed: format, lints, Rust, documentation, Python.\n'
