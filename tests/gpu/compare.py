@@ -10,16 +10,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verdict import Gpu, Json, Outcome, Workload, check, conclusion
+from verdict import Gpu, Json, Omission, Outcome, Workload, check, conclusion
 
 HERE = Path(__file__).resolve().parent
+# Compute capability from which on a device multiplies the format itself.
+FORMATS = {"bf16": (8, 0), "fp16": (5, 3), "tf32": (8, 0), "fp32": (0, 0), "fp64": (0, 0), "fp8": (8, 9)}
+TAIL = 2000
+
+
+class Failure(Exception):
+    """A program that did not do what it was started for."""
 
 
 @dataclass
@@ -31,18 +40,74 @@ class Played:
     trace: list[Json] = field(default_factory=list)
 
 
-def workloads(gpu: Gpu | None) -> list[Workload]:
-    """What to run on this GPU, or small on the processor."""
-    short = [] if gpu else ["--size", "256", "--seconds", "1"]
-    formats = ["bf16", "fp16", "tf32", "fp32", "fp64", "fp8"] if gpu else ["fp32", "fp64"]
-    tuning = [] if gpu else ["--steps", "3", "--layers", "2"]
-    products = [Workload(f"matmul {name}", ["matmul", name, *short], sixteen_bit=name != "fp8") for name in formats]
-    return products + [
-        Workload(f"{name} fine-tune", ["fine-tune", name, *tuning], hooked=True, sixteen_bit=True) for name in ("full", "lora")
+def workloads(gpu: Gpu | None) -> tuple[list[Workload], list[Omission]]:
+    """What to run on this GPU, or small on the processor; and what the GPU cannot do."""
+    if gpu is None:
+        products = [Workload(f"matmul {name}", ["matmul", name, "--size", "256", "--seconds", "1"]) for name in ("fp32", "fp64")]
+        return products + fine_tunes("--steps", "3", "--layers", "2"), []
+    chosen, omitted = [], []
+    for name, since in FORMATS.items():
+        if gpu.capability >= since:
+            chosen.append(Workload(f"matmul {name}", ["matmul", name], sixteen_bit=name != "fp8"))
+        else:
+            omitted.append(Omission(f"matmul {name}", lacks(gpu, name)))
+    if gpu.capability >= FORMATS["bf16"]:
+        chosen += fine_tunes()
+    else:
+        omitted.append(Omission("fine-tunes", lacks(gpu, "bf16")))
+    return chosen, omitted
+
+
+def fine_tunes(*options: str) -> list[Workload]:
+    return [
+        Workload(f"{name} fine-tune", ["fine-tune", name, *options], hooked=True, sixteen_bit=True) for name in ("full", "lora")
     ]
 
 
-def play(meter: str, workload: Workload, folder: Path, environment: Mapping[str, str], gpu: Gpu | None) -> Played:
+def lacks(gpu: Gpu, format_name: str) -> str:
+    since = "{}.{}".format(*FORMATS[format_name])
+    return f"{gpu.name} has compute capability {gpu.version()}, and products in {format_name} came with {since}"
+
+
+def execute(command: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> tuple[str, str]:
+    """Runs it to its end, or ends it with all that it started; gives what it said."""
+    out, err = folder / "stdout", folder / "stderr"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        try:
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+            )
+        except OSError as problem:
+            raise Failure(f"cannot be started: {problem}") from None
+        try:
+            code: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            # A job outlives its meter, and would hold the GPU in the next workload's time.
+            if process.returncode != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    if code is None:
+        raise Failure(f"did not end within {seconds:g} s and was killed\n{tail(err)}".strip())
+    if code != 0:
+        raise Failure(f"ended with {code}\n{tail(err)}".strip())
+    return out.read_text(errors="replace"), err.read_text(errors="replace")
+
+
+def tail(file: Path) -> str:
+    return file.read_text(errors="replace")[-TAIL:].strip()
+
+
+def last_line(text: str) -> Json:
+    try:
+        found: Json = json.loads(text.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        raise Failure(f"did not say what it did: {text[-TAIL:]!r}") from None
+    return found
+
+
+def play(meter: str, workload: Workload, folder: Path, environment: Mapping[str, str], seconds: float, gpu: Gpu | None) -> Played:
     """Runs it under the meter."""
     summary, trace = folder / "summary.json", folder / "trace.jsonl"
     # Those of an earlier comparison must not stand for this one.
@@ -53,13 +118,13 @@ def play(meter: str, workload: Workload, folder: Path, environment: Mapping[str,
         meter, "run", "--ledger", str(folder / "ledger.sqlite"), "--summary", str(summary), "--device", reading, "--quiet", "--",
         sys.executable, str(HERE / "workloads.py"), "--device", device, *workload.arguments,
     ]
-    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{workload.name} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    lines = trace.read_text().splitlines() if gpu is not None else []
-    return Played(
-        json.loads(summary.read_text()), json.loads(done.stdout.strip().splitlines()[-1]), [json.loads(line) for line in lines]
-    )
+    said, complaints = execute(command, folder, environment, seconds)
+    done = last_line(said)
+    try:
+        lines = trace.read_text().splitlines() if gpu is not None else []
+        return Played(json.loads(summary.read_text()), done, [json.loads(line) for line in lines])
+    except (OSError, ValueError) as problem:
+        raise Failure(f"the meter left no record that can be read: {problem}\n{complaints[-TAIL:]}") from None
 
 
 def find_gpu() -> Gpu | None:
@@ -74,7 +139,11 @@ def compare(workload: Workload, arguments: argparse.Namespace, out: Path, enviro
     folder = (out / workload.name.replace(" ", "-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     meter = str(Path(arguments.flopsmeter).resolve())
-    played = play(meter, workload, folder, environment, gpu)
+    try:
+        played = play(meter, workload, folder, environment, arguments.timeout, gpu)
+    except Failure as failure:
+        print(f"{workload.name}: failed", flush=True)
+        return Outcome(faults=[str(failure)])
     outcome = check(workload, played.summary, played.done, played.trace, gpu)
     print("\n".join([f"{workload.name}: {int(played.done['flop']):.3e} FLOP done", *outcome.lines]), flush=True)
     return outcome
@@ -85,6 +154,7 @@ def main() -> int:
     parser.add_argument("--flopsmeter", default="target/release/flopsmeter", help="the binary")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--out", type=Path, help="folder to leave traces and summaries in")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds that one workload may take")
     arguments = parser.parse_args()
     environment, gpu = {**os.environ, "HF_HUB_OFFLINE": "1"}, None
     if arguments.device == "cuda":
@@ -92,10 +162,11 @@ def main() -> int:
         if gpu is None:
             print("skipped: PyTorch sees no GPU here, so that no ceiling can be held against one")
             return 0
+    played, omitted = workloads(gpu)
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)
-        outcomes = {workload.name: compare(workload, arguments, out, environment, gpu) for workload in workloads(gpu)}
-    lines, is_well = conclusion(outcomes)
+        outcomes = {workload.name: compare(workload, arguments, out, environment, gpu) for workload in played}
+    lines, is_well = conclusion(outcomes, omitted)
     print("\n".join(["", *lines]))
     return 0 if is_well else 1
 
