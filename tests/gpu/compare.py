@@ -1,6 +1,6 @@
 """Ceilings against true operations on a real GPU: `make gpu`, or this file by itself where only Python and the binary are.
 
-Each workload runs under `flopsmeter run` and every bound that is said to hold is held against what was really done. What
+Each workload runs under `flopsmeter run` on one GPU, and every bound that is said to hold is held against what was really done. What
 could not be compared is listed with the reason. Where there is no GPU nothing is compared, and that is said. `--device cpu` plays the
 same comparison small, on the processor.
 """
@@ -24,6 +24,8 @@ from verdict import Gpu, Json, Omission, Outcome, Workload, check, conclusion
 HERE = Path(__file__).resolve().parent
 # Compute capability from which on a device multiplies the format itself.
 FORMATS = {"bf16": (8, 0), "fp16": (5, 3), "tf32": (8, 0), "fp32": (0, 0), "fp64": (0, 0), "fp8": (8, 9)}
+# PyTorch may take minutes to load from a shared disk.
+PROBE_SECONDS = 300.0
 TAIL = 2000
 
 
@@ -127,12 +129,34 @@ def play(meter: str, workload: Workload, folder: Path, environment: Mapping[str,
         raise Failure(f"the meter left no record that can be read: {problem}\n{complaints[-TAIL:]}") from None
 
 
-def find_gpu() -> Gpu | None:
-    import torch
+def probe(environment: Mapping[str, str]) -> Json:
+    """How many GPUs PyTorch sees and what the first is; by a process of its own, so that none is held here meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        said, _ = execute([sys.executable, str(HERE / "workloads.py"), "probe"], Path(folder), environment, PROBE_SECONDS)
+    return last_line(said)
 
-    if not torch.cuda.is_available():
+
+def one_gpu(environment: Mapping[str, str]) -> tuple[Gpu, dict[str, str]] | None:
+    """The first GPU that is visible, and an environment in which job and meter see no other; `None` where there is none.
+
+    Trainer would spread over several in threads that PyTorch's counter does not follow, and one GPU's work would be held against the
+    bounds of all of them.
+    """
+    found = probe(environment)
+    if found["gpus"] == 0:
         return None
-    return Gpu(torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0))
+    name = first_name(environment.get("CUDA_VISIBLE_DEVICES"), found["uuid"])
+    alone = {**environment, "CUDA_VISIBLE_DEVICES": name}
+    found = probe(alone)
+    if found["gpus"] != 1:
+        raise Failure(f"PyTorch sees {found['gpus']} GPUs under CUDA_VISIBLE_DEVICES={name}; set it to one GPU and run this again")
+    return Gpu(found["name"], (found["capability"][0], found["capability"][1])), alone
+
+
+def first_name(visible: str | None, uuid: str | None) -> str:
+    """The first GPU's UUID: a number may be read in another order by the driver. An instance of a GPU has a name of its own."""
+    first = (visible or "0").split(",")[0].strip()
+    return first if uuid is None or first.startswith("MIG-") else f"GPU-{uuid}"
 
 
 def compare(workload: Workload, arguments: argparse.Namespace, out: Path, environment: Mapping[str, str], gpu: Gpu | None) -> Outcome:
@@ -158,10 +182,16 @@ def main() -> int:
     arguments = parser.parse_args()
     environment, gpu = {**os.environ, "HF_HUB_OFFLINE": "1"}, None
     if arguments.device == "cuda":
-        gpu = find_gpu()
-        if gpu is None:
+        try:
+            chosen = one_gpu(environment)
+        except Failure as failure:
+            print(f"FAULT no GPU could be chosen: {failure}")
+            return 1
+        if chosen is None:
             print("skipped: PyTorch sees no GPU here, so that no ceiling can be held against one")
             return 0
+        gpu, environment = chosen
+        print(f"on {gpu.name} alone, compute capability {gpu.version()}, {environment['CUDA_VISIBLE_DEVICES']}", flush=True)
     played, omitted = workloads(gpu)
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compare import Failure, execute, play, workloads
+from compare import Failure, execute, first_name, one_gpu, play, workloads
 from verdict import Gpu, Workload
 
 PRODUCT = Workload("matmul bf16", ["matmul", "bf16"])
@@ -31,6 +31,40 @@ def test_formats_are_those_that_the_gpu_has() -> None:
 
 def test_fp8_is_no_sixteen_bit_product() -> None:
     assert {workload.name for workload in workloads(Gpu("a GPU", (9, 0)))[0] if not workload.sixteen_bit} == {"matmul fp8"}
+
+
+def test_the_first_gpu_is_named_so_that_driver_and_cuda_agree() -> None:
+    assert first_name(None, "1-2") == "GPU-1-2"
+    assert first_name("3,1", "1-2") == "GPU-1-2"
+    assert first_name("MIG-7,MIG-8", "1-2") == "MIG-7"
+    assert first_name("3,1", None) == "3"
+    assert first_name(None, None) == "0"
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, int]:
+    """How many GPUs PyTorch sees by what is visible."""
+    counts: dict[str | None, int] = {}
+
+    def probe(environment: dict[str, str]) -> dict[str, object]:
+        count = counts[environment.get("CUDA_VISIBLE_DEVICES")]
+        return {"gpus": count, "uuid": "1-2", "name": "a GPU", "capability": [9, 0]}
+
+    monkeypatch.setattr("compare.probe", probe)
+    return counts
+
+
+def test_job_and_meter_get_one_gpu(seen: dict[str | None, int]) -> None:
+    seen |= {None: 8, "GPU-1-2": 1}
+    assert one_gpu({"A": "b"}) == (Gpu("a GPU", (9, 0)), {"A": "b", "CUDA_VISIBLE_DEVICES": "GPU-1-2"})
+    seen |= {None: 0}
+    assert one_gpu({}) is None
+
+
+def test_a_choice_that_leaves_no_gpu_is_said(seen: dict[str | None, int]) -> None:
+    seen |= {None: 1, "GPU-1-2": 0}
+    with pytest.raises(Failure, match="sees 0 GPUs under CUDA_VISIBLE_DEVICES=GPU-1-2"):
+        one_gpu({})
 
 
 def test_a_program_that_does_not_end_is_killed_with_what_it_started(tmp_path: Path) -> None:

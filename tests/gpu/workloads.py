@@ -88,6 +88,20 @@ def stop_after(seconds: float):
     return StopAfter()
 
 
+def probe() -> dict[str, object]:
+    """What PyTorch sees. The UUID is that of the first GPU in CUDA's own order."""
+    if not torch.cuda.is_available():
+        return {"gpus": 0}
+    properties = torch.cuda.get_device_properties(0)
+    uuid = getattr(properties, "uuid", None)
+    return {
+        "gpus": torch.cuda.device_count(),
+        "uuid": None if uuid is None else str(uuid).removeprefix("GPU-"),
+        "name": properties.name,
+        "capability": torch.cuda.get_device_capability(0),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -102,8 +116,11 @@ def main() -> int:
     two.add_argument("--layers", type=int, default=4)
     # 10^15 operations and more on an H100 or H200, so that what L3 charges at both ends of the job weighs little.
     two.add_argument("--seconds", type=float, default=30.0)
+    kinds.add_parser("probe")
     arguments = parser.parse_args()
-    if arguments.kind == "matmul":
+    if arguments.kind == "probe":
+        done = probe()
+    elif arguments.kind == "matmul":
         done = matmul(arguments.format, arguments.device, arguments.size, arguments.seconds)
     else:
         done = fine_tune(arguments.method, arguments.device, arguments.steps, arguments.layers, arguments.seconds)
