@@ -26,8 +26,10 @@ const NODES: [(&str, &str, &str); 16] = [
     ("dri", "renderD", "GPU"),
 ];
 
-/// Drivers behind `/dev/dri` nodes that do not compute, or whose device NVML reads.
-const KNOWN_RENDER_DRIVERS: [&str; 7] = ["nvidia", "nvidia-drm", "nouveau", "virtio-pci", "virtio_gpu", "ast", "vgem"];
+/// Drivers behind `/dev/dri` nodes that do not compute, or whose device NVML reads. Those of virtual machines' displays and
+/// `nouveau` do compute, and nobody reads them.
+const KNOWN_RENDER_DRIVERS: [&str; 7] =
+    ["nvidia", "nvidia-drm", "ast", "mgag200", "bochs-drm", "simple-framebuffer", "vgem"];
 
 /// The nodes of this machine that are worth looking for.
 #[derive(Clone, Debug, Default)]
@@ -137,13 +139,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kernel = Kernel::under(folder.path());
         fs_err::create_dir_all(folder.path().join("dev/dri")).unwrap();
-        for (node, driver) in [("renderD128", "xe"), ("renderD129", "nvidia")] {
+        for (node, driver) in [
+            ("renderD128", "xe"),
+            ("renderD129", "nvidia"),
+            ("renderD130", "nouveau"),
+            ("renderD131", "virtio_gpu"),
+            ("renderD132", "virtio-pci"),
+            ("renderD133", "ast"),
+        ] {
             fs_err::write(folder.path().join("dev/dri").join(node), "").unwrap();
             let device = folder.path().join(format!("sys/class/drm/{node}/device"));
             fs_err::create_dir_all(&device).unwrap();
             fs_err::os::unix::fs::symlink(format!("../drivers/{driver}"), device.join("driver")).unwrap();
         }
         let nodes: Vec<String> = Accelerators::of(&kernel).nodes.into_iter().map(|(node, _)| node).collect();
-        assert_eq!(nodes, ["/dev/dri/renderD128"]);
+        assert_eq!(
+            nodes,
+            ["renderD128", "renderD130", "renderD131", "renderD132"].map(|name| format!("/dev/dri/{name}"))
+        );
     }
 }
