@@ -4,6 +4,7 @@ pub mod accelerator;
 pub mod cpu;
 pub mod elsewhere;
 pub mod mig_access;
+pub mod node_names;
 pub mod nvml;
 pub mod open_files;
 pub mod package_energy;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Kernel;
+use super::node_names::majors;
 
 /// Which node is whose, as the driver tells.
 const MINORS: &str = "proc/driver/nvidia-caps/mig-minors";
@@ -60,11 +61,7 @@ fn line(text: &str) -> Option<(u32, MigAccess)> {
 
 /// Major number of the access nodes: the kernel gives it out anew at each start.
 pub fn access_major(kernel: &Kernel) -> Option<u32> {
-    let devices = kernel.text("proc/devices")?;
-    devices.lines().find_map(|line| {
-        let (major, name) = line.trim().split_once(' ')?;
-        if name == "nvidia-caps" { major.parse().ok() } else { None }
-    })
+    majors(kernel).into_iter().find_map(|(major, name)| (name == "nvidia-caps").then_some(major))
 }
 
 /// Minor number of an access node, by the name it was opened by.

@@ -13,6 +13,7 @@ use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
 use crate::device::elsewhere::{Launchers, other_nodes};
 use crate::device::mig_access::{MigNodes, access_node};
+use crate::device::node_names::NodeNames;
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
 use crate::device::process_tree::JobProcess;
 
@@ -28,6 +29,7 @@ const MAXIMUM_ENVIRONMENTS: usize = 256;
 pub(super) struct TraceReader {
     kernel: Kernel,
     accelerators: Accelerators,
+    names: NodeNames,
     launchers: Launchers,
     /// Nothing is known yet of other nodes that nobody reads. A process that started its meter itself speaks for itself alone.
     one_node: bool,
@@ -72,6 +74,7 @@ impl TraceReader {
         Self {
             accelerators: Accelerators::of(&options.kernel),
             kernel: options.kernel.clone(),
+            names: NodeNames::default(),
             launchers: Launchers::default(),
             one_node: !options.is_part && options.waiter.is_some(),
             known: own.into_iter().collect(),
@@ -100,6 +103,10 @@ impl TraceReader {
     /// Looks at those processes of the job whose turn it is. `gpus`: whether traces of NVIDIA's GPUs are wanted.
     pub(super) fn look(&mut self, living: impl Iterator<Item = u32>, round: u64, gpus: bool) -> Looked {
         let mut looked = Looked::default();
+        if round.is_multiple_of(EVERY_ROUNDS) {
+            self.accelerators.renew(&self.kernel);
+            self.names.renew();
+        }
         if let Some(job) = self.embedding.take_if(|job| job.get().is_some()) {
             self.known.extend(job.get().and_then(|job| Environment::of(&self.kernel, job)?.choice()));
         }
@@ -124,7 +131,7 @@ impl TraceReader {
     }
 
     fn look_at_files(&mut self, process: u32, gpus: bool, looked: &mut Looked) {
-        let nodes = match open_nodes(&self.kernel, process) {
+        let nodes = match open_nodes(&self.kernel, &mut self.names, process) {
             Ok(nodes) => nodes,
             Err(problem) if problem.kind() == ErrorKind::PermissionDenied && !has_ended(&self.kernel, process) => {
                 if gpus && self.traces.unreadable.is_none() {
@@ -138,7 +145,7 @@ impl TraceReader {
             }
             Err(_) => return,
         };
-        looked.unreadable.extend(self.accelerators.newly_opened(&nodes));
+        looked.unreadable.extend(self.accelerators.newly_opened(&self.kernel, &nodes));
         if gpus {
             looked.traced |= self.look_at_instances(process, &nodes);
         }

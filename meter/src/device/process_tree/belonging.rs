@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ProcessTree, Stat};
 use crate::device::Kernel;
+use crate::device::node_names::NodeNames;
 use crate::device::open_files::{nvidia_node, open_nodes};
 use crate::own_process;
 
@@ -65,7 +66,7 @@ impl<'tree> Numbers<'tree> {
             return Belonging::Job(number);
         }
         let uses_gpu = || {
-            let nodes = open_nodes(&self.tree.kernel, number).unwrap_or_default();
+            let nodes = open_nodes(&self.tree.kernel, &mut NodeNames::default(), number).unwrap_or_default();
             nodes.iter().any(|node| nvidia_node(node).is_some())
         };
         if self.sees_all || uses_gpu() { Belonging::Neighbour } else { Belonging::Unknown }

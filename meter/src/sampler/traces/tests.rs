@@ -146,3 +146,34 @@ fn an_accelerator_is_told_whether_or_not_gpus_are_asked_for() {
     let looked = scene.reader(Some(1)).look([7].into_iter(), 1, false);
     assert_eq!(looked.unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/kfd"]);
 }
+
+/// `/dev/zero` stands for the node under the root folder that the process has chosen.
+#[test]
+fn an_accelerator_under_another_root_folder_is_told() {
+    let scene = Scene::new();
+    fs_err::write(scene.folder.path().join("dev/kfd"), "").unwrap();
+    for folder in ["x/dev", "sys/dev/char/1:5"] {
+        fs_err::create_dir_all(scene.folder.path().join(folder)).unwrap();
+    }
+    let node = scene.folder.path().join("x/dev/kfd");
+    fs_err::os::unix::fs::symlink("/dev/zero", &node).unwrap();
+    fs_err::write(scene.folder.path().join("sys/dev/char/1:5/uevent"), "DEVNAME=kfd\n").unwrap();
+    scene.process(7, "", &[node.to_str().unwrap()]);
+    let looked = scene.reader(Some(1)).look([7].into_iter(), 1, false);
+    assert_eq!(looked.unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/kfd"]);
+}
+
+#[test]
+fn an_accelerator_that_comes_while_the_job_runs_is_told() {
+    let scene = Scene::new();
+    let mut reader = scene.reader(Some(1));
+    scene.process(7, "", &["/dev/kfd"]);
+    assert_eq!(
+        reader.look([7].into_iter(), 1, false).unreadable,
+        [],
+        "there is no such device, and no file is looked at"
+    );
+    fs_err::write(scene.folder.path().join("dev/kfd"), "").unwrap();
+    let unreadable = reader.look([7].into_iter(), EVERY_ROUNDS, false).unreadable;
+    assert_eq!(unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["node:/dev/kfd"]);
+}
