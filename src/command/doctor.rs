@@ -7,7 +7,7 @@ use flopsmeter_core::gpu_table::{GpuTable, Identity};
 use flopsmeter_core::sample::{Device, DeviceFacts};
 use flopsmeter_meter::device::Kernel;
 use flopsmeter_meter::device::nvml::ListedGpu;
-use flopsmeter_meter::device::nvml::survey::{Probed, survey};
+use flopsmeter_meter::device::nvml::survey::{Probed, Surveyed, survey};
 use flopsmeter_meter::device::open_files::nvidia_node;
 use flopsmeter_meter::hook::server::HookServer;
 use flopsmeter_meter::store::Ledger;
@@ -121,9 +121,8 @@ fn driver() -> Vec<Check> {
     }
 }
 
-fn gpus(surveyed: &[(ListedGpu, Probed)], library: Option<&Path>) -> Vec<Check> {
-    let version =
-        surveyed.iter().find_map(|(gpu, _)| gpu.facts.driver_version.as_deref()).unwrap_or("of unknown version");
+fn gpus(surveyed: &[Surveyed], library: Option<&Path>) -> Vec<Check> {
+    let version = surveyed.iter().find_map(|it| it.gpu.facts.driver_version.as_deref()).unwrap_or("of unknown version");
     let by = library.map_or_else(String::new, |library| format!(", through {}", library.display()));
     let mut checks = vec![Check::ok("driver", format!("NVIDIA driver {version} lists {}{by}", count(surveyed.len())))];
     let device = |gpu: &ListedGpu| Device {
@@ -131,7 +130,7 @@ fn gpus(surveyed: &[(ListedGpu, Probed)], library: Option<&Path>) -> Vec<Check> 
         name: gpu.name.clone(),
         facts: DeviceFacts::Gpu(gpu.facts.clone()),
     };
-    for (gpu, probed) in surveyed {
+    for Surveyed { gpu, probed, .. } in surveyed {
         if let Some(reason) = unbounded(&device(gpu)) {
             let next = "report its product name, compute capability and core count, so that it gets a row";
             checks.push(Check::broken("GPU", format!("GPU {}: {reason}", gpu.index), next));

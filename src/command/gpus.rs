@@ -8,9 +8,9 @@ use flopsmeter_core::sample::{ComputeCapability, Device, DeviceFacts, Mig};
 use flopsmeter_core::unit::Flops;
 use flopsmeter_meter::claim::{Claim, OpenableNodes, claim};
 use flopsmeter_meter::device::Kernel;
-use flopsmeter_meter::device::nvml::ListedGpu;
+use flopsmeter_meter::device::nvml::ListedInstance;
 use flopsmeter_meter::device::nvml::probe::Measurable;
-use flopsmeter_meter::device::nvml::survey::{Probed, survey};
+use flopsmeter_meter::device::nvml::survey::{Probed, Surveyed, survey};
 use serde::Serialize;
 
 use crate::args::GpusArguments;
@@ -30,13 +30,13 @@ pub(crate) fn execute(arguments: &GpusArguments) -> anyhow::Result<ExitStatus> {
     let surveyed = survey(&settings::nvml_reader(&[]), settings::nvml_library().as_deref(), PATIENCE);
     let machine = match surveyed {
         Ok(surveyed) => {
-            let listed = surveyed.iter().map(|(gpu, _)| gpu.clone()).collect();
+            let listed = surveyed.iter().map(|it| it.gpu.clone()).collect();
             let present = match OpenableNodes::of(&Kernel::default(), std::process::id()) {
                 Some(nodes) => nodes.narrow(listed),
                 None => listed,
             };
             let claim = claim(&request, &settings::gpu_environment(), &present);
-            let gpus = surveyed.into_iter().map(|(gpu, probed)| Gpu::new(gpu, probed, &claim)).collect();
+            let gpus = surveyed.into_iter().map(|it| Gpu::new(it, &claim)).collect();
             Machine { schema: SCHEMA, driver_problem: None, gpus, job: Job::new(claim) }
         }
         Err(problem) => {
@@ -96,9 +96,8 @@ struct Gpu {
     is_cut: bool,
     instances: Vec<Instance>,
     is_claimed: bool,
-    measurable: Vec<Measurable>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    probe_problem: Option<String>,
+    #[serde(flatten)]
+    trial: Trial,
 }
 
 #[derive(Serialize)]
@@ -108,6 +107,38 @@ struct Instance {
     peak: Bound,
     multiprocessors: Option<u32>,
     is_claimed: bool,
+    #[serde(flatten)]
+    trial: Trial,
+}
+
+/// What can be measured.
+#[derive(Serialize)]
+struct Trial {
+    measurable: Vec<Measurable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe_problem: Option<String>,
+}
+
+impl From<Probed> for Trial {
+    fn from(probed: Probed) -> Self {
+        match probed {
+            Ok(measurable) => Self { measurable, probe_problem: None },
+            Err(problem) => Self { measurable: Vec::new(), probe_problem: Some(problem) },
+        }
+    }
+}
+
+impl Trial {
+    fn works(&self) -> String {
+        let works: Vec<&str> =
+            self.measurable.iter().filter(|it| it.why_not.is_none()).map(|it| it.what.as_str()).collect();
+        if works.is_empty() { "nothing".to_owned() } else { works.join(", ") }
+    }
+
+    fn lacks(&self) -> impl Iterator<Item = String> + '_ {
+        let lacks = self.measurable.iter().filter_map(|it| Some(format!("{}: {}", it.what, it.why_not.as_ref()?)));
+        lacks.chain(self.probe_problem.clone())
+    }
 }
 
 #[derive(Serialize)]
@@ -137,11 +168,12 @@ impl Job {
 }
 
 impl Gpu {
-    fn new(gpu: ListedGpu, probed: Probed, claim: &Claim) -> Self {
+    fn new(surveyed: Surveyed, claim: &Claim) -> Self {
+        let Surveyed { gpu, probed, instances } = surveyed;
         let is_claimed = |id: &str| claim.devices.iter().any(|device: &Device| device.id == id);
         let table = GpuTable::embedded();
         let identity = table.identify(&gpu.name, &gpu.facts);
-        let instance = |instance: &flopsmeter_meter::device::nvml::ListedInstance| {
+        let instance = |(instance, probed): (&ListedInstance, Probed)| {
             let mut facts = gpu.facts.clone();
             facts.mig = Mig::Slice { parent: gpu.uuid.clone(), multiprocessors: instance.multiprocessors };
             Instance {
@@ -149,11 +181,8 @@ impl Gpu {
                 peak: table.peak(&gpu.name, &facts).into(),
                 multiprocessors: instance.multiprocessors,
                 is_claimed: is_claimed(&instance.uuid),
+                trial: probed.into(),
             }
-        };
-        let (measurable, probe_problem) = match probed {
-            Ok(measurable) => (measurable, None),
-            Err(problem) => (Vec::new(), Some(problem)),
         };
         Self {
             index: gpu.index,
@@ -163,10 +192,9 @@ impl Gpu {
             table_match: identity.words(),
             peak: table.peak(&gpu.name, &gpu.facts).into(),
             is_cut: gpu.facts.mig != Mig::Off,
-            instances: gpu.instances.iter().map(instance).collect(),
+            instances: gpu.instances.iter().zip(instances).map(instance).collect(),
             is_claimed: is_claimed(&gpu.uuid),
-            measurable,
-            probe_problem,
+            trial: probed.into(),
             pci_address: gpu.facts.pci_bus_id,
             compute_capability: gpu.facts.compute_capability,
             driver_version: gpu.facts.driver_version,
@@ -194,13 +222,11 @@ impl Gpu {
         }
         line("  MIG", if self.is_cut { "on" } else { "off" });
         for instance in &self.instances {
-            line("", &instance.words());
+            instance.words().iter().for_each(|words| line("", words));
         }
-        let works = self.measurable.iter().filter(|it| it.why_not.is_none()).map(|it| it.what.as_str());
-        let works = works.collect::<Vec<_>>().join(", ");
-        line("  measured", if works.is_empty() { "nothing" } else { &works });
-        let lacks = self.measurable.iter().filter_map(|it| Some(format!("{}: {}", it.what, it.why_not.as_ref()?)));
-        for (place, lack) in lacks.chain(self.probe_problem.clone()).enumerate() {
+        let whole = if self.is_cut { "of the whole GPU: " } else { "" };
+        line("  measured", &format!("{whole}{}", self.trial.works()));
+        for (place, lack) in self.trial.lacks().enumerate() {
             line(if place == 0 { "  not measured" } else { "" }, &lack);
         }
         text
@@ -217,13 +243,17 @@ impl Gpu {
 }
 
 impl Instance {
-    fn words(&self) -> String {
+    fn words(&self) -> [String; 3] {
         let claimed = if self.is_claimed { "claimed" } else { "not claimed" };
         let size =
             self.multiprocessors.map_or_else(|| "size unknown".to_owned(), |count| format!("{count} multiprocessors"));
         let peak =
             self.peak.strict_peak.map_or_else(|| "no peak".to_owned(), |peak| format!("{} FLOP/s", peak.scientific(3)));
-        format!("{}: {size}, {peak}, {claimed}", self.uuid)
+        [
+            format!("{}: {size}, {peak}, {claimed}", self.uuid),
+            format!("measured: {}", self.trial.works()),
+            format!("not measured: {}", self.trial.lacks().collect::<Vec<_>>().join("; ")),
+        ]
     }
 }
 

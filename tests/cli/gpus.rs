@@ -66,7 +66,14 @@ GPU 1  NVIDIA H200  GPU-22222222-2222-3333-4444-555555555555
   MIG           on
                 MIG-33333333-2222-3333-4444-555555555555: 16 multiprocessors,
                 2.60e14 FLOP/s, claimed
-  measured      energy, power, pipe activity (GPM), processes
+                measured: energy of the whole GPU, power of the whole GPU,
+                processes
+                not measured: busy buffer: not supported on an instance; clock
+                buffer: not supported on an instance; pipe activity (GPM): the
+                driver counts for the whole GPU instance, of which this may be a
+                part only; cycle counters: the driver counts for the whole GPU
+                instance, of which this may be a part only
+  measured      of the whole GPU: energy, power, pipe activity (GPM), processes
   not measured  busy buffer: not supported on this GPU
                 clock buffer: not supported on this GPU
                 cycle counters: only drivers from 595 on have them
@@ -118,6 +125,35 @@ fn gpus_as_json_has_the_same_figures() {
     assert!(gpus[3]["unbounded_because"].as_str().unwrap().contains("13.0"));
     let energy = gpus[2]["measurable"].as_array().unwrap().iter().find(|it| it["what"] == "energy").unwrap();
     assert_eq!(energy["why_not"], "not supported on this GPU");
+    let of_instance = gpus[1]["instances"][0]["measurable"].as_array().unwrap();
+    let gpm = of_instance.iter().find(|it| it["what"] == "pipe activity (GPM)").unwrap();
+    assert!(gpm["why_not"].as_str().unwrap().contains("the whole GPU instance"), "{gpm:#}");
+}
+
+/// Support and a first snapshot are no counters: these are asked for as in a run.
+#[test]
+fn counters_that_the_driver_does_not_tell_are_not_measured() {
+    let place = Place::new();
+    let silent = json!({ "call": "nvmlGpmMetricsGet", "does": { "code": 999 } });
+    for (version, faults, expected) in [
+        ("595.10", json!([]), [Value::Null, Value::Null]),
+        ("580.10", json!([]), [Value::Null, json!("only drivers from 595 on have them")]),
+        (
+            "595.10",
+            json!([silent]),
+            [json!("the driver told nothing within 1 s"), json!("the driver told none, or has counted nothing yet")],
+        ),
+    ] {
+        let busy = json!({ "sm": [[0, 1]] });
+        let device = json!({ "uuid": "GPU-aa", "gpm": true, "activity": busy });
+        let scenario = json!({ "driver_version": version, "devices": [device], "faults": faults });
+        let told = ask(&place, Some(&scenario), &[], "gpus --json").json();
+        let why_not = |what: &str| {
+            let measurable = told["gpus"][0]["measurable"].as_array().unwrap();
+            measurable.iter().find(|it| it["what"] == what).unwrap()["why_not"].clone()
+        };
+        assert_eq!([why_not("pipe activity (GPM)"), why_not("cycle counters")], expected, "{version}");
+    }
 }
 
 /// Told as an H20 by its name and as an H200 by its PCI id: whichever is true, the bound holds.

@@ -37,7 +37,7 @@ pub enum Order {
     Read,
     /// List the processes on these GPUs or instances.
     Processes(Vec<String>),
-    /// Try what can be measured on these GPUs.
+    /// Try what can be measured on these GPUs and instances.
     Probe(Vec<String>),
 }
 
@@ -51,7 +51,7 @@ pub enum Answer {
     Read(Vec<Result<GpuReading, String>>),
     /// The processes on each GPU that was asked about, in that order.
     Processes(Vec<Result<Vec<GpuProcess>, String>>),
-    /// What can be measured on each GPU that was asked about, in that order.
+    /// What can be measured on each GPU or instance that was asked about, in that order.
     Probed(Vec<Result<Vec<Measurable>, String>>),
     /// The same without an order: only a daemon says this ([`crate::daemon`]). What it tells is of the time between this moment
     /// and that of the one before.
@@ -132,7 +132,7 @@ fn obey(
                 say(output, &Answer::Processes(listed))?;
             }
             Order::Probe(uuids) => {
-                say(output, &Answer::Probed(uuids.iter().map(|uuid| probe(nvml, uuid)).collect()))?;
+                say(output, &Answer::Probed(probe(nvml, &uuids)))?;
             }
         }
     }

@@ -12,12 +12,19 @@ use super::{ListedGpu, Listing};
 /// What a GPU's probe has shown, or why there was none.
 pub type Probed = Result<Vec<Measurable>, String>;
 
+/// A GPU, and what was tried on it.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// As the driver lists it.
+    pub gpu: ListedGpu,
+    /// Of the GPU as a whole.
+    pub probed: Probed,
+    /// Of each of its instances, in the order in which they are listed.
+    pub instances: Vec<Probed>,
+}
+
 /// Asks the driver, in a process of its own, for its GPUs and what can be measured on each. Each answer is waited for so long.
-pub fn survey(
-    command: &ReaderCommand,
-    library: Option<&Path>,
-    patience: Duration,
-) -> Result<Vec<(ListedGpu, Probed)>, String> {
+pub fn survey(command: &ReaderCommand, library: Option<&Path>, patience: Duration) -> Result<Vec<Surveyed>, String> {
     let (sender, heard) = channel();
     let hear = move |heard| {
         // Nobody listens any more: the answer came too late.
@@ -34,14 +41,23 @@ pub fn survey(
     if gpus.is_empty() {
         return Ok(Vec::new());
     }
-    let uuids = gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    let instances = |gpu: &ListedGpu| gpu.instances.iter().map(|instance| instance.uuid.clone()).collect::<Vec<_>>();
+    let uuids: Vec<String> =
+        gpus.iter().flat_map(|gpu| std::iter::once(gpu.uuid.clone()).chain(instances(gpu))).collect();
+    let count = uuids.len();
     let asked = process.order(&Order::Probe(uuids));
     let probed = match asked.then(|| answer(&heard, patience)) {
         Some(Ok(Answer::Probed(probed))) => probed,
-        Some(Err(reason)) => vec![Err(reason); gpus.len()],
-        _ => vec![Err("the process that asks the driver ended".to_owned()); gpus.len()],
+        Some(Err(reason)) => vec![Err(reason); count],
+        _ => vec![Err("the process that asks the driver ended".to_owned()); count],
     };
-    Ok(gpus.into_iter().zip(probed).collect())
+    let mut probed = probed.into_iter();
+    let surveyed = gpus.into_iter().map(|gpu| {
+        let mut next = || probed.next().unwrap_or_else(|| Err("the driver was not asked".to_owned()));
+        let (whole, instances) = (next(), gpu.instances.iter().map(|_| next()).collect());
+        Surveyed { gpu, probed: whole, instances }
+    });
+    Ok(surveyed.collect())
 }
 
 fn answer(heard: &Receiver<Heard>, patience: Duration) -> Result<Answer, String> {
