@@ -204,6 +204,9 @@ pub struct DeviceCeiling {
     pub layers: Vec<CeilingLayer>,
     /// Time the job held the device, in seconds with three decimals.
     pub held_seconds: f64,
+    /// Which segment held it, where and when; nothing in summaries of versions that did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// Time of it in which the device reported work, where it reports that.
     pub busy_seconds: Option<f64>,
     /// Operations per second at the strict peak.
@@ -217,6 +220,20 @@ pub struct DeviceCeiling {
     pub energy: Option<DeviceEnergy>,
     /// Where the figures of this device come from and what was assumed, one sentence each.
     pub assumptions: Vec<String>,
+}
+
+/// A segment's hold of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The segment, counted from 1 in the order of opening.
+    pub segment: u32,
+    /// Start.
+    pub started: DateTime<Utc>,
+    /// End, or the last that is on record.
+    pub ended: DateTime<Utc>,
+    /// Which boot of the machine, where the system tells: containers of one machine have host names of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 /// One way to bound a device.

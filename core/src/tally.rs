@@ -105,7 +105,7 @@ impl Tally {
                 self.command.clone_from(&opened.command);
                 self.started.get_or_insert(at);
             }
-            Body::SegmentOpened(opened) => self.segments.open(at, opened.segment),
+            Body::SegmentOpened(opened) => self.segments.open(at, opened),
             Body::BaseBound(bound) => self.base = Some(bound.base.clone()),
             Body::DevicesSeen(seen) => {
                 if let Some(ceiling) = self.segments.latest() {

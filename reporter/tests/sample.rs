@@ -166,6 +166,7 @@ pub(crate) fn undetermined() -> ThresholdInput {
             layer: None,
             layers: Vec::new(),
             held_seconds: 612.25,
+            hold: None,
             busy_seconds: None,
             strict_peak: None,
             nominal_peak: None,

@@ -1,7 +1,5 @@
 //! Energy in words: of what, from where, and what is outside it.
 
-use std::collections::BTreeSet;
-
 use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, RunSummary};
 
 /// The sums of a run, then each device; nothing where there is no GPU and no processor tells its energy.
@@ -16,14 +14,7 @@ pub(super) fn lines(run: &RunSummary) -> String {
     if let Some(joules) = run.package_energy() {
         lines.push(format!("{joules} J: CPU packages, with all processes on them"));
     }
-    let mut boards = BTreeSet::new();
-    let devices = run.ceiling.devices.iter().filter_map(|device| Some((device, device.energy.as_ref()?)));
-    for (device, energy) in devices {
-        // Slices of one board share its figure.
-        if energy.board.as_ref().is_none_or(|board| boards.insert(board)) {
-            lines.push(line(device, energy));
-        }
-    }
+    lines.extend(run.ceiling.energies().into_iter().map(|(device, energy)| line(device, energy)));
     if lines.iter().any(|line| line.contains(" J")) {
         lines.push("not in it: the rest of the node (fans, network, storage) and of the building (PUE)".to_owned());
     }
@@ -46,6 +37,7 @@ fn line(device: &DeviceCeiling, energy: &DeviceEnergy) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flopsmeter_core::run::Hold;
     use flopsmeter_core::unit::Joules;
     use serde_json::json;
 
@@ -58,6 +50,13 @@ mod tests {
             "strict_peak": null, "nominal_peak": null, "energy_joules": null, "assumptions": []
         });
         DeviceCeiling { energy, ..serde_json::from_value(device).unwrap() }
+    }
+
+    /// As held by this segment of the run, from one second until another.
+    fn held(device: DeviceCeiling, segment: u32, started: i64, ended: i64) -> DeviceCeiling {
+        let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
+        let hold = Some(Hold { segment, started: at(started), ended: at(ended), boot: None });
+        DeviceCeiling { hold, ..device }
     }
 
     fn energy(whole: u64, source: EnergySource, boundary: EnergyBoundary, board: Option<&str>) -> DeviceEnergy {
@@ -102,6 +101,21 @@ mod tests {
                    NVIDIA H200: 5.000 J (its counter, 59.0 s of 60.0 s)
                    not in it: the rest of the node (fans, network, storage) and of the building (PUE)
         ");
+    }
+
+    #[test]
+    fn a_run_that_went_on_tells_a_board_for_each_of_its_segments() {
+        let slice = |whole| {
+            let board = energy(whole, EnergySource::PowerIntegral, EnergyBoundary::ParentBoard, Some("GPU-a"));
+            device("MIG-1", Some(board))
+        };
+        let segments = vec![held(slice(1160), 1, 0, 3), held(slice(1200), 2, 5, 8)];
+        let text = lines(&run(segments, Some(2_360_000)));
+        for said in
+            ["energy     2360.000 J: ", "the whole board GPU-a: 1160.000 J (", "the whole board GPU-a: 1200.000 J ("]
+        {
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     #[test]

@@ -134,3 +134,25 @@ fn two_slices_of_one_board_are_its_energy_once() {
     assert!(one.contains(&sum), "{sum} of {one:?}");
     assert_eq!(metered.outcome.stderr.matches("the whole board GPU-aa").count(), 1, "{}", metered.outcome.stderr);
 }
+
+#[test]
+fn a_run_that_goes_on_tells_the_energy_of_each_of_its_segments() {
+    let instances = json!([{ "uuid": "MIG-1", "multiprocessors": 60 }]);
+    let Metered { place, summary, .. } = metered(&board(&json!({ "mig": instances })), "--gpus MIG-1", 1.5);
+    let options = format!("--resume {} --gpus MIG-1", summary["run"].as_str().unwrap());
+    let outcome = finish(with_library(&place, place.path("libnvidia-ml.so"), &options, "sleep 1.5"));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+
+    let run = place.only_run();
+    let devices = run["ceiling"]["devices"].as_array().unwrap();
+    let of_slice = devices.iter().filter(|device| device["device"] == "MIG-1");
+    let parts: Vec<f64> = of_slice.map(|device| device["energy_joules"].as_f64().unwrap()).collect();
+    assert_eq!((parts.len(), run["energy_joules"].as_f64()), (2, Some(parts[0] + parts[1])));
+    place.flopsmeter("report threshold demo --format md --out out").data();
+    let memo = fs_err::read_to_string(place.path("out/threshold.md")).unwrap();
+    for joules in parts {
+        assert!(outcome.stderr.contains(&format!("the whole board GPU-aa: {joules:.3} J (")), "{}", outcome.stderr);
+        let is_row = |line: &str| line.contains("`GPU-aa`") && line.contains(&format!("({joules:.3} J)"));
+        assert!(memo.lines().any(is_row), "{memo}");
+    }
+}

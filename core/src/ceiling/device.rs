@@ -10,7 +10,7 @@ use super::processor::{CorePeak, core_peak};
 use super::timeline::{Counted, Counters, Timeline, date, nanoseconds};
 use super::{Layer, cycles};
 use crate::gpu_table::{GpuPeak, GpuTable};
-use crate::run::{CeilingLayer, DeviceCeiling, Gap};
+use crate::run::{CeilingLayer, DeviceCeiling, Gap, Hold};
 use crate::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
 use crate::unit::Flops;
 
@@ -120,6 +120,7 @@ impl DeviceMeter {
             flop,
             layer,
             held_seconds: seconds(held),
+            hold: self.hold(),
             busy_seconds: self.busy.reported_nanoseconds().map(seconds),
             strict_peak: peak.ok(),
             nominal_peak: if let Speed::Gpu(peak) = &self.speed { peak.nominal } else { None },
@@ -128,6 +129,12 @@ impl DeviceMeter {
             assumptions: self.assumptions(),
             layers,
         }
+    }
+
+    /// As of a lone segment: which one of its run it is, the run tells.
+    fn hold(&self) -> Option<Hold> {
+        let (started, ended) = self.timeline.held()?;
+        Some(Hold { segment: 1, started: date(started), ended: date(ended), boot: None })
     }
 
     fn gpu_layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {

@@ -1,8 +1,10 @@
 //! Energy: of what, from where, over which time.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceCeiling, RunSummary};
+use super::{Ceiling, DeviceCeiling, RunSummary};
 use crate::unit::Joules;
 
 /// Energy of one device over the time in which it was read. Never of the node: fans, network, storage and what the building adds
@@ -65,7 +67,32 @@ impl RunSummary {
     }
 }
 
+impl Ceiling {
+    /// Each board, and each machine's packages, once for each segment: slices of one board share its figure, and read the same counter at
+    /// other moments, so that the longest look at it counts.
+    pub fn energies(&self) -> Vec<(&DeviceCeiling, &DeviceEnergy)> {
+        let mut energies: Vec<(&DeviceCeiling, &DeviceEnergy)> = Vec::new();
+        let mut places = BTreeMap::new();
+        for device in &self.devices {
+            let Some(energy) = &device.energy else { continue };
+            let segment = device.hold.as_ref().map(|hold| hold.segment);
+            let place = *places.entry((segment, device.board())).or_insert(energies.len());
+            match energies.get_mut(place) {
+                Some(known) if energy.coverage_seconds > known.1.coverage_seconds => *known = (device, energy),
+                Some(_) => {}
+                None => energies.push((device, energy)),
+            }
+        }
+        energies
+    }
+}
+
 impl DeviceCeiling {
+    /// What its energy is of: the board that it is cut from, or itself.
+    pub fn board(&self) -> &str {
+        self.energy.as_ref().and_then(|energy| energy.board.as_deref()).unwrap_or(&self.device)
+    }
+
     /// Whether this is a machine's processors.
     pub fn is_processor(&self) -> bool {
         self.device.starts_with("cpu:")

@@ -63,7 +63,12 @@ impl Part {
     /// where it is counted, so that what is counted so far is complete; `None` for no parts.
     pub fn together(parts: &[&Self]) -> Option<RunSummary> {
         let (first, last) = (parts.first()?, parts.last()?);
-        let mut sums = parts.iter().skip(1).fold(first.sums.clone(), |sum, part| plus(sum, &part.sums));
+        let mut opened = first.segments.len();
+        let mut sums = first.sums.clone();
+        for part in parts.iter().skip(1) {
+            sums = plus(sums, &part.sums, opened);
+            opened += part.segments.len();
+        }
         let open = |part: &Self| part.segments.iter().filter(|(_, end)| end.is_none()).count();
         let goes_on: usize = parts.iter().map(|part| open(part)).sum();
         let last_goes_on = usize::from(last.segments.last().is_some_and(|(_, end)| end.is_none()));
@@ -124,7 +129,8 @@ fn silent_ranks(parts: &[&Part]) -> u64 {
     missing_ranks(spoken.into_iter())
 }
 
-fn plus(mut sum: RunSummary, part: &RunSummary) -> RunSummary {
+/// Adds a part whose segments follow on so many.
+fn plus(mut sum: RunSummary, part: &RunSummary, opened: usize) -> RunSummary {
     sum.started = sum.started.min(part.started);
     sum.ended = sum.ended.max(part.ended);
     sum.flops = match (sum.flops, part.flops) {
@@ -140,7 +146,7 @@ fn plus(mut sum: RunSummary, part: &RunSummary) -> RunSummary {
     sum.phases = phases(&sum.phases, &part.phases);
     let of_training = sum.phases.iter().find(|phase| phase.phase == Phase::Training);
     sum.tokens = of_training.map_or_else(RunTokens::default, |phase| phase.tokens);
-    sum.ceiling = ceiling(sum.ceiling, &part.ceiling);
+    sum.ceiling = ceiling(sum.ceiling, &part.ceiling, opened);
     sum
 }
 
@@ -180,12 +186,18 @@ fn terms(left: &[Term], right: &[Term]) -> Vec<Term> {
     all.into_values().collect()
 }
 
-fn ceiling(mut sum: Ceiling, part: &Ceiling) -> Ceiling {
+fn ceiling(mut sum: Ceiling, part: &Ceiling, opened: usize) -> Ceiling {
     sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
     sum.complete &= part.complete;
     if sum.layer != part.layer {
         sum.layer = Some("mixed".to_owned());
     }
-    sum.devices.extend(part.devices.iter().cloned());
+    let opened = u32::try_from(opened).unwrap_or(u32::MAX);
+    sum.devices.extend(part.devices.iter().cloned().map(|mut device| {
+        if let Some(hold) = &mut device.hold {
+            hold.segment = hold.segment.saturating_add(opened);
+        }
+        device
+    }));
     sum
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::ceiling::CeilingMeter;
-use crate::ledger::body::SegmentClosed;
+use crate::ledger::body::{SegmentClosed, SegmentOpened};
 use crate::run::{Ceiling, Finding, Gap};
 use crate::unit::Joules;
 
@@ -15,6 +15,8 @@ pub(super) struct Segments(Vec<Segment>);
 struct Segment {
     /// As its entries call it; a node may open several of one number.
     number: u32,
+    /// Which boot of its machine.
+    boot: Option<String>,
     started: DateTime<Utc>,
     ended: Option<DateTime<Utc>>,
     ceiling: CeilingMeter,
@@ -41,11 +43,24 @@ pub(super) fn launches(spans: &[Span]) -> Vec<usize> {
     launches
 }
 
+impl Segment {
+    /// What its hardware could have done at most; `opened` is the segment's place in the run, counted from 1.
+    fn ceiling(&self, opened: u32) -> Ceiling {
+        let mut ceiling = self.ceiling.ceiling();
+        for hold in ceiling.devices.iter_mut().filter_map(|device| device.hold.as_mut()) {
+            hold.segment = opened;
+            hold.boot.clone_from(&self.boot);
+        }
+        ceiling
+    }
+}
+
 impl Segments {
-    pub(super) fn open(&mut self, at: DateTime<Utc>, number: u32) {
+    pub(super) fn open(&mut self, at: DateTime<Utc>, opened: &SegmentOpened) {
         let mut ceiling = CeilingMeter::new(Vec::new());
         ceiling.hold(at, at);
-        self.0.push(Segment { number, started: at, ended: None, ceiling, is_open: true });
+        let (number, boot) = (opened.segment, opened.boot.clone());
+        self.0.push(Segment { number, boot, started: at, ended: None, ceiling, is_open: true });
     }
 
     /// Nodes end in any order: the segment that is meant is told by its number.
@@ -89,7 +104,7 @@ impl Segments {
 
     /// What the hardware of all could have done at most.
     pub(super) fn ceiling(&self) -> Ceiling {
-        let mut parts = self.0.iter().map(|segment| segment.ceiling.ceiling());
+        let mut parts = (1..).zip(&self.0).map(|(opened, segment)| segment.ceiling(opened));
         let Some(first) = parts.next() else { return Ceiling::default() };
         parts.fold(first, |mut sum, part| {
             sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);

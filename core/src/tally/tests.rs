@@ -1,5 +1,6 @@
 //! A run as its entries tell it.
 
+mod energy;
 mod parts;
 
 use chrono::{DateTime, TimeDelta, Utc};

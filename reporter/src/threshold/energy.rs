@@ -1,7 +1,5 @@
 //! Energy: of what, over which time, from where.
 
-use std::collections::BTreeSet;
-
 use flopsmeter_core::assess::Origin;
 use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, RunSummary};
 use flopsmeter_core::unit::Joules;
@@ -35,17 +33,8 @@ pub(super) fn figures(composer: &Composer<'_>) -> Result<Vec<(&'static str, Figu
 
 /// Each board and each machine's packages, with what is not in the figures; nothing where no energy was read.
 pub(super) fn blocks(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProblem> {
-    let mut rows = Vec::new();
-    for run in &composer.input.runs {
-        let mut boards = BTreeSet::new();
-        for device in &run.ceiling.devices {
-            let Some(energy) = &device.energy else { continue };
-            // Slices of one board share its figure.
-            if energy.board.as_ref().is_none_or(|board| boards.insert(board)) {
-                rows.push(row(composer, device, energy)?);
-            }
-        }
-    }
+    let energies = composer.input.runs.iter().flat_map(|run| run.ceiling.energies());
+    let rows = energies.map(|(device, energy)| row(composer, device, energy)).collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }

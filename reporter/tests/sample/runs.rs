@@ -32,6 +32,7 @@ fn device(number: u8, held: f64, busy: f64) -> DeviceCeiling {
             },
         ],
         held_seconds: held,
+        hold: None,
         busy_seconds: Some(busy),
         strict_peak: Some(strict),
         nominal_peak: Some(Flops(989_400_000_000_000)),

@@ -1,0 +1,56 @@
+//! Energy of a run whose segments held one board.
+
+use super::super::Tally;
+use super::at;
+use crate::ledger::Body;
+use crate::ledger::body::{DevicesSeen, RunOpened, Samples, SegmentClosed, SegmentOpened};
+use crate::run::RunSummary;
+use crate::sample::{Device, DeviceFacts, GpuFacts, GpuReading, Mig, Reading, Sample};
+use crate::unit::Joules;
+
+/// A segment on one slice of the board, of which a watt is drawn.
+fn segment(segment: u32, started: i64, ended: i64) -> Vec<(i64, Body)> {
+    let mig = Mig::Slice { parent: "GPU-aa".to_owned(), multiprocessors: Some(16) };
+    let facts = DeviceFacts::Gpu(GpuFacts { mig, ..GpuFacts::default() });
+    let slice = Device { id: "MIG-1".to_owned(), name: "NVIDIA H200".to_owned(), facts };
+    let sample = |second: i64| Sample {
+        device: slice.id.clone(),
+        started: at(second),
+        duration_nanoseconds: 1_000_000_000,
+        reading: Reading::Gpu(GpuReading {
+            energy_millijoules: Some(u64::try_from(second).unwrap() * 1000),
+            ..GpuReading::default()
+        }),
+    };
+    let opened = SegmentOpened { segment, boot: Some("boot".to_owned()), ..SegmentOpened::default() };
+    let closed = SegmentClosed { segment, ended: at(ended), exit: None, cpu_time_nanoseconds: 1, left_running: false };
+    vec![
+        (started, Body::SegmentOpened(opened)),
+        (started, Body::DevicesSeen(DevicesSeen { devices: vec![slice.clone()] })),
+        (ended, Body::Samples(Samples { samples: (started..ended).map(sample).collect() })),
+        (ended, Body::SegmentClosed(closed)),
+    ]
+}
+
+fn summary(segments: &[Vec<(i64, Body)>; 2]) -> RunSummary {
+    let mut tally = Tally::new();
+    tally.add(at(0), &Body::RunOpened(RunOpened::default()));
+    for (second, body) in segments.iter().flatten() {
+        tally.add(at(*second), body);
+    }
+    tally.summary()
+}
+
+fn joules(whole: u64) -> Joules {
+    Joules::from_millijoules(whole * 1000)
+}
+
+#[test]
+fn a_run_that_went_on_has_its_board_once_for_each_segment() {
+    let summary = summary(&[segment(0, 0, 5), segment(1, 5, 9)]);
+    assert_eq!(summary.energy_joules, Some(joules(4 + 3)));
+    let rows: Vec<Joules> = summary.ceiling.energies().into_iter().map(|(_, energy)| energy.joules).collect();
+    assert_eq!(rows, [joules(4), joules(3)], "they come to the sum");
+    let hold = summary.ceiling.devices[1].hold.clone().unwrap();
+    assert_eq!((hold.segment, hold.started, hold.ended, hold.boot.as_deref()), (2, at(5), at(9), Some("boot")));
+}
