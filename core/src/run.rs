@@ -5,6 +5,7 @@
 
 mod crossing;
 mod energy;
+mod energy_sum;
 mod reconciliation;
 mod treatment;
 
@@ -17,6 +18,7 @@ use crate::unit::{Flops, Joules, Tokens};
 
 pub use crossing::{Crossing, Outlook};
 pub use energy::{DeviceEnergy, EnergyBoundary, EnergySource};
+pub use energy_sum::{EnergyBounds, EnergySum, SharedEnergy};
 pub use reconciliation::{CONVENTION as UTILISATION_CONVENTION, Reconciliation};
 pub use treatment::Treatment;
 
@@ -66,6 +68,9 @@ pub struct RunSummary {
     /// Energy of the boards of the claimed GPUs, each board once, where all of them could be read. What it covers is told by
     /// [`DeviceEnergy`].
     pub energy_joules: Option<Joules>,
+    /// In place of it where segments held the same board at the same time, so that each has what the whole board drew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_bounds: Option<EnergyBounds>,
     /// Intervals in which a device could not be read.
     pub gaps: Vec<Gap>,
     /// What a reader has to know besides the numbers.

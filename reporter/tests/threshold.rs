@@ -113,6 +113,28 @@ fn a_lost_gpu_is_told_with_what_it_added() {
 }
 
 #[test]
+fn runs_at_the_same_time_on_one_board_have_no_measured_sum() {
+    let mut input = sample::near();
+    assert!(rendered(&input, Format::Markdown).contains("0.046 MWh (165200000.000 J) \\[M\\]"));
+    input.runs[1].started = sample::at(2_586);
+    let page = rendered(&input, Format::Markdown);
+    assert!(page.contains("| computed | 0.023 – 0.046 MWh (82600000.000 J – 165200000.000 J) \\[C\\] |"), "{page}");
+    assert!(page.contains("**The sum is known only within bounds:**"));
+    let board = &input.runs[0].ceiling.devices[0].device;
+    let row = page.lines().rfind(|line| line.starts_with(&format!("| `{board}`"))).unwrap();
+    assert!(input.runs.iter().all(|run| row.contains(&run.run)), "{row}");
+    assert!(row.contains("(41300000.000 J) \\[C\\]") && row.contains("(82600000.000 J) \\[C\\]"), "{row}");
+}
+
+#[test]
+fn of_many_runs_on_one_board_the_rest_is_counted() {
+    let mut input = sample::below();
+    input.runs = (0..11).map(|number| sample::run(&format!("run-{number:02}"), 7, 90)).collect();
+    let page = rendered(&input, Format::Markdown);
+    assert!(page.contains("run-07") && page.contains("and 3 \\[C\\] more"), "{page}");
+}
+
+#[test]
 fn attestations_stay_open() {
     let page = rendered(&sample::exceeds(), Format::Markdown);
     assert!(page.contains("Signature: \\_"));

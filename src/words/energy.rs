@@ -1,18 +1,22 @@
 //! Energy in words: of what, from where, and what is outside it.
 
-use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, RunSummary};
+use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergyBounds, EnergySource, RunSummary};
 
 /// The sums of a run, then each device; nothing where there is no GPU and no processor tells its energy.
 pub(super) fn lines(run: &RunSummary) -> String {
     let mut lines = Vec::new();
     if run.ceiling.devices.iter().any(|device| !device.is_processor()) {
-        match run.energy_joules {
-            Some(joules) => lines.push(format!("{joules} J: GPU boards, with all processes on them")),
-            None => lines.push("unknown for the GPU boards: not all of them could be read".to_owned()),
+        match (run.energy_joules, run.energy_bounds) {
+            (Some(joules), _) => lines.push(format!("{joules} J: GPU boards, with all processes on them")),
+            (None, Some(bounds)) => lines.push(between("GPU boards", bounds)),
+            (None, None) => lines.push("unknown for the GPU boards: not all of them could be read".to_owned()),
         }
     }
-    if let Some(joules) = run.package_energy() {
-        lines.push(format!("{joules} J: CPU packages, with all processes on them"));
+    if let Some(sum) = run.package_energy() {
+        lines.push(match sum.exact() {
+            Some(joules) => format!("{joules} J: CPU packages, with all processes on them"),
+            None => between("CPU packages", sum.bounds),
+        });
     }
     lines.extend(run.ceiling.energies().into_iter().map(|(device, energy)| line(device, energy)));
     if lines.iter().any(|line| line.contains(" J")) {
@@ -20,6 +24,13 @@ pub(super) fn lines(run: &RunSummary) -> String {
     }
     let labels = std::iter::once("energy").chain(std::iter::repeat(""));
     lines.iter().zip(labels).fold(String::new(), |text, (line, label)| text + &format!("{label:<11}{line}\n"))
+}
+
+fn between(what: &str, bounds: EnergyBounds) -> String {
+    format!(
+        "between {} J and {} J: {what}, with all processes on them; parts of the run held the same at the same time, and each has all it drew",
+        bounds.least_joules, bounds.most_joules
+    )
 }
 
 fn line(device: &DeviceCeiling, energy: &DeviceEnergy) -> String {
@@ -116,6 +127,18 @@ mod tests {
         {
             assert!(text.contains(said), "{text}");
         }
+    }
+
+    #[test]
+    fn what_segments_held_at_the_same_time_is_told_within_bounds() {
+        let packages = |whole| {
+            let energy = energy(whole, EnergySource::Counter, EnergyBoundary::CpuPackages, None);
+            device("cpu:host", Some(energy))
+        };
+        let text = lines(&run(vec![held(packages(3), 1, 0, 3), held(packages(4), 2, 2, 5)], None));
+        let told =
+            "energy     between 4.000 J and 7.000 J: CPU packages, with all processes on them; parts of the run held";
+        assert!(text.starts_with(told), "{text}");
     }
 
     #[test]

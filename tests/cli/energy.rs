@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::gpu::{library, with_library};
-use crate::place::{Outcome, Place, codes, finish};
+use crate::place::{Outcome, Place, Running, codes, finish};
 
 /// What the board draws, in watts.
 const WATTS: f64 = 400.0;
@@ -155,4 +155,25 @@ fn a_run_that_goes_on_tells_the_energy_of_each_of_its_segments() {
         let is_row = |line: &str| line.contains("`GPU-aa`") && line.contains(&format!("({joules:.3} J)"));
         assert!(memo.lines().any(is_row), "{memo}");
     }
+}
+
+#[test]
+fn runs_at_the_same_time_on_one_board_are_no_measured_sum() {
+    let place = Place::new();
+    let library = library(&place, &json!({ "devices": board(&json!({})) }));
+    let runs = ["1", "2"].map(|number| {
+        let options = format!("--modification demo --quiet --summary {number}.json");
+        Running::start(with_library(&place, &library, &options, "sleep 2.5"))
+    });
+    assert_eq!(runs.map(|run| run.finish().code()), [Some(0), Some(0)]);
+    let joules = ["1.json", "2.json"].map(|summary| {
+        let summary: Value = serde_json::from_slice(&fs_err::read(place.path(summary)).unwrap()).unwrap();
+        summary["energy_joules"].as_f64().unwrap()
+    });
+    place.flopsmeter("report threshold demo --format md --out out").data();
+    let memo = fs_err::read_to_string(place.path("out/threshold.md")).unwrap();
+    let row = memo.lines().find(|line| line.starts_with("| Energy of the GPU boards")).unwrap();
+    let (least, most) = (joules[0].max(joules[1]), joules[0] + joules[1]);
+    assert!(row.contains("| computed |") && row.contains(&format!("({least:.3} J – {most:.3} J)")), "{row}");
+    assert!(memo.contains("**The sum is known only within bounds:**"), "{memo}");
 }

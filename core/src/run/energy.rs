@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ceiling, DeviceCeiling, RunSummary};
+use super::{Ceiling, DeviceCeiling, EnergySum, RunSummary};
 use crate::unit::Joules;
 
 /// Energy of one device over the time in which it was read. Never of the node: fans, network, storage and what the building adds
@@ -54,10 +54,10 @@ pub enum EnergyBoundary {
 
 impl RunSummary {
     /// Energy of the processor packages; `None` if there are none or if one machine's could not be read.
-    pub fn package_energy(&self) -> Option<Joules> {
+    pub fn package_energy(&self) -> Option<EnergySum> {
         let mut processors = self.ceiling.devices.iter().filter(|device| device.is_processor()).peekable();
         processors.peek()?;
-        processors.map(|device| Some(device.energy.as_ref()?.joules)).sum()
+        processors.all(|device| device.energy.is_some()).then(|| EnergySum::of_packages([self]))
     }
 
     /// Whether a board's energy was told from its power, because its counter was missing or lied.

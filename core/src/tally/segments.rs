@@ -126,6 +126,7 @@ impl Segments {
         self.0.iter().flat_map(|segment| segment.ceiling.findings())
     }
 
+    /// Of the boards, as if no two segments held the same one at the same time.
     pub(super) fn energy(&self) -> Option<Joules> {
         let parts: Option<Vec<Joules>> = self.0.iter().map(|segment| segment.ceiling.energy()).collect();
         parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())

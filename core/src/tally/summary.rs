@@ -2,7 +2,9 @@
 
 use super::model::CountedModel;
 use super::{DEVICES_REPLAYED, Tally};
-use crate::run::{Ceiling, Finding, Gap, ModelSummary, RUN_SCHEMA, Reconciliation, RunState, RunSummary, RunTokens};
+use crate::run::{
+    Ceiling, EnergySum, Finding, Gap, ModelSummary, RUN_SCHEMA, Reconciliation, RunState, RunSummary, RunTokens,
+};
 
 /// What is told where a run has a later part than one that has no end on record.
 const SEGMENT_OPEN: &str = "another part of this run has no end on record: it goes on, or its meter was killed and what it had not recorded is missing; the figures are lower bounds";
@@ -55,7 +57,7 @@ impl Tally {
         if let Some(sides) = reconciliation.as_ref().filter(|_| sums.state == RunState::Closed) {
             findings.extend(sides.findings(&ceiling, sums.complete));
         }
-        RunSummary {
+        let mut summary = RunSummary {
             models,
             ceiling,
             reconciliation,
@@ -64,7 +66,12 @@ impl Tally {
             findings,
             alerts: self.alerts.clone(),
             ..sums
+        };
+        let boards = EnergySum::of_boards([&summary]);
+        if boards.exact().is_none() {
+            summary.energy_bounds = summary.energy_joules.take().map(|_| boards.bounds);
         }
+        summary
     }
 
     /// The summary as far as it is held against a line once a second: nothing of devices, models, findings and alerts, and no ceiling.
@@ -89,6 +96,7 @@ impl Tally {
             ceiling: Ceiling::default(),
             reconciliation: None,
             energy_joules: None,
+            energy_bounds: None,
             gaps: Vec::new(),
             findings: Vec::new(),
             alerts: Vec::new(),

@@ -363,6 +363,7 @@ fn the_sums_are_those_of_the_summary() {
             ceiling: crate::run::Ceiling::default(),
             reconciliation: None,
             energy_joules: None,
+            energy_bounds: None,
             gaps: Vec::new(),
             findings: Vec::new(),
             alerts: Vec::new(),

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use flopsmeter_core::assess::Origin;
+use flopsmeter_core::run::EnergyBounds;
 use flopsmeter_core::unit::{Flops, Joules, Tokens};
 use serde::Serialize;
 
@@ -85,6 +86,16 @@ impl Figure {
     /// Energy in megawatt hours with two significant digits, as the law's forms ask for it, and the joules beside it.
     pub fn energy(energy: Joules, origin: Origin) -> Self {
         Self { text: format!("{} MWh", megawatt_hours(energy)), exact: Some(format!("{energy} J")), origin }
+    }
+
+    /// The same of an energy that is known to lie between two.
+    pub fn energy_between(bounds: EnergyBounds, origin: Origin) -> Self {
+        let EnergyBounds { least_joules, most_joules } = bounds;
+        Self {
+            text: format!("{} – {} MWh", megawatt_hours(least_joules), megawatt_hours(most_joules)),
+            exact: Some(format!("{least_joules} J – {most_joules} J")),
+            origin,
+        }
     }
 
     /// A number that is not there, shown as `missing`.

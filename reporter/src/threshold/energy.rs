@@ -1,32 +1,42 @@
 //! Energy: of what, over which time, from where.
 
 use flopsmeter_core::assess::Origin;
-use flopsmeter_core::run::{DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, RunSummary};
-use flopsmeter_core::unit::Joules;
+use flopsmeter_core::run::{
+    DeviceCeiling, DeviceEnergy, EnergyBoundary, EnergySource, EnergySum, RunSummary, SharedEnergy,
+};
 
 use super::composer::Composer;
 use crate::document::{Align, Block, Cell, Figure, Row, Text};
 use crate::problem::ReportProblem;
 use crate::wording::Values;
 
+/// Runs named beside one board; the rest is counted.
+const MOST_RUNS: usize = 8;
+
 /// The sums for the list of figures.
 pub(super) fn figures(composer: &Composer<'_>) -> Result<Vec<(&'static str, Figure)>, ReportProblem> {
     let runs = &composer.input.runs;
     let integrated = runs.iter().any(RunSummary::has_integrated_power);
     let source = if integrated { EnergySource::PowerIntegral } else { EnergySource::Counter };
-    let told = |joules: Option<Joules>, origin: Origin, next_step: &str| match joules {
-        Some(joules) => Ok(Figure::energy(joules, origin)),
+    let told = |sum: Option<&EnergySum>, origin: Origin, next_step: &str| match sum {
         None => composer.missing(next_step),
+        Some(sum) => match sum.exact() {
+            Some(joules) => Ok(Figure::energy(joules, origin)),
+            None => Ok(Figure::energy_between(sum.bounds, composer.computed("from_shared")?)),
+        },
     };
     let mut figures = Vec::new();
     let devices = || runs.iter().flat_map(|run| &run.ceiling.devices);
     if composer.totals.energy.is_some() || devices().any(|device| !device.is_processor()) {
         let origin = origin(composer, source, EnergyBoundary::GpuBoard)?;
-        figures.push(("fact_energy", told(composer.totals.energy, origin, "next_energy")?));
+        figures.push(("fact_energy", told(composer.totals.energy.as_ref(), origin, "next_energy")?));
     }
     if devices().any(DeviceCeiling::is_processor) {
         let origin = origin(composer, EnergySource::Counter, EnergyBoundary::CpuPackages)?;
-        figures.push(("fact_package_energy", told(composer.totals.package_energy, origin, "next_package_energy")?));
+        figures.push((
+            "fact_package_energy",
+            told(composer.totals.package_energy.as_ref(), origin, "next_package_energy")?,
+        ));
     }
     Ok(figures)
 }
@@ -44,10 +54,49 @@ pub(super) fn blocks(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProble
         ("col_energy", Align::Right),
         ("col_covered", Align::Right),
     ];
-    Ok(vec![
+    let mut blocks = vec![
         composer.paragraph("ceiling", "energy", &Values::default())?,
         composer.table("table_energy", &columns, rows)?,
+    ];
+    blocks.extend(shared(composer)?);
+    Ok(blocks)
+}
+
+/// Boards and packages that were held more than once at a time; nothing where none was.
+fn shared(composer: &Composer<'_>) -> Result<Vec<Block>, ReportProblem> {
+    let sums = [&composer.totals.energy, &composer.totals.package_energy];
+    let shared = sums.into_iter().flatten().flat_map(|sum| &sum.shared);
+    let rows = shared.map(|shared| shared_row(composer, shared)).collect::<Result<Vec<_>, _>>()?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = [
+        ("col_device", Align::Left),
+        ("col_runs", Align::Left),
+        ("col_at_least", Align::Right),
+        ("col_at_most", Align::Right),
+    ];
+    Ok(vec![
+        composer.paragraph("ceiling", "energy_shared", &Values::default())?,
+        composer.table("table_energy_shared", &columns, rows)?,
     ])
+}
+
+fn shared_row(composer: &Composer<'_>, shared: &SharedEnergy) -> Result<Row, ReportProblem> {
+    let mut runs: Vec<Text> = shared.runs.iter().take(MOST_RUNS).map(|run| Text::code(run)).collect();
+    let cut = shared.runs.len().saturating_sub(MOST_RUNS);
+    if cut > 0 {
+        let counted = u64::try_from(cut).unwrap_or(u64::MAX);
+        let figure = Figure::count(counted, composer.computed("from_records")?);
+        runs.push(composer.say("ceiling", "runs_cut", &Values::default().figure("count", figure))?);
+    }
+    let energy = |joules| Ok::<_, ReportProblem>(Figure::energy(joules, composer.computed("from_shared")?).into());
+    Ok(Row::plain(vec![
+        Text::code(&shared.board).into(),
+        Cell(runs),
+        energy(shared.bounds.least_joules)?,
+        energy(shared.bounds.most_joules)?,
+    ]))
 }
 
 fn row(composer: &Composer<'_>, device: &DeviceCeiling, energy: &DeviceEnergy) -> Result<Row, ReportProblem> {

@@ -1,7 +1,7 @@
 //! Sums over the runs of a modification.
 
-use flopsmeter_core::run::RunSummary;
-use flopsmeter_core::unit::{Flops, Joules, Tokens};
+use flopsmeter_core::run::{EnergySum, RunSummary};
+use flopsmeter_core::unit::{Flops, Tokens};
 
 /// Sums; `None` where one run lacks the quantity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub(super) struct Totals {
     pub(super) tokens_fed: Tokens,
     pub(super) tokens_real: Option<Tokens>,
     /// Of the GPUs' boards.
-    pub(super) energy: Option<Joules>,
+    pub(super) energy: Option<EnergySum>,
     /// Of the processor packages.
-    pub(super) package_energy: Option<Joules>,
+    pub(super) package_energy: Option<EnergySum>,
     pub(super) gaps: usize,
     /// What the gaps added to the ceilings, as far as it is on record.
     pub(super) charged: Flops,
@@ -45,7 +45,7 @@ impl Totals {
             tokens_fed: runs.iter().map(|run| run.tokens.fed).sum(),
             tokens_real: runs.iter().map(|run| run.tokens.real).sum(),
             energy: boards_energy(runs),
-            package_energy: runs.iter().map(RunSummary::package_energy).sum(),
+            package_energy: packages_energy(runs),
             gaps: runs.iter().map(|run| run.gaps.len()).sum(),
             charged: runs.iter().flat_map(|run| &run.gaps).filter_map(|gap| gap.charged).sum(),
         }
@@ -53,9 +53,14 @@ impl Totals {
 }
 
 /// Over the runs that had a board: one on processors alone lacks nothing.
-fn boards_energy(runs: &[RunSummary]) -> Option<Joules> {
+fn boards_energy(runs: &[RunSummary]) -> Option<EnergySum> {
     let has_boards = |run: &&RunSummary| run.ceiling.devices.iter().any(|device| !device.is_processor());
     let mut with_boards = runs.iter().filter(has_boards).peekable();
     with_boards.peek()?;
-    with_boards.map(|run| run.energy_joules).sum()
+    let is_known = |run: &RunSummary| run.energy_joules.is_some() || run.energy_bounds.is_some();
+    with_boards.all(is_known).then(|| EnergySum::of_boards(runs))
+}
+
+fn packages_energy(runs: &[RunSummary]) -> Option<EnergySum> {
+    runs.iter().all(|run| run.package_energy().is_some()).then(|| EnergySum::of_packages(runs))
 }

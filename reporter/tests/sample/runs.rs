@@ -135,6 +135,7 @@ pub(crate) fn run(id: &str, units: u128, minutes: i64) -> RunSummary {
         reconciliation: Some(Reconciliation::of(&flops, Flops(flops.executed.0 / 100 * 97), &ceiling)),
         ceiling,
         energy_joules: Some(Joules::from_millijoules(82_600_000_000)),
+        energy_bounds: None,
         gaps: Vec::new(),
         findings: Vec::new(),
         alerts: Vec::new(),

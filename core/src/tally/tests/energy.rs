@@ -48,9 +48,17 @@ fn joules(whole: u64) -> Joules {
 #[test]
 fn a_run_that_went_on_has_its_board_once_for_each_segment() {
     let summary = summary(&[segment(0, 0, 5), segment(1, 5, 9)]);
-    assert_eq!(summary.energy_joules, Some(joules(4 + 3)));
+    assert_eq!((summary.energy_joules, summary.energy_bounds), (Some(joules(4 + 3)), None));
     let rows: Vec<Joules> = summary.ceiling.energies().into_iter().map(|(_, energy)| energy.joules).collect();
     assert_eq!(rows, [joules(4), joules(3)], "they come to the sum");
     let hold = summary.ceiling.devices[1].hold.clone().unwrap();
     assert_eq!((hold.segment, hold.started, hold.ended, hold.boot.as_deref()), (2, at(5), at(9), Some("boot")));
+}
+
+#[test]
+fn segments_that_held_a_board_at_the_same_time_leave_bounds() {
+    let summary = summary(&[segment(0, 0, 5), segment(1, 4, 9)]);
+    let bounds = summary.energy_bounds.unwrap();
+    assert_eq!((summary.energy_joules, bounds.least_joules, bounds.most_joules), (None, joules(4), joules(4 + 4)));
+    assert_eq!(summary.ceiling.energies().len(), 2);
 }

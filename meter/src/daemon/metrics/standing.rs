@@ -118,7 +118,9 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     registry.register("ceiling_complete", "Whether all of the run's hardware is bounded", complete);
     let help = "Share of the legal line that is spent by the run's modification, or by the run if it has none";
     registry.register_with_unit("line_spent", help, ratio(), spent);
-    registry.register_with_unit("energy", "Energy of the devices that the run holds", Unit::Joules, energy);
+    let help =
+        "Energy of the boards that the run holds, whoever uses them: runs that share a board each have all of it";
+    registry.register_with_unit("energy", help, Unit::Joules, energy);
     let help = "Time in which a device of the run could not be read";
     registry.register_with_unit("gap", help, Unit::Seconds, missing);
     registry.register("held_devices", "Devices that the run holds", devices);
