@@ -174,7 +174,10 @@ pub(crate) fn run(run: &RunSummary) -> String {
     text.push_str(&energy::lines(run));
     if !run.gaps.is_empty() {
         let seconds: f64 = run.gaps.iter().map(|gap| gap.duration_seconds).sum();
-        text.push_str(&format!("gaps       {} in {seconds:.1} s, charged as fully busy\n", run.gaps.len()));
+        text.push_str(&format!(
+            "gaps       {} in {seconds:.1} s, charged as fully busy where nothing tells of them\n",
+            run.gaps.len()
+        ));
     }
     for alert in &run.alerts {
         text.push_str(&format!("alert      {} {}\n", alert.at.format("%H:%M:%S"), alert.text));

@@ -10,6 +10,7 @@ mod cycles;
 mod device;
 mod energy;
 mod exact;
+mod late;
 mod layer;
 mod pipes;
 mod processor;
@@ -128,7 +129,7 @@ impl CeilingMeter {
         Ceiling { flop, layer, complete: flop.is_some(), devices }
     }
 
-    /// Time in which a device could not be read, in the order of devices and then of time.
+    /// Time in which a device could not be read, or was read late, in the order of devices and then of time.
     pub fn gaps(&self) -> Vec<Gap> {
         self.in_order().flat_map(DeviceMeter::gaps).collect()
     }

@@ -71,7 +71,7 @@ pub struct RunSummary {
     /// In place of it where segments held the same board at the same time, so that each has what the whole board drew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_bounds: Option<EnergyBounds>,
-    /// Intervals in which a device could not be read.
+    /// Intervals in which a device could not be read, or was read late.
     pub gaps: Vec<Gap>,
     /// What a reader has to know besides the numbers.
     pub findings: Vec<Finding>,
@@ -257,7 +257,7 @@ pub struct CeilingLayer {
     pub holds_if: Option<String>,
 }
 
-/// An interval in which a device could not be read; the ceiling charges it as fully busy.
+/// An interval in which a device could not be read, or was read late; what nothing tells of it the ceiling charges as fully busy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// Device.
@@ -268,7 +268,7 @@ pub struct Gap {
     pub duration_seconds: f64,
     /// Why.
     pub reason: String,
-    /// What it added to the ceiling.
+    /// What it added to the ceiling at most.
     pub charged: Option<Flops>,
 }
 

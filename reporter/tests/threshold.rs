@@ -107,7 +107,7 @@ fn what_is_not_known_reads_as_missing_and_never_as_nothing() {
 #[test]
 fn a_lost_gpu_is_told_with_what_it_added() {
     let page = rendered(&sample::near(), Format::Markdown);
-    assert!(page.contains("**Readings are missing for 1 interval.**"));
+    assert!(page.contains("**Readings are missing or came late in 1 interval.**"));
     assert!(page.contains("1,349,403,771,000,000,000"));
     assert!(page.contains("GPU lost"));
 }

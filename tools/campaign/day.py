@@ -205,7 +205,7 @@ def told(folder: Path, hours: int) -> Iterator[str]:
     held = min(device["held_seconds"] for device in gpus)
     missed = sum(gap["duration_seconds"] for gap in summary["gaps"])
     print(
-        f"{len(gpus)} GPUs were held for {held / HOUR:.2f} h, of which {missed / HOUR / GPUS:.3f} h each were not read"
+        f"{len(gpus)} GPUs were held for {held / HOUR:.2f} h, of which {missed / HOUR / GPUS:.3f} h each were not read, or late"
         f" ({len(summary['gaps'])} gaps); the ceiling is complete: {summary['ceiling']['complete']}"
     )
     if len(summary["gaps"]) > MOST_GAPS:

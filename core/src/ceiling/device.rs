@@ -5,9 +5,10 @@ mod energy;
 use super::busy::Busy;
 use super::energy::{EnergyReadings, PackageReadings};
 use super::exact::{charge, seconds};
+use super::late::LateReadings;
 use super::pipes::Pipes;
 use super::processor::{CorePeak, core_peak};
-use super::timeline::{Counted, Counters, Timeline, date, nanoseconds};
+use super::timeline::{Counted, Counters, Timeline, date, length, nanoseconds};
 use super::{Layer, cycles};
 use crate::gpu_table::{GpuPeak, GpuTable};
 use crate::run::{CeilingLayer, DeviceCeiling, Gap, Hold};
@@ -16,11 +17,16 @@ use crate::unit::Flops;
 
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
+/// What is said of a late reading of a GPU, and of the processors.
+const LATE_GPU: &str = "readings came late, as when the meter was stopped, the driver was slow or the machine was suspended: what none of the driver's busy shares covers is charged as busy";
+const LATE_PROCESSORS: &str = "readings came late, as when the meter was stopped or the machine was suspended: the processor time that the kernel counted meanwhile is charged";
+
 #[derive(Clone, Debug)]
 pub(super) struct DeviceMeter {
     device: Device,
     speed: Speed,
     pub(super) timeline: Timeline,
+    late: LateReadings,
     busy: Busy,
     pipes: Pipes,
     /// Highest cumulative processor time that was told.
@@ -48,6 +54,7 @@ impl DeviceMeter {
             device,
             speed,
             timeline: Timeline::default(),
+            late: LateReadings::default(),
             busy: Busy::default(),
             pipes: Pipes::default(),
             cpu_nanoseconds: None,
@@ -67,6 +74,7 @@ impl DeviceMeter {
                 if self.timeline.cover(started, ended, &counters(started, ended, reading)) {
                     self.busy.add(reading, peak.rate.map_or(0, |rate| rate.clock_mhz));
                     self.pipes.add(reading);
+                    self.late.add(started, ended, untold(sample.duration_nanoseconds, reading));
                 }
             }
             (Reading::Cpu { cpu_time_nanoseconds, complete, package_energy_microjoules }, Speed::Cpu { .. }) => {
@@ -77,7 +85,9 @@ impl DeviceMeter {
                 let told = u128::from(*cpu_time_nanoseconds);
                 self.cpu_nanoseconds = Some(self.cpu_nanoseconds.unwrap_or(0).max(told));
                 if *complete {
-                    self.timeline.cover(started, ended, &Counters::default());
+                    if self.timeline.cover(started, ended, &Counters::default()) {
+                        self.late.add(started, ended, 0);
+                    }
                 } else {
                     let reason = "processes of the job may have been missed: all processors are charged";
                     self.timeline.miss(started, ended, reason);
@@ -168,24 +178,41 @@ impl DeviceMeter {
             Speed::Unknown(reason) => vec![reason.clone()],
         };
         said.extend(self.energy_notes());
+        said.extend(self.unlisted_note());
         said
     }
 
-    /// Time that no reading covers, and what it is charged.
-    pub(super) fn gaps(&self) -> Vec<Gap> {
-        let peak = self.peak().ok();
-        let gap = |started, ended: i128, reason| {
-            let length = u128::try_from(ended - started).unwrap_or(0);
-            Gap {
-                device: self.device.id.clone(),
-                started: date(started),
-                duration_seconds: seconds(length),
-                reason,
-                charged: peak.map(|peak| charge(peak, length, NANOSECONDS_PER_SECOND)),
-            }
-        };
-        self.timeline.uncovered().into_iter().map(|hole| gap(hole.started, hole.ended, hole.reason)).collect()
+    /// Late readings past those that are listed one by one.
+    fn unlisted_note(&self) -> Option<String> {
+        let unlisted = Some(self.late.unlisted_nanoseconds()).filter(|&nanoseconds| nanoseconds > 0)?;
+        Some(format!("more readings came late than are listed among the gaps: {} s besides", seconds(unlisted)))
     }
+
+    /// Time that no reading covers or that was read late, in order, and what of it is charged.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        let holes = self.timeline.uncovered();
+        let holes =
+            holes.into_iter().map(|hole| (hole.started, hole.ended, length(hole.started, hole.ended), hole.reason));
+        let why = if self.is_gpu() { LATE_GPU } else { LATE_PROCESSORS };
+        let late = self.late.stretches().map(|(started, late)| (started, late.ended, late.charged, why.to_owned()));
+        let mut stretches: Vec<_> = holes.chain(late).collect();
+        stretches.sort_by_key(|&(started, ..)| started);
+        let peak = self.peak().ok();
+        let gap = |(started, ended, charged, reason)| Gap {
+            device: self.device.id.clone(),
+            started: date(started),
+            duration_seconds: seconds(length(started, ended)),
+            reason,
+            charged: peak.map(|peak| charge(peak, charged, NANOSECONDS_PER_SECOND)),
+        };
+        stretches.into_iter().map(gap).collect()
+    }
+}
+
+/// Nanoseconds of a reading's time that none of its busy shares covers.
+fn untold(nanoseconds: u64, reading: &GpuReading) -> u128 {
+    let microseconds: u128 = reading.busy.iter().flatten().map(|stretch| u128::from(stretch.microseconds)).sum();
+    u128::from(nanoseconds).saturating_sub(microseconds.saturating_mul(1000))
 }
 
 fn counters(started: i128, ended: i128, reading: &GpuReading) -> Counters {

@@ -163,6 +163,40 @@ fn a_lost_gpu_is_a_gap_that_is_charged_in_full() {
     assert_eq!(meter.ceiling().flop, Some(Flops(3 * H200_PEAK + H200_PEAK / 100)));
 }
 
+/// The meter was stopped for four seconds: no bound is other than before, and the record says so.
+#[test]
+fn a_late_reading_is_listed_and_changes_no_bound() {
+    let shares = [(1_000_000, 40), (500_000, 40)];
+    let stopped = [
+        sample("cpu:host", 0, 3500, processor(250_000_000, true)),
+        sample("GPU-1", 0, 1000, busy(&[], None)),
+        sample("GPU-1", 1000, 5000, busy(&shares, None)),
+        sample("GPU-1", 5000, 8000, busy(&[], None)),
+        sample("GPU-1", 8000, 9000, missing("lost")),
+    ];
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]] {
+        let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200"), cpu()]);
+        for index in order {
+            meter.add(&stopped[index]);
+            // Once more proves nothing, and is listed once.
+            meter.add(&stopped[index]);
+        }
+        let told: Vec<_> =
+            meter.gaps().into_iter().map(|gap| (gap.device, gap.duration_seconds, gap.charged)).collect();
+        let expected = [
+            ("GPU-1".to_owned(), 4.0, Some(Flops(H200_PEAK * 5 / 2))),
+            ("GPU-1".to_owned(), 1.0, Some(Flops(H200_PEAK))),
+            ("cpu:host".to_owned(), 3.5, Some(Flops(0))),
+        ];
+        assert_eq!(told, expected);
+        assert!(meter.gaps()[0].reason.starts_with("readings came late"));
+        let devices = meter.ceiling().devices;
+        // One second and a half at 40 + 1 per cent, the rest in full.
+        assert_eq!(devices[0].flop, Some(Flops((H200_PEAK * (7500 + 615)).div_ceil(1000))));
+        assert_eq!(devices[1].flop, Some(Flops(CPU_CORE_PEAK / 4)));
+    }
+}
+
 #[test]
 fn without_busy_shares_the_held_time_is_charged() {
     let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200")]);

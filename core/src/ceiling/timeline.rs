@@ -11,8 +11,8 @@ use super::energy::EnergyReadings;
 use super::exact::charge;
 use crate::unit::Flops;
 
-/// Separate stretches (of read or of missing time) that are kept.
-const MAX_STRETCHES: usize = 4096;
+/// Separate stretches (of read or of missing time, and of late readings) that are kept.
+pub(super) const MAX_STRETCHES: usize = 4096;
 
 /// What is said of time in which nothing arrived.
 const NOTHING_ARRIVED: &str = "no sample arrived for this time";

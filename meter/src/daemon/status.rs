@@ -37,7 +37,7 @@ pub struct RunStatus {
     pub energy_joules: Option<Joules>,
     /// Devices that it holds.
     pub held_devices: usize,
-    /// Stretches of time in which a device of it could not be read.
+    /// Stretches of time in which a device of it could not be read, or was read late.
     pub gaps: usize,
     /// Together, in seconds.
     pub gap_seconds: f64,

@@ -121,10 +121,14 @@ fn register_runs(registry: &mut Registry, runs: &Runs) {
     let help =
         "Energy of the boards that the run holds, whoever uses them: runs that share a board each have all of it";
     registry.register_with_unit("energy", help, Unit::Joules, energy);
-    let help = "Time in which a device of the run could not be read";
+    let help = "Time in which a device of the run could not be read, or was read late";
     registry.register_with_unit("gap", help, Unit::Seconds, missing);
     registry.register("held_devices", "Devices that the run holds", devices);
-    registry.register("gaps", "Stretches of time in which a device of the run could not be read", gaps);
+    registry.register(
+        "gaps",
+        "Stretches of time in which a device of the run could not be read, or was read late",
+        gaps,
+    );
     registry.register("running", "Whether the run is going on", running);
     registry.register("verdict", "The verdict that holds is 1", verdicts);
     forecasts.register(registry);
