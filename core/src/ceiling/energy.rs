@@ -1,13 +1,15 @@
 //! A board's energy: the rise of its counter and, beside it, the integral of its power readings.
 //!
 //! The counter runs on while nobody reads it. The integral covers only time between neighbouring readings that both tell the
-//! power: what lies in a gap is in neither figure of it and shows as less coverage, never as zero.
+//! power, the later of which did not come late: what lies in a gap is in neither figure of it and shows as less coverage, never
+//! as zero.
 
 mod judgement;
 mod packages;
 #[cfg(test)]
 mod scripted;
 
+use super::late::is_late;
 use super::timeline::{Nanoseconds, length};
 
 pub(super) use judgement::{Figure, Judgement};
@@ -137,8 +139,12 @@ impl EnergyReadings {
         sum
     }
 
-    /// Adds the time between two neighbouring readings.
+    /// Adds the time between two neighbouring readings, unless the later one came late: of what the board drew in so long a time
+    /// two readings tell nothing.
     fn bridge(&mut self, from: Moment, until: Moment) {
+        if is_late(from.at, until.at) {
+            return;
+        }
         let (Some(first), Some(last)) = (from.milliwatts, until.milliwatts) else { return };
         let nanoseconds = length(from.at, until.at);
         let doubled = (u128::from(first) + u128::from(last)).saturating_mul(nanoseconds);

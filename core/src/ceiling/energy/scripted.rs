@@ -85,6 +85,22 @@ fn a_gap_is_not_bridged_by_the_integral_but_by_the_counter() {
     assert_eq!(energy.map(|energy| (energy.joules, energy.coverage_seconds)), Some((joules(18 * 300), 18.0)));
 }
 
+/// Two idle readings around a minute in which nobody looked are not a minute of idling.
+#[test]
+fn a_late_reading_is_not_bridged_by_the_integral_but_by_the_counter() {
+    let ends = [0, 1000, 2000, 62_000, 63_000, 66_000];
+    let figures = |counter: Option<u64>| {
+        let reading = |until: i64| told(counter.map(|each| each * until.unsigned_abs()), Some(100_000));
+        let all: Vec<Sample> =
+            ends.windows(2).map(|pair| sample("GPU-1", pair[0], pair[1], reading(pair[1]))).collect();
+        let energy = played(&all).ceiling().devices.remove(0).energy.unwrap();
+        (energy.joules, energy.coverage_seconds, energy.power_integral_joules)
+    };
+    let integral = joules(500);
+    assert_eq!(figures(None), (integral, 5.0, Some(integral)));
+    assert_eq!(figures(Some(100)), (joules(6500), 65.0, Some(integral)));
+}
+
 #[test]
 fn a_reading_without_power_breaks_the_integral() {
     let (energy, ..) = result([Some(1000), None, Some(1000), Some(1000)].map(|power| told(None, power)));
@@ -227,7 +243,7 @@ fn packages_are_the_difference_of_cumulative_values_in_any_order() {
 
 /// One interval: its length, and what the board drew at its end; whether the sample is lost, kept or sent twice.
 fn truths() -> impl Strategy<Value = Vec<(u16, u32, bool, usize)>> {
-    prop::collection::vec((1_u16..3000, 1_u32..1_200_000, any::<bool>(), 0_usize..3), 1..60)
+    prop::collection::vec((1_u16..4500, 1_u32..1_200_000, any::<bool>(), 0_usize..3), 1..60)
 }
 
 proptest! {
@@ -242,7 +258,7 @@ proptest! {
             let one = sample("GPU-1", from, until, told(None, told_power));
             sent.extend(std::iter::repeat_n(one, copies));
             let now = told_power.filter(|_| copies > 0);
-            if let (Some(before), Some(now)) = (before, now) {
+            if let (Some(before), Some(now), ..=3000) = (before, now, milliseconds) {
                 doubled += (u128::from(before) + u128::from(now)) * u128::from(milliseconds);
                 covered += u128::from(milliseconds);
             }
