@@ -31,7 +31,7 @@ impl Driver {
     /// Orders a reading, unless a daemon pushes them. Where one that was ordered a round before has not come, that time is missing.
     pub(in crate::sampler) fn order(&mut self, now: Duration) -> Vec<Sample> {
         let pushed = |at| now.saturating_sub(at) < self.period.saturating_mul(PUSHES_MISSED);
-        if matches!(self.state, State::Idle) && self.pushed_at.is_some_and(pushed) {
+        if matches!(self.state, State::Idle) && self.is_daemon() && self.pushed_at.is_some_and(pushed) {
             return Vec::new();
         }
         self.order_now(now)
