@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::job::flop;
-use crate::place::{Place, codes, finish};
+use crate::place::{Place, Running, codes, finish, until};
 
 /// Strict peak of an H200: 132 multiprocessors x 8192 FLOP per clock x 1980 MHz.
 pub(crate) const H200_PEAK: u128 = 132 * 8192 * 1_980_000_000;
@@ -55,6 +56,31 @@ fn a_gpu_that_is_lost_half_way_is_charged_and_named_in_the_report() {
     assert!(memo.contains("GPU-aa") && memo.contains("fell off the bus"), "{memo}");
     let document = fs_err::read_to_string(place.path("out/threshold.json")).unwrap();
     assert!(document.contains("fell off the bus"));
+}
+
+/// Nobody looked at the devices meanwhile, which the record has to say; what is charged for it stays as it would have been.
+#[test]
+fn a_wrapper_that_was_stopped_says_that_its_readings_came_late() {
+    let place = Place::new();
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "utilization": [[0, 100]] }] }));
+    let script = "echo ready > ready; while [ ! -e ended ]; do sleep 0.05; done; exit 4";
+    let running = Running::start(with_library(&place, library, "--summary s.json", script));
+    until("the job's start", || place.exists("ready"));
+    kill(running.pid(), Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_millis(4500));
+    kill(running.pid(), Signal::SIGCONT).unwrap();
+    place.write("ended", "");
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), Some(4), "{outcome:?}");
+
+    let summary: Value = serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap();
+    let is_late = |gap: &&Value| gap["reason"].as_str().unwrap().starts_with("readings came late");
+    let late: Vec<&Value> = summary["gaps"].as_array().unwrap().iter().filter(is_late).collect();
+    let of_processors = late.iter().find(|gap| gap["device"].as_str().unwrap().starts_with("cpu:"));
+    assert!(of_processors.is_some_and(|gap| gap["duration_seconds"].as_f64().unwrap() >= 4.0), "{summary:#}");
+    let device = summary["ceiling"]["devices"].as_array().unwrap().iter().find(|device| device["device"] == "GPU-aa");
+    assert!(flop(&device.unwrap()["flop"]) >= 4 * H200_PEAK, "{device:?}");
+    assert!(outcome.stderr.contains("charged as fully busy where nothing tells of them"), "{}", outcome.stderr);
 }
 
 /// The ledger keeps dates in microseconds: a summary by finer ones would differ from every later reading of it.
