@@ -144,8 +144,8 @@ impl<'de> Deserialize<'de> for ComputeCapability {
 
 /// One device over one interval.
 ///
-/// The intervals of one session come from one monotonic clock (`started` is the session's start plus elapsed time), so a
-/// clock that is set while the job runs neither hides time nor counts it twice.
+/// The intervals of one session come from one clock that only goes forward (`started` is the session's start plus elapsed time,
+/// suspension of the machine included), so a clock that is set while the job runs neither hides time nor counts it twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// [`Device::id`].

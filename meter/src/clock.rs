@@ -1,24 +1,30 @@
 //! The one place where the machine side reads clocks.
 //!
-//! A session's times come from one monotonic clock: its start is a date, everything after it is that date plus elapsed time.
-//! Setting the machine's date while a job runs then moves no interval, hides no time and counts none twice.
+//! A session's times come from one clock that only goes forward: its start is a date, everything after it is that date plus elapsed
+//! time. Setting the machine's date while a job runs then moves no interval, hides no time and counts none twice. It is the kernel's
+//! clock since boot, which runs on while the machine is suspended: that time shows as a late reading.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use nix::time::{ClockId, clock_gettime};
 
-/// Monotonic time.
+/// Monotonic time, which stands still while the machine is suspended: for waits and timeouts.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// The same as a number that all processes of a machine agree on: nanoseconds of `CLOCK_MONOTONIC`, which is what [`Instant`] is
-/// on Linux. Zero if the kernel has no such clock, which is no time of anything.
-pub fn monotonic_nanoseconds() -> u64 {
-    let read = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-    read.ok().and_then(|time| u64::try_from(time.as_nanos()).ok()).unwrap_or(0)
+/// Time since the machine was started, suspension included: a number that all of its processes agree on. `CLOCK_MONOTONIC`, which
+/// is the same without suspension, where the kernel refuses this one; zero if it has neither, which is no time of anything.
+pub fn since_boot() -> Duration {
+    let read = clock_gettime(ClockId::CLOCK_BOOTTIME).or_else(|_| clock_gettime(ClockId::CLOCK_MONOTONIC));
+    read.map(Duration::from).unwrap_or_default()
+}
+
+/// The same in nanoseconds, as a daemon tells it.
+pub fn nanoseconds_since_boot() -> u64 {
+    u64::try_from(since_boot().as_nanos()).unwrap_or(0)
 }
 
 /// The date and time of day.
@@ -35,14 +41,15 @@ pub fn recorded(at: DateTime<Utc>) -> DateTime<Utc> {
 #[derive(Clone, Copy, Debug)]
 pub struct SessionClock {
     started: DateTime<Utc>,
-    origin: Instant,
+    /// [`since_boot`] at the start.
+    origin: Duration,
 }
 
 impl SessionClock {
     /// Starts now: call it just before the job is started. The date is one of whole microseconds ([`recorded`]), so that the first
     /// interval of each device begins just when the record says that the job did.
     pub fn start() -> Self {
-        Self { started: recorded(now()), origin: monotonic() }
+        Self { started: recorded(now()), origin: since_boot() }
     }
 
     /// When it was started.
@@ -50,9 +57,9 @@ impl SessionClock {
         self.started
     }
 
-    /// Time since the start.
+    /// Time since the start, in which the machine may have been suspended.
     pub fn elapsed(&self) -> Duration {
-        monotonic().saturating_duration_since(self.origin)
+        since_boot().saturating_sub(self.origin)
     }
 
     /// The date at `elapsed` after the start.
@@ -77,6 +84,17 @@ mod tests {
         assert_eq!(DateTime::from_timestamp_micros(clock.started().timestamp_micros()), Some(clock.started()));
         let late = DateTime::from_timestamp(1, 999_999_999).unwrap();
         assert_eq!(DateTime::from_timestamp_micros(late.timestamp_micros()), Some(recorded(late)));
+    }
+
+    /// Suspended time cannot be made in a test; that it would be seen follows from the clock.
+    #[test]
+    fn a_session_counts_suspended_time() {
+        let clock = SessionClock::start();
+        let booted = || Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+        let before = booted();
+        let told = clock.origin + clock.elapsed();
+        assert!((before..=booted()).contains(&told), "{before:?} {told:?}");
+        assert!(Duration::from_nanos(nanoseconds_since_boot()) >= told);
     }
 
     #[test]

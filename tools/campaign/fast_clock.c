@@ -1,5 +1,5 @@
-/* A clock that runs faster for programs that load this before the C library (LD_PRELOAD): what they read of the monotonic clock and
- * of the day's, and how long they wait. The programs themselves are the ones that are shipped.
+/* A clock that runs faster for programs that load this before the C library (LD_PRELOAD): what they read of the monotonic clock,
+ * of the one since boot and of the day's, and how long they wait. The programs themselves are the ones that are shipped.
  *
  * FAST_CLOCK="FROM UNTIL FACTOR": nanoseconds of the machine's monotonic clock between which each one counts for FACTOR. All processes
  * of a scene are given the same, so that they agree on the time as they do on the machine's.

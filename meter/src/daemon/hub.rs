@@ -78,7 +78,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Hub<R> {
     reader: R,
-    /// The moment from which times are counted.
+    /// [`crate::clock::nanoseconds_since_boot`] at the moment from which times are counted, later by what the machine was suspended since.
     origin_nanoseconds: u64,
     turn: u32,
     state: State,
@@ -101,7 +101,7 @@ pub(super) struct Hub<R> {
 }
 
 impl<R: Reader> Hub<R> {
-    /// `origin_nanoseconds` is [`crate::clock::monotonic_nanoseconds`] at the moment from which times are counted.
+    /// `origin_nanoseconds` is [`crate::clock::nanoseconds_since_boot`] at the moment from which times are counted.
     pub(super) fn new(reader: R, origin_nanoseconds: u64) -> Self {
         Self {
             reader,
@@ -122,6 +122,12 @@ impl<R: Reader> Hub<R> {
             runs: Runs::default(),
             figures: Figures::default(),
         }
+    }
+
+    /// It is so late by the clock that clients go by, which runs on while the machine is suspended and `now` does not.
+    pub(super) fn keep_time(&mut self, now: Duration, nanoseconds_since_boot: u64) {
+        let passed = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.origin_nanoseconds = nanoseconds_since_boot.saturating_sub(passed);
     }
 
     pub(super) const fn reader(&self) -> &R {

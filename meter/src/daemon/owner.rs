@@ -10,7 +10,7 @@ use super::line::Request;
 use super::metrics;
 use super::metrics::figures::Dropped;
 use super::reader::ReaderProcess;
-use crate::clock::monotonic_nanoseconds;
+use crate::clock::nanoseconds_since_boot;
 use crate::device::nvml::process::Heard;
 
 /// Messages that may wait; whoever has more waits.
@@ -41,8 +41,8 @@ pub(super) async fn own(
 ) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (origin, origin_nanoseconds) = (Instant::now(), monotonic_nanoseconds());
-    let mut hub = Hub::new(reader, origin_nanoseconds);
+    let origin = Instant::now();
+    let mut hub = Hub::new(reader, nanoseconds_since_boot());
     // Before anybody is heard: who connects now waits for the listing.
     hub.tick(origin.elapsed());
     tokio::pin!(stopped);
@@ -51,14 +51,30 @@ pub(super) async fn own(
         let wakes_at = origin + wakes.unwrap_or_default();
         tokio::select! {
             () = &mut stopped => return,
-            _ = ticks.tick() => hub.tick(origin.elapsed()),
-            () = sleep_until(wakes_at), if wakes.is_some() => hub.advance(origin.elapsed()),
+            _ = ticks.tick() => {
+                let now = now(&mut hub, origin);
+                hub.tick(now);
+            }
+            () = sleep_until(wakes_at), if wakes.is_some() => {
+                let now = now(&mut hub, origin);
+                hub.advance(now);
+            }
             message = inbox.recv() => match message {
-                Some(message) => take(&mut hub, message, version, origin.elapsed()),
+                Some(message) => {
+                    let now = now(&mut hub, origin);
+                    take(&mut hub, message, version, now);
+                }
                 None => return,
             },
         }
     }
+}
+
+/// The hub's time, and the same by the clock that it tells clients.
+fn now(hub: &mut Hub<ReaderProcess>, origin: Instant) -> Duration {
+    let now = origin.elapsed();
+    hub.keep_time(now, nanoseconds_since_boot());
+    now
 }
 
 fn take(hub: &mut Hub<ReaderProcess>, message: Message, version: &str, now: Duration) {

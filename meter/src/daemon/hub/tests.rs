@@ -335,6 +335,23 @@ fn a_process_that_hangs_is_given_up() {
     assert!(matches!(scene.hub.state, State::Away { .. } | State::Listing { .. }));
 }
 
+/// The machine slept for a minute: what is pushed then was made then, by the clock that runs on meanwhile.
+#[test]
+fn what_is_pushed_after_a_suspension_is_dated_after_it() {
+    let mut scene = Scene::begin();
+    let mut caller = scene.watch(&["GPU-1"]);
+    let mut pushed_at = |scene: &mut Scene| {
+        scene.second();
+        scene.read(1);
+        let answers = caller.answers();
+        let [Answer::Pushed { at_nanoseconds, .. }] = answers.as_slice() else { panic!("{answers:?}") };
+        *at_nanoseconds
+    };
+    let before = pushed_at(&mut scene);
+    scene.hub.keep_time(scene.now, before + 60_000_000_000);
+    assert_eq!(pushed_at(&mut scene), before + 61_000_000_000);
+}
+
 #[test]
 fn without_a_driver_a_client_is_told_so_at_once() {
     let script = Script::default();

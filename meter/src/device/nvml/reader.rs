@@ -56,7 +56,9 @@ pub enum Answer {
     /// The same without an order: only a daemon says this ([`crate::daemon`]). What it tells is of the time between this moment
     /// and that of the one before.
     Pushed {
-        /// [`crate::clock::monotonic_nanoseconds`] when the readings had been made, and the next ones had not been ordered.
+        /// [`crate::clock::nanoseconds_since_boot`] when the readings had been made, and the next ones had not been ordered. Its name
+        /// says which clock: a program that goes by another one cannot read it, and reads by itself.
+        #[serde(rename = "at_nanoseconds_since_boot")]
         at_nanoseconds: u64,
         /// As above.
         readings: Vec<Result<GpuReading, String>>,

@@ -6,7 +6,7 @@ use flopsmeter_core::sample::{GpuReading, Reading, Sample};
 
 use super::process::ENDED;
 use super::{Driver, FIRST_PAUSE, State};
-use crate::clock::monotonic_nanoseconds;
+use crate::clock::nanoseconds_since_boot;
 use crate::device::cpu::nanoseconds;
 use crate::device::nvml::reader::Order;
 
@@ -117,7 +117,7 @@ impl Driver {
         at_nanoseconds: u64,
         now: Duration,
     ) -> Vec<Sample> {
-        let age = Duration::from_nanos(monotonic_nanoseconds().saturating_sub(at_nanoseconds));
+        let age = Duration::from_nanos(nanoseconds_since_boot().saturating_sub(at_nanoseconds));
         let until = now.saturating_sub(age);
         // A clock that is not ours, as in a time namespace, makes readings that have to be ordered.
         if !matches!(self.state, State::Idle | State::Reading) || age > OLDEST_PUSHED {
