@@ -210,6 +210,10 @@ pub struct GpuReading {
     /// The cycle counters at the end of the interval (since boot).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cycles: Option<CycleCounters>,
+    /// Why the activity counters, of which the cycle counters are a part, could not be read: the call of the driver that failed,
+    /// and its error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpm_problem: Option<String>,
     /// The energy counter at the end of the interval (since the driver was loaded).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_millijoules: Option<u64>,

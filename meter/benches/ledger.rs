@@ -35,6 +35,7 @@ fn samples(count: usize) -> Body {
             highest_sm_clock_mhz: Some(1980),
             pipes: Some(vec![(1_000_123, 4_371, 1, 120, 1).into()]),
             cycles: None,
+            gpm_problem: None,
         }),
     };
     Body::Samples(Samples { samples: (0..count).map(one).collect() })

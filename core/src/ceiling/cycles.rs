@@ -31,15 +31,30 @@ struct Sum {
     stretches: u128,
 }
 
+/// The first driver line with cycle counters.
+const FIRST_DRIVER: u32 = 595;
+
+/// Why there are none: `problem` is why the activity counters could not be read.
+pub(super) fn why_missing(driver_version: Option<&str>, problem: Option<&str>) -> String {
+    let line = driver_version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    match (problem, line) {
+        (Some(problem), _) => format!("the cycle counters could not be read: {problem}"),
+        (None, Some(FIRST_DRIVER..)) => "the driver told no cycle counters of this device".to_owned(),
+        (None, _) => format!("the driver has no cycle counters for this device (they need driver {FIRST_DRIVER})"),
+    }
+}
+
 /// The layer, from stretches of readings; `held` is the span that the job held the device, in nanoseconds. Of holes nothing is
-/// known, for a GPU that was lost may have started again: they are charged in full.
+/// known, for a GPU that was lost may have started again: they are charged in full. Without a reading it is missing, and why.
 pub(super) fn layer<'a>(
     stretches: impl Iterator<Item = &'a Counters>,
     peak: &GpuPeak,
     held: (Nanoseconds, Nanoseconds),
+    why_missing: impl Fn() -> String,
 ) -> Option<Layer> {
     let rate = peak.rate?;
     let sum = match sum(stretches, &rate) {
+        Ok(sum) if sum.stretches == 0 => return Some(Layer::missing("L2x", &why_missing())),
         Ok(sum) => sum,
         Err(reason) => return Some(Layer::missing("L2x", reason)),
     };
@@ -76,9 +91,6 @@ fn sum<'a>(stretches: impl Iterator<Item = &'a Counters>, rate: &StrictRate) -> 
         sum.longest = sum.longest.saturating_add(elapsed.longest());
         sum.between = sum.between.saturating_add(u128::try_from(until - from).unwrap_or(0));
         sum.stretches = sum.stretches.saturating_add(1);
-    }
-    if sum.stretches == 0 {
-        return Err("the driver has no cycle counters for this device (they need driver 595)");
     }
     Ok(sum)
 }

@@ -151,9 +151,15 @@ impl DeviceMeter {
         let mut layers: Vec<Layer> = held_at_sixteen_bit(peak, held).into_iter().collect();
         layers.extend(self.busy.layers(peak, held));
         let held_from_until = self.timeline.held();
-        layers.extend(held_from_until.and_then(|held| cycles::layer(self.timeline.counters(), peak, held)));
+        let why_missing = || cycles::why_missing(self.driver_version(), self.pipes.problem());
+        layers
+            .extend(held_from_until.and_then(|held| cycles::layer(self.timeline.counters(), peak, held, why_missing)));
         layers.extend(self.pipes.layers(peak, held));
         layers
+    }
+
+    fn driver_version(&self) -> Option<&str> {
+        if let DeviceFacts::Gpu(facts) = &self.device.facts { facts.driver_version.as_deref() } else { None }
     }
 
     /// `cpu`: processor time × peak of one processor, and all processors for time in which processes may have been missed.

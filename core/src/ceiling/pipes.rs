@@ -24,6 +24,8 @@ const FLOP_PER_LANE: u32 = 2;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pipes {
     told: bool,
+    /// Why some readings tell no activity. Of several reasons the first in the alphabet, whatever the order of arrival.
+    problem: Option<String>,
     microseconds: u128,
     tensor: u128,
     vector: u128,
@@ -32,6 +34,11 @@ pub(super) struct Pipes {
 
 impl Pipes {
     pub(super) fn add(&mut self, reading: &GpuReading) {
+        if let Some(problem) = &reading.gpm_problem
+            && self.problem.as_ref().is_none_or(|known| problem < known)
+        {
+            self.problem = Some(problem.clone());
+        }
         for stretch in reading.pipes.iter().flatten() {
             self.told = true;
             self.add_stretch(stretch);
@@ -47,11 +54,18 @@ impl Pipes {
         self.fp16 = self.fp16.saturating_add(share(stretch.fp16));
     }
 
+    /// Why the activity counters could not be read, at least at times.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// L3 and L3p.
     pub(super) fn layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {
         let Some(rate) = peak.rate else { return Vec::new() };
+        let problem = self.problem().map(|problem| format!(": {problem}")).unwrap_or_default();
         if !self.told {
-            return vec![Layer::missing("L3", "the driver did not tell the activity of this device's units")];
+            let reason = format!("the driver did not tell the activity of this device's units{problem}");
+            return vec![Layer::missing("L3", &reason)];
         }
         let covered = self.microseconds.saturating_mul(1_000);
         let Some(uncovered) = held.checked_sub(covered) else {
@@ -61,7 +75,7 @@ impl Pipes {
             )];
         };
         let note = format!(
-            "activity of tensor and vector units × their full rates, number formats not told apart; {} s without activity counters are charged in full",
+            "activity of tensor and vector units × their full rates, number formats not told apart; {} s without activity counters are charged in full{problem}",
             seconds(uncovered)
         );
         let mut layers = vec![Layer::strict("L3", self.charge(&rate, rate.flop_per_clock, uncovered), note)];

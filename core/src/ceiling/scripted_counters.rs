@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::CeilingMeter;
 use super::scripted::{at, gpu, missing, sample};
 use crate::run::DeviceCeiling;
-use crate::sample::{BusyStretch, CycleCounters, GpuReading, PipeStretch, Reading};
+use crate::sample::{BusyStretch, CycleCounters, DeviceFacts, GpuReading, PipeStretch, Reading};
 use crate::unit::Flops;
 
 const MULTIPROCESSORS: u128 = 132;
@@ -214,6 +214,28 @@ fn counters_that_fall_or_race_or_may_have_started_again_are_not_believed() {
         let device = meter.ceiling().devices.remove(0);
         let told = device.layers.iter().find(|layer| layer.layer == "L2x").unwrap();
         assert!(told.flop.is_none() && told.note.contains(said), "{said} {told:?}");
+    }
+}
+
+#[test]
+fn missing_counters_are_told_with_their_cause() {
+    let problem = Some("nvmlGpmMetricsGet failed (no data)".to_owned());
+    for (driver, gpm_problem, said) in [
+        ("580.1", None, "they need driver 595"),
+        ("595.45.04", None, "the driver told no cycle counters of this device"),
+        ("595.45.04", problem, "could not be read: nvmlGpmMetricsGet failed (no data)"),
+    ] {
+        let mut device = gpu("NVIDIA H200");
+        if let DeviceFacts::Gpu(facts) = &mut device.facts {
+            facts.driver_version = Some(driver.to_owned());
+        }
+        let mut meter = CeilingMeter::new(vec![device]);
+        let reading = GpuReading { gpm_problem: gpm_problem.clone(), ..GpuReading::default() };
+        meter.add(&sample("GPU-1", 0, 1000, Reading::Gpu(reading)));
+        let told = meter.ceiling().devices.remove(0);
+        let note = |name: &str| &told.layers.iter().find(|layer| layer.layer == name).unwrap().note;
+        assert!(note("L2x").contains(said), "{told:?}");
+        assert_eq!(note("L3").ends_with(": nvmlGpmMetricsGet failed (no data)"), gpm_problem.is_some(), "{told:?}");
     }
 }
 

@@ -15,12 +15,23 @@ fn h200(driver: &str, change: &Value) -> Scene {
 }
 
 fn h200_where(driver: &str, change: &Value, faults: &Value) -> Scene {
+    Scene::new(&machine(driver, change, &json!({ "faults": faults })))
+}
+
+/// A machine that is told of more than the GPU.
+fn h200_which(driver: &str, machines: &Value) -> Scene {
+    Scene::new(&machine(driver, &json!({}), machines))
+}
+
+fn machine(driver: &str, gpus: &Value, machines: &Value) -> Value {
     let mut gpu = json!({
         "uuid": "GPU-aa", "utilization": [[0, 100]], "sm_clock_mhz": [[0, 1755]],
         "activity": { "hmma": [[0, 300]], "fp32": [[0, 50]] }
     });
-    gpu.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    Scene::new(&json!({ "driver_version": driver, "devices": [gpu], "faults": faults }))
+    gpu.as_object_mut().unwrap().extend(gpus.as_object().unwrap().clone());
+    let mut machine = json!({ "driver_version": driver, "devices": [gpu] });
+    machine.as_object_mut().unwrap().extend(machines.as_object().unwrap().clone());
+    machine
 }
 
 fn gpu(record: &Record) -> DeviceCeiling {
@@ -31,9 +42,13 @@ fn layer(device: &DeviceCeiling, name: &str) -> Option<Flops> {
     device.layers.iter().find(|layer| layer.layer == name).and_then(|layer| layer.flop)
 }
 
+fn note<'a>(device: &'a DeviceCeiling, name: &str) -> &'a str {
+    &device.layers.iter().find(|layer| layer.layer == name).unwrap().note
+}
+
 /// Seconds that a layer's note says it charges in full.
 fn charged_in_full(device: &DeviceCeiling, name: &str) -> f64 {
-    let note = &device.layers.iter().find(|layer| layer.layer == name).unwrap().note;
+    let note = note(device, name);
     let (seconds, _) = note.split_once(" s outside").unwrap();
     seconds.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
@@ -96,6 +111,39 @@ fn without_the_counters_the_busy_share_is_what_bounds() {
         assert_eq!(device.layer.as_deref(), Some("L1"));
         assert!(record.faults("GPU-aa").is_empty());
     }
+}
+
+/// Drivers before 595 do not know the cycle counters' metrics, and may refuse a request that names them.
+#[test]
+fn a_driver_that_refuses_the_cycle_counters_is_asked_for_the_shares_alone() {
+    let scene = h200_which("580.159.03", &json!({ "gpm_rejects": [248, 249] }));
+    let record = scene.sample(LENGTH, |_| {});
+    let device = gpu(&record);
+    assert_eq!(device.layer.as_deref(), Some("L3"), "{device:#?}");
+    assert!(device.flop.unwrap() >= truth(2500));
+    assert!(layer(&device, "L3").unwrap() < layer(&device, "L1").unwrap(), "{device:#?}");
+    assert!(note(&device, "L2x").contains("they need driver 595"), "{device:#?}");
+    assert!(gpu_readings(&record.samples, "GPU-aa").iter().all(|reading| reading.gpm_problem.is_none()));
+}
+
+#[test]
+fn a_call_that_always_fails_is_named_with_its_error() {
+    for (call, does, error) in [
+        ("nvmlGpmMetricsGet", 999, "an internal driver error occurred"),
+        ("nvmlGpmSampleAlloc", 20, "insufficient memory"),
+    ] {
+        let faults = json!([{ "call": call, "does": { "code": does } }]);
+        let device = gpu(&h200_which("595.45.04", &json!({ "faults": faults })).sample(Duration::from_secs(1), |_| {}));
+        assert_eq!(device.layer.as_deref(), Some("L1"));
+        for layer in ["L2x", "L3"] {
+            let note = note(&device, layer);
+            assert!(note.contains(call) && note.contains(error), "{note}");
+        }
+    }
+    let refused = json!([{ "call": "nvmlGpmQueryDeviceSupport", "does": { "code": 4 } }]);
+    let device = gpu(&h200("595.45.04", &json!({ "faults": refused })).sample(Duration::from_secs(1), |_| {}));
+    let note = note(&device, "L3");
+    assert!(note.contains("nvmlGpmQueryDeviceSupport failed (the current user does not have permission"), "{note}");
 }
 
 #[test]

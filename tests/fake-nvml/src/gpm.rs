@@ -121,6 +121,11 @@ unsafe fn answer(state: &state::State, request: *mut GpmMetricsGet) -> Result<()
     let count = usize::try_from(head.num_metrics).map_err(|_| INVALID_ARGUMENT)?;
     // SAFETY: the entries lie behind the head; the address is made from the whole request's, not from the head's alone.
     let entries = unsafe { request.add(1) }.cast::<GpmMetric>();
+    // SAFETY: there are `numMetrics` entries by the caller's word.
+    let rejects = |index| unsafe { state.scenario.gpm_rejects.contains(&(*entries.add(index)).metric_id) };
+    if (0..count).any(rejects) {
+        return Err(INVALID_ARGUMENT);
+    }
     for index in 0..count {
         // SAFETY: there are `numMetrics` entries by the caller's word.
         let entry = unsafe { &mut *entries.add(index) };

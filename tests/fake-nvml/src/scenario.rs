@@ -40,6 +40,9 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Such calls that do not return before a time.
     pub hangs: Vec<Hang>,
+    /// Metrics of GPM, by number, for which a request fails as a whole with `INVALID_ARGUMENT`; one that is merely not there is told
+    /// so itself.
+    pub gpm_rejects: Vec<u32>,
     /// File (beside this one) that tells when the scenario begins, in microseconds of the day's clock. The first `nvmlInit`
     /// of any process writes it if it is not there, so that all processes share one time; without it each has its own.
     pub origin_file: Option<PathBuf>,

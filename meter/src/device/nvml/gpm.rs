@@ -24,8 +24,8 @@ pub(super) struct Metric {
     pub(super) id: u32,
 }
 
-/// Those that are asked for. The first four are shares of time in per cent, the others counters since boot, from driver 595 on
-/// and not in the header that we are built with.
+/// Those that are asked for. The first [`SHARES`] are shares of time in per cent, the others counters since boot, from driver 595
+/// on and not in the header that we are built with.
 pub(super) const METRICS: [Metric; 6] = [
     Metric { name: "ANY_TENSOR_UTIL", id: 5 },
     Metric { name: "FP64_UTIL", id: 11 },
@@ -35,12 +35,19 @@ pub(super) const METRICS: [Metric; 6] = [
     Metric { name: "SM_CYCLES_ACTIVE", id: 249 },
 ];
 
+/// How many of them every driver with GPM has.
+const SHARES: usize = 4;
+
 /// One GPU's snapshots.
 #[derive(Debug)]
 pub(super) struct Activity {
     nvml: &'static Nvml,
     chain: Chain<GpmSample<'static>>,
     supported: Option<bool>,
+    /// What the driver said when it was asked for that, where it was not a plain no.
+    refused: Option<String>,
+    /// How many of [`METRICS`] it is asked for: the shares alone once a request for all was refused and one for these was not.
+    asked: usize,
 }
 
 /// What two snapshots tell.
@@ -48,11 +55,13 @@ pub(super) struct Activity {
 pub(super) struct Window {
     pub(super) pipes: Option<Vec<PipeStretch>>,
     pub(super) cycles: Option<CycleCounters>,
+    /// The call that failed, and its error.
+    pub(super) problem: Option<String>,
 }
 
 impl Activity {
     pub(super) fn new(nvml: &'static Nvml) -> Self {
-        Self { nvml, chain: Chain::default(), supported: None }
+        Self { nvml, chain: Chain::default(), supported: None, refused: None, asked: METRICS.len() }
     }
 
     /// The GPU could not be read: its counters may have begun again.
@@ -61,47 +70,87 @@ impl Activity {
     }
 
     fn is_supported(&mut self, device: &Device<'static>) -> bool {
-        self.supported = self.supported.or_else(|| has_counters(device));
+        if self.supported.is_none() {
+            let Ok(uuid) = device.uuid() else { return false };
+            let answer = has_counters(device, &uuid);
+            self.refused = answer.as_ref().err().map(|problem| failed("nvmlGpmQueryDeviceSupport", problem));
+            self.supported = match answer {
+                Ok(supported) => Some(supported),
+                Err(NvmlError::GpuLost | NvmlError::Unknown) => None,
+                Err(_) => Some(false),
+            };
+        }
         self.supported == Some(true)
     }
 
     /// Takes a snapshot and tells what happened since the one before. What fails proves nothing.
     pub(super) fn read(&mut self, device: &Device<'static>) -> Window {
         if !self.is_supported(device) {
-            return Window::default();
+            return Window { problem: self.refused.clone(), ..Window::default() };
         }
-        let nothing = Window { pipes: Some(Vec::new()), cycles: None };
+        let nothing = Window { pipes: Some(Vec::new()), ..Window::default() };
         // From the end of the one call to the start of the other: never longer than what lies between the snapshots.
         let open = match self.chain.due(monotonic()) {
             Due::Wait => return nothing,
             Due::Begin => {
-                if let Ok(first) = device.gpm_sample() {
-                    self.chain.begin(first, monotonic());
-                }
-                return nothing;
+                return match device.gpm_sample() {
+                    Ok(first) => {
+                        self.chain.begin(first, monotonic());
+                        nothing
+                    }
+                    Err(problem) => Window { problem: Some(failed(SNAPSHOT, &problem)), ..nothing },
+                };
             }
             Due::Close(open) => open,
         };
-        let Ok(snapshot) = device.gpm_sample() else { return Window::default() };
+        let snapshot = match device.gpm_sample() {
+            Ok(snapshot) => snapshot,
+            Err(problem) => return Window { problem: Some(failed(SNAPSHOT, &problem)), ..Window::default() },
+        };
         let after = monotonic();
-        let values = metrics(self.nvml, &open.before, &snapshot).unwrap_or_default();
+        let (values, problem) = match self.metrics(&open.before, &snapshot) {
+            Ok(values) => (values, None),
+            Err(problem) => (Vec::new(), Some(failed("nvmlGpmMetricsGet", &problem))),
+        };
         let share = |index: usize| values.get(index).copied().flatten();
         let stretch = open.stretch([share(0), share(1), share(2), share(3)]);
         self.chain.go_on(snapshot, after, stretch.is_some());
-        Window { pipes: Some(stretch.into_iter().collect()), cycles: cycles(&values) }
+        Window { pipes: Some(stretch.into_iter().collect()), cycles: cycles(&values), problem }
     }
+
+    /// The values of [`METRICS`], each `None` if the driver has none. One that knows the last of them not may refuse them all: then it
+    /// is asked for the others, and from then on for these alone.
+    fn metrics(
+        &mut self,
+        before: &GpmSample<'static>,
+        after: &GpmSample<'static>,
+    ) -> Result<Vec<Option<f64>>, NvmlError> {
+        let told = metrics(self.nvml, before, after, METRICS.get(..self.asked).unwrap_or(&METRICS));
+        if told.is_ok() || self.asked == SHARES {
+            return told;
+        }
+        let shares = metrics(self.nvml, before, after, METRICS.get(..SHARES).unwrap_or(&METRICS))?;
+        self.asked = SHARES;
+        Ok(shares)
+    }
+}
+
+/// One of two calls, which are made together.
+const SNAPSHOT: &str = "nvmlGpmSampleAlloc or nvmlGpmSampleGet";
+
+fn failed(call: &str, problem: &NvmlError) -> String {
+    format!("{call} failed ({problem})")
 }
 
 /// Whether the driver has these counters for a whole GPU. Those of a MIG slice are its GPU instance's, of which the slice may
 /// be a part only: their shares would be too small for it.
-fn has_counters(device: &Device<'static>) -> Option<bool> {
-    if device.uuid().ok()?.starts_with("MIG-") {
-        return Some(false);
+fn has_counters(device: &Device<'static>, uuid: &str) -> Result<bool, NvmlError> {
+    if uuid.starts_with("MIG-") {
+        return Ok(false);
     }
     match device.gpm_support() {
-        Ok(supported) => Some(supported),
-        Err(NvmlError::GpuLost | NvmlError::Unknown) => None,
-        Err(_) => Some(false),
+        Err(NvmlError::NotSupported | NvmlError::FunctionNotFound | NvmlError::FailedToLoadSymbol(_)) => Ok(false),
+        answer => answer,
     }
 }
 
@@ -113,11 +162,12 @@ fn cycles(values: &[Option<f64>]) -> Option<CycleCounters> {
     Some(CycleCounters { elapsed: counter(4)?, active: counter(5)? })
 }
 
-/// The values of [`METRICS`], each `None` if the driver has none.
+/// The values of these metrics, each `None` if the driver has none.
 fn metrics(
     nvml: &Nvml,
     before: &GpmSample<'static>,
     after: &GpmSample<'static>,
+    wanted: &[Metric],
 ) -> Result<Vec<Option<f64>>, NvmlError> {
     let call = nvml_sym(nvml.lib().nvmlGpmMetricsGet.as_ref())?;
     let bytes = offset_of!(nvmlGpmMetricsGet_t, metrics) + ROOM * size_of::<nvmlGpmMetric_t>();
@@ -129,11 +179,11 @@ fn metrics(
     // the first `numMetrics` entries, and within the room at most all of its own.
     unsafe {
         (*request).version = NVML_GPM_METRICS_GET_VERSION;
-        (*request).numMetrics = u32::try_from(METRICS.len()).unwrap_or(0);
+        (*request).numMetrics = u32::try_from(wanted.len()).unwrap_or(0);
         (*request).sample1 = before.handle();
         (*request).sample2 = after.handle();
         let metrics = (&raw mut (*request).metrics).cast::<nvmlGpmMetric_t>();
-        for (index, metric) in METRICS.iter().enumerate() {
+        for (index, metric) in wanted.iter().enumerate() {
             (*metrics.add(index)).metricId = metric.id;
         }
         nvml_try(call(request))?;
@@ -141,7 +191,7 @@ fn metrics(
             let metric = &*metrics.add(index);
             (metric.nvmlReturn == 0).then_some(metric.value).filter(|value| value.is_finite())
         };
-        Ok((0..METRICS.len()).map(told).collect())
+        Ok((0..wanted.len()).map(told).collect())
     }
 }
 

@@ -69,6 +69,7 @@ impl WatchedGpu {
             highest_sm_clock_mhz: self.clocks.highest(&device),
             pipes: window.pipes,
             cycles: window.cycles,
+            gpm_problem: window.problem,
             energy_millijoules: supported(device.total_energy_consumption())?,
             power_milliwatts: supported(device.power_usage())?,
         };

@@ -155,6 +155,7 @@ fn join(earlier: GpuReading, later: &GpuReading) -> GpuReading {
         highest_sm_clock_mhz: earlier.highest_sm_clock_mhz.max(later.highest_sm_clock_mhz),
         sm_clock_mhz: later.sm_clock_mhz.or(earlier.sm_clock_mhz),
         cycles: later.cycles.or(earlier.cycles),
+        gpm_problem: later.gpm_problem.clone().or(earlier.gpm_problem),
         energy_millijoules: later.energy_millijoules.or(earlier.energy_millijoules),
         power_milliwatts: later.power_milliwatts.or(earlier.power_milliwatts),
     }

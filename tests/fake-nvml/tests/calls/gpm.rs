@@ -90,6 +90,17 @@ fn cycle_counters_come_with_the_driver_that_has_them() {
 }
 
 #[test]
+fn a_request_that_names_a_rejected_metric_fails_as_a_whole() {
+    let stage = Stage::new(json!({ "gpm_rejects": [12], "devices": [{ "gpm": true }] }));
+    let nvml = stage.open().unwrap();
+    let gpu = first(&nvml);
+    let sample = gpu.gpm_sample().unwrap();
+    let asked = |metric| gpm_metrics_get(&nvml, &sample, &sample, &[GpmMetricId::AnyTensorUtil, metric]);
+    assert!(matches!(asked(GpmMetricId::Fp32Util), Err(NvmlError::InvalidArg)));
+    assert!(asked(GpmMetricId::Fp16Util).is_ok());
+}
+
+#[test]
 fn a_snapshot_is_as_old_as_the_last_renewal() {
     let stage = busy("580.159.03", &json!({}));
     let nvml = stage.open().unwrap();
