@@ -43,13 +43,15 @@ pub struct SessionClock {
     started: DateTime<Utc>,
     /// [`since_boot`] at the start.
     origin: Duration,
+    /// [`monotonic`] then.
+    began: Instant,
 }
 
 impl SessionClock {
     /// Starts now: call it just before the job is started. The date is one of whole microseconds ([`recorded`]), so that the first
     /// interval of each device begins just when the record says that the job did.
     pub fn start() -> Self {
-        Self { started: recorded(now()), origin: since_boot() }
+        Self { started: recorded(now()), origin: since_boot(), began: monotonic() }
     }
 
     /// When it was started.
@@ -60,6 +62,12 @@ impl SessionClock {
     /// Time since the start, in which the machine may have been suspended.
     pub fn elapsed(&self) -> Duration {
         since_boot().saturating_sub(self.origin)
+    }
+
+    /// For how long of it the machine was suspended: what the two clocks differ by, which are not read in the same moment.
+    pub fn suspended(&self) -> Duration {
+        let awake = monotonic().saturating_duration_since(self.began);
+        self.elapsed().saturating_sub(awake)
     }
 
     /// The date at `elapsed` after the start.
@@ -95,6 +103,8 @@ mod tests {
         let told = clock.origin + clock.elapsed();
         assert!((before..=booted()).contains(&told), "{before:?} {told:?}");
         assert!(Duration::from_nanos(nanoseconds_since_boot()) >= told);
+        let asleep = SessionClock { origin: Duration::ZERO, ..clock };
+        assert!(asleep.suspended() >= clock.origin && clock.suspended() < Duration::from_secs(1));
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub enum SamplerEvent {
 /// After the session's start: what ends within its first second is looked at as well.
 const EARLY_LOOKS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400)];
 
+/// Readings of the processors that wait for the driver to list its GPUs: two minutes of them, more than it is given.
+const MOST_EARLY: usize = 120;
+
 /// Beyond the driver's patience: a file of `/proc` that does not come back (its process is stuck in the kernel) keeps the last
 /// reading, and not the job's end.
 const LAST_READING_PATIENCE: Duration = Duration::from_secs(3);
@@ -116,6 +119,10 @@ struct Round {
     traces: TraceReader,
     /// What they showed before the devices could be told.
     held: Looked,
+    /// Readings of the processors from that time.
+    early: Vec<Sample>,
+    /// For how long the machine was suspended so far.
+    suspended: Duration,
     /// There may be GPUs, and nobody is asked about them.
     unread: bool,
     outbox: Outbox,
@@ -134,6 +141,8 @@ impl Round {
             claims: Claims::new(options.kernel.clone()),
             traces: TraceReader::new(options),
             held: Looked::default(),
+            early: Vec::new(),
+            suspended: Duration::ZERO,
             outbox: Outbox::new(events),
         }
     }
@@ -150,6 +159,7 @@ impl Round {
         let mut next = Duration::ZERO;
         let mut early = EARLY_LOOKS.into_iter().peekable();
         loop {
+            self.forgive_suspension();
             let now = self.clock.elapsed();
             if early.next_if(|&due| now >= due).is_some() {
                 self.look_early();
@@ -182,16 +192,36 @@ impl Round {
         self.outbox.announce(Vec::new(), self.driver.take_notes());
         self.processors.read(None);
         if !self.outbox.is_open() {
+            // The readings were on time, however long the driver takes to list its GPUs.
+            if self.early.len() < MOST_EARLY {
+                self.early.extend(self.processors.take());
+            }
             self.look();
             return;
         }
         if self.driver.is_recount_due(self.clock.elapsed()) {
             self.recount();
         }
-        self.outbox.send(self.processors.take());
+        self.send_processors();
         self.outbox.send(self.driver.order(self.clock.elapsed()));
         let traced = self.look();
         self.ask_for_processes(traced);
+    }
+
+    fn send_processors(&mut self) {
+        let mut samples = std::mem::take(&mut self.early);
+        samples.extend(self.processors.take());
+        self.outbox.send(samples);
+    }
+
+    /// Whoever was asked could not answer while the machine was suspended.
+    fn forgive_suspension(&mut self) {
+        let suspended = self.clock.suspended();
+        let longer = suspended.saturating_sub(self.suspended);
+        if longer >= Duration::from_secs(1) {
+            self.suspended = suspended;
+            self.driver.forgive(longer);
+        }
     }
 
     fn recount(&mut self) {
@@ -296,13 +326,16 @@ impl Round {
         }
         match heard {
             Heard::Answer(Answer::Listed(listing)) => {
+                let is_reading = self.driver.is_reading();
                 let relisted = self.driver.listed(listing, now);
                 self.announce();
                 if let Some(relisted) = relisted {
                     self.relist(relisted);
                 }
                 // At once: counters are differences from the first reading.
-                self.outbox.send(self.driver.order(self.clock.elapsed()));
+                if !is_reading {
+                    self.outbox.send(self.driver.order(self.clock.elapsed()));
+                }
             }
             Heard::Answer(Answer::Read(readings)) => {
                 self.outbox.send(self.driver.taken(readings, now));
@@ -326,7 +359,7 @@ impl Round {
         self.driver.give_up_listing(Duration::MAX);
         self.announce();
         self.processors.read(usage);
-        self.outbox.send(self.processors.take());
+        self.send_processors();
         self.look();
         self.outbox.send(self.driver.order_now(self.clock.elapsed()));
         // What the job left running is still there; what has ended is in no list.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{DeviceCeiling, DeviceEnergy, RunSummary};
@@ -102,8 +102,20 @@ impl<'r> Part<'r> {
     fn of(run: &'r RunSummary, device: &'r DeviceCeiling, energy: &DeviceEnergy) -> Self {
         let of_run = (run.started, run.ended.unwrap_or(DateTime::<Utc>::MAX_UTC));
         let (started, ended) = device.hold.as_ref().map_or(of_run, |hold| (hold.started, hold.ended));
-        Self { run: &run.run, board: device.board(), started, ended, joules: energy.joules }
+        Self {
+            run: &run.run,
+            board: device.board(),
+            started,
+            ended: ended - seam(ended - started),
+            joules: energy.joules,
+        }
     }
+}
+
+/// So much at a hold's end may be the next one's beginning as well: a meter ends its records while the next one starts. At most the
+/// time between two readings, and a hundredth of the hold.
+fn seam(held: TimeDelta) -> TimeDelta {
+    (held / 100).clamp(TimeDelta::zero(), TimeDelta::seconds(1))
 }
 
 /// What counters are told apart by: containers of one machine call it by names of their own, and see the same packages.
@@ -196,6 +208,14 @@ mod tests {
         assert_eq!((sum.exact(), sum.bounds), (None, joules([1560, 4680])));
         let [shared] = sum.shared.as_slice() else { panic!("{sum:?}") };
         assert_eq!((shared.board.as_str(), shared.runs.as_slice()), ("GPU-1", &["a", "b", "c"].map(str::to_owned)[..]));
+    }
+
+    #[test]
+    fn a_part_that_begins_while_the_one_before_is_closed_shares_nothing() {
+        let parts =
+            |overlap: i64| [alone("a", "GPU-1", [0, 1000], 50), alone("a", "GPU-1", [1000 - overlap, 3000], 70)];
+        assert_eq!(EnergySum::of_boards(&parts(1)).exact(), Some(joules([0, 120]).most_joules));
+        assert_eq!(EnergySum::of_boards(&parts(2)).exact(), None);
     }
 
     #[test]

@@ -28,9 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Between two readings at least, however many clients ask for one.
 const LEAST_APART: Duration = Duration::from_millis(100);
 
-/// Readings beside those of each second that may be made at once because somebody asks; a second brings one more. Whoever asks for more
-/// waits for the next second: each reading is told to all, and what one client asks for makes the records of the others grow.
-const ASKED_READINGS: u32 = 8;
+/// Readings that are made at once because one client asks; a second brings one more. Whoever asks for more waits for the next second:
+/// each reading is told to all, and what one client asks for makes the records of the others grow. A run asks at its start and its end.
+const ASKED_READINGS: u32 = 4;
 
 /// UUIDs that are remembered: more than any machine has, were it cut anew each day.
 const MAX_KNOWN: usize = 4096;
@@ -51,11 +51,15 @@ pub(super) struct Client {
     watch: Option<Watch>,
     /// Whose it is.
     user: String,
+    /// Readings that may yet be made because it asks.
+    asks_left: u32,
+    /// Whether the reading that it asks for is to be made before the next second's.
+    is_urgent: bool,
 }
 
 impl Client {
     pub(super) const fn new(lines: mpsc::Sender<Vec<u8>>, held: oneshot::Sender<()>, user: String) -> Self {
-        Self { lines, _held: held, wants_listing: true, watch: None, user }
+        Self { lines, _held: held, wants_listing: true, watch: None, user, asks_left: ASKED_READINGS, is_urgent: false }
     }
 }
 
@@ -87,8 +91,6 @@ pub(super) struct Hub<R> {
     listed_at: Option<Duration>,
     wants_listing: bool,
     wants_reading: bool,
-    /// Readings that may yet be made because somebody asks.
-    asked_readings: u32,
     ordered_at: Duration,
     /// All that were ever listed: a GPU that has gone may come back, and who watches it has done nothing wrong.
     known: BTreeSet<String>,
@@ -113,7 +115,6 @@ impl<R: Reader> Hub<R> {
             listed_at: None,
             wants_listing: false,
             wants_reading: false,
-            asked_readings: ASKED_READINGS,
             ordered_at: Duration::ZERO,
             known: BTreeSet::new(),
             watched: Vec::new(),
@@ -165,7 +166,9 @@ impl<R: Reader> Hub<R> {
             self.tell_watchers(|watch| Some(watch.miss(&reason, at)), now);
         }
         self.wants_reading |= self.clients.values().any(|client| client.watch.is_some());
-        self.asked_readings = ASKED_READINGS.min(self.asked_readings.saturating_add(1));
+        for client in self.clients.values_mut() {
+            client.asks_left = ASKED_READINGS.min(client.asks_left.saturating_add(1));
+        }
         self.advance(now);
     }
 
@@ -305,9 +308,8 @@ impl<R: Reader> Hub<R> {
         let at = self.nanoseconds(now);
         self.tell_watchers(|watch| watch.take(&gpus, readings, since, at), now);
         // Whoever asked meanwhile wants one that is made from now on.
-        if self.clients.values().filter_map(|client| client.watch.as_ref()).any(Watch::is_asking) {
-            self.want_reading();
-        }
+        let is_waiting = |client: &Client| client.is_urgent && client.watch.as_ref().is_some_and(Watch::is_asking);
+        self.wants_reading |= self.clients.values().any(is_waiting);
     }
 
     fn take_lists(&mut self, lists: &[Result<Vec<GpuProcess>, String>], now: Duration) {

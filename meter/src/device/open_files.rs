@@ -21,8 +21,9 @@ pub fn open_nodes(kernel: &Kernel, names: &mut NodeNames, process: u32) -> io::R
         // It may have been closed meanwhile.
         let Ok(target) = fs_err::read_link(&link) else { continue };
         let path = target.to_string_lossy();
-        // Sockets and pipes have no path. GPUs are opened dozens of times: once is enough.
-        if !path.starts_with('/') || seen.contains(path.as_ref()) {
+        // Devices lie in a folder `dev`, below whatever root. Nothing is asked of the job's own files, which may lie on a server that no
+        // longer answers. GPUs are opened dozens of times: once is enough.
+        if !path.starts_with('/') || !path.contains("/dev/") || seen.contains(path.as_ref()) {
             continue;
         }
         match device_number(&link) {
@@ -38,7 +39,7 @@ pub fn open_nodes(kernel: &Kernel, names: &mut NodeNames, process: u32) -> io::R
 /// Number of the character device that a link of `/proc/PID/fd` leads to; `None` for any other file.
 fn device_number(link: &Path) -> io::Result<Option<DeviceNumber>> {
     let path = CString::new(link.as_os_str().as_bytes())?;
-    // Nothing but what is known already: a file may lie on a server that no longer answers.
+    // Nothing but what is known already: a folder of that name may lie on a server, too.
     let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
     // SAFETY: the structure is of numbers alone, which may be zero; the call reads the path, which ends with a zero byte, and writes
     // the structure.
@@ -105,15 +106,15 @@ mod tests {
     fn a_device_is_told_by_its_number_whatever_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let kernel = Kernel::under(folder.path());
-        for path in ["proc/7/fd", "sys/dev/char/1:5", "x/node"] {
+        for path in ["proc/7/fd", "sys/dev/char/1:5", "x/dev"] {
             fs_err::create_dir_all(folder.path().join(path)).unwrap();
         }
         let link = |to: &Path, from: &str| fs_err::os::unix::fs::symlink(to, folder.path().join(from)).unwrap();
-        link(Path::new("/dev/zero"), "x/node/a");
-        link(&folder.path().join("x/node/a"), "proc/7/fd/0");
+        link(Path::new("/dev/zero"), "x/dev/a");
+        link(&folder.path().join("x/dev/a"), "proc/7/fd/0");
         link(Path::new("/dev/neither/there"), "proc/7/fd/1");
         fs_err::write(folder.path().join("sys/dev/char/1:5/uevent"), "MAJOR=1\nMINOR=5\nDEVNAME=kfd\n").unwrap();
         let nodes = open_nodes(&kernel, &mut NodeNames::default(), 7).unwrap();
-        assert_eq!(nodes, ["/dev/kfd", "/dev/neither/there"]);
+        assert_eq!(nodes, ["/dev/a", "/dev/kfd", "/dev/neither/there"]);
     }
 }

@@ -10,6 +10,7 @@ use crate::daemon::proof::Watch;
 use crate::daemon::reader::Reader;
 use crate::daemon::runs::Refused;
 use crate::daemon::status::RunStatus;
+use crate::device::nvml::Listing;
 
 impl<R: Reader> Hub<R> {
     /// Somebody asks or tells something.
@@ -33,11 +34,12 @@ impl<R: Reader> Hub<R> {
                 known
             }
             Request::Read => {
-                let Some(watch) = self.clients.get_mut(&number).and_then(|client| client.watch.as_mut()) else {
-                    return false;
-                };
+                let Some(client) = self.clients.get_mut(&number) else { return false };
+                let Some(watch) = client.watch.as_mut() else { return false };
                 watch.ask(now);
-                self.want_reading();
+                client.is_urgent = client.asks_left > 0;
+                client.asks_left = client.asks_left.saturating_sub(1);
+                self.wants_reading |= client.is_urgent;
                 true
             }
             Request::Processes(gpus) => {
@@ -66,14 +68,8 @@ impl<R: Reader> Hub<R> {
     /// Whether there are or were all of these, each is named once, and they are not too many.
     fn are_known(&self, gpus: &[String]) -> bool {
         let different: BTreeSet<&String> = gpus.iter().collect();
-        gpus.len() <= MAX_WATCHED && different.len() == gpus.len() && gpus.iter().all(|gpu| self.known.contains(gpu))
-    }
-
-    /// Somebody asks for a reading: it is made soon, or with the next second's.
-    pub(super) fn want_reading(&mut self) {
-        if !self.wants_reading && self.asked_readings > 0 {
-            self.asked_readings -= 1;
-            self.wants_reading = true;
-        }
+        let listed: BTreeSet<&str> = self.listing.iter().flat_map(Listing::uuids).collect();
+        let is_known = |gpu: &String| self.known.contains(gpu) || listed.contains(gpu.as_str());
+        gpus.len() <= MAX_WATCHED && different.len() == gpus.len() && gpus.iter().all(is_known)
     }
 }

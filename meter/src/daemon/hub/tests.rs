@@ -219,7 +219,7 @@ fn a_reading_that_is_asked_for_is_made_soon_and_after_the_asking() {
 }
 
 #[test]
-fn who_asks_without_end_makes_two_readings_a_second_and_is_answered_by_both() {
+fn who_asks_without_end_makes_two_readings_a_second_and_delays_nobody_else() {
     let mut scene = Scene::begin();
     let mut caller = scene.watch(&["GPU-0"]);
     let mut other = scene.watch(&["GPU-0"]);
@@ -239,6 +239,10 @@ fn who_asks_without_end_makes_two_readings_a_second_and_is_answered_by_both() {
     }
     let at_most = 2 * 10 + usize::try_from(ASKED_READINGS).unwrap();
     assert!((10..=at_most).contains(&told) && (10..=told).contains(&answered), "{told} told, {answered} answered");
+    scene.now += LEAST_APART;
+    scene.script.orders();
+    scene.say(&other, Request::Read);
+    assert_eq!(scene.script.orders(), [Order::Read], "another one's haste is his own");
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(super) struct Activity {
     refused: Option<String>,
     /// How many of [`METRICS`] it is asked for: the shares alone once a request for all was refused and one for these was not.
     asked: usize,
+    complaint: Complaint,
 }
 
 /// What two snapshots tell.
@@ -61,7 +62,14 @@ pub(super) struct Window {
 
 impl Activity {
     pub(super) fn new(nvml: &'static Nvml) -> Self {
-        Self { nvml, chain: Chain::default(), supported: None, refused: None, asked: METRICS.len() }
+        Self {
+            nvml,
+            chain: Chain::default(),
+            supported: None,
+            refused: None,
+            asked: METRICS.len(),
+            complaint: Complaint::default(),
+        }
     }
 
     /// The GPU could not be read: its counters may have begun again.
@@ -85,6 +93,11 @@ impl Activity {
 
     /// Takes a snapshot and tells what happened since the one before. What fails proves nothing.
     pub(super) fn read(&mut self, device: &Device<'static>) -> Window {
+        let window = self.window(device);
+        Window { problem: self.complaint.tell(window.problem), ..window }
+    }
+
+    fn window(&mut self, device: &Device<'static>) -> Window {
         if !self.is_supported(device) {
             return Window { problem: self.refused.clone(), ..Window::default() };
         }
@@ -108,30 +121,60 @@ impl Activity {
             Err(problem) => return Window { problem: Some(failed(SNAPSHOT, &problem)), ..Window::default() },
         };
         let after = monotonic();
-        let (values, problem) = match self.metrics(&open.before, &snapshot) {
-            Ok(values) => (values, None),
-            Err(problem) => (Vec::new(), Some(failed("nvmlGpmMetricsGet", &problem))),
-        };
+        let (values, problem) = self.metrics(&open.before, &snapshot);
+        let problem = problem.map(|problem| failed("nvmlGpmMetricsGet", &problem));
         let share = |index: usize| values.get(index).copied().flatten();
         let stretch = open.stretch([share(0), share(1), share(2), share(3)]);
         self.chain.go_on(snapshot, after, stretch.is_some());
         Window { pipes: Some(stretch.into_iter().collect()), cycles: cycles(&values), problem }
     }
 
-    /// The values of [`METRICS`], each `None` if the driver has none. One that knows the last of them not may refuse them all: then it
-    /// is asked for the others, and from then on for these alone.
+    /// The values of [`METRICS`], each `None` if the driver has none, and why some are. One that knows the last of them not may refuse
+    /// them all: then it is asked for the others, and from then on for these alone where its answer was a plain no.
     fn metrics(
         &mut self,
         before: &GpmSample<'static>,
         after: &GpmSample<'static>,
-    ) -> Result<Vec<Option<f64>>, NvmlError> {
-        let told = metrics(self.nvml, before, after, METRICS.get(..self.asked).unwrap_or(&METRICS));
-        if told.is_ok() || self.asked == SHARES {
-            return told;
+    ) -> (Vec<Option<f64>>, Option<NvmlError>) {
+        let first = match metrics(self.nvml, before, after, METRICS.get(..self.asked).unwrap_or(&METRICS)) {
+            Ok(values) => return (values, None),
+            Err(problem) => problem,
+        };
+        if self.asked == SHARES {
+            return (Vec::new(), Some(first));
         }
-        let shares = metrics(self.nvml, before, after, METRICS.get(..SHARES).unwrap_or(&METRICS))?;
-        self.asked = SHARES;
-        Ok(shares)
+        match metrics(self.nvml, before, after, METRICS.get(..SHARES).unwrap_or(&METRICS)) {
+            Ok(shares) if matches!(first, NvmlError::InvalidArg | NvmlError::NotSupported | NvmlError::NotFound) => {
+                self.asked = SHARES;
+                (shares, None)
+            }
+            Ok(shares) => (shares, Some(first)),
+            Err(problem) => (Vec::new(), Some(problem)),
+        }
+    }
+}
+
+/// Readings between two that tell of one and the same problem: it need not stand in each.
+const SILENT_READINGS: u32 = 60;
+
+/// What was told of what fails.
+#[derive(Debug, Default)]
+struct Complaint {
+    told: Option<String>,
+    silent: u32,
+}
+
+impl Complaint {
+    /// What of it a reading tells: what is new, and now and then what lasts.
+    fn tell(&mut self, problem: Option<String>) -> Option<String> {
+        let problem = problem?;
+        self.silent += 1;
+        if self.told.as_ref() == Some(&problem) && self.silent < SILENT_READINGS {
+            return None;
+        }
+        self.silent = 0;
+        self.told = Some(problem.clone());
+        Some(problem)
     }
 }
 

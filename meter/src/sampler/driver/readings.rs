@@ -28,6 +28,20 @@ impl Driver {
         matches!(self.state, State::Listing | State::Joining { .. } | State::Reading) || self.is_recounting()
     }
 
+    /// Whether a reading is outstanding.
+    pub(in crate::sampler) const fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading)
+    }
+
+    /// The machine was suspended for so long: patience is for who could have answered.
+    pub(in crate::sampler) fn forgive(&mut self, suspended: Duration) {
+        self.asked_at = self.asked_at.saturating_add(suspended);
+        self.ordered_at = self.ordered_at.saturating_add(suspended);
+        if let State::Joining { since } = &mut self.state {
+            *since = since.saturating_add(suspended);
+        }
+    }
+
     /// Orders a reading, unless a daemon pushes them. Where one that was ordered a round before has not come, that time is missing.
     pub(in crate::sampler) fn order(&mut self, now: Duration) -> Vec<Sample> {
         let pushed = |at| now.saturating_sub(at) < self.period.saturating_mul(PUSHES_MISSED);

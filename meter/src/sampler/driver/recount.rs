@@ -21,6 +21,9 @@ const BETWEEN_STARTS: Duration = Duration::from_mins(5);
 /// GPUs that a daemon may tell of between two looks: each is as many bytes as the daemon likes.
 const MOST_COME: usize = 256;
 
+/// UUIDs that are remembered of what a daemon has listed; one that is not counts as new each time.
+const MOST_TOLD: usize = 4096;
+
 /// A library that was loaded before a GPU came need not know of it.
 const RELOADED: &str = "the NVIDIA driver's library is loaded again, because a GPU has come that it does not list";
 
@@ -103,7 +106,9 @@ impl Driver {
         let is_first = self.recount.by_daemon.is_empty();
         for gpu in listed {
             let is_new = gpu.uuids().any(|uuid| !self.recount.by_daemon.contains(uuid));
-            self.recount.by_daemon.extend(gpu.uuids().map(str::to_owned));
+            if self.recount.by_daemon.len() < MOST_TOLD {
+                self.recount.by_daemon.extend(gpu.uuids().map(str::to_owned));
+            }
             if is_new && !is_first && self.recount.come.len() < MOST_COME {
                 self.recount.come.push(gpu);
                 self.recount.next_at = Duration::ZERO;
