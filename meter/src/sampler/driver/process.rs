@@ -219,10 +219,10 @@ mod tests {
         hear(Heard::Ended);
         let waiting: Vec<Message> = heard.try_iter().collect();
         assert_eq!(waiting.len(), 65, "an end is never thrown away");
-        waiting.iter().for_each(|message| match message {
-            Message::Driver(7, heard) => driver.taken_up(heard),
-            _ => panic!("of another process"),
-        });
+        for message in &waiting {
+            let Message::Driver(7, heard) = message else { panic!("of another process") };
+            driver.taken_up(heard);
+        }
         hear(push());
         assert_eq!(heard.try_iter().count(), 1);
     }
