@@ -28,6 +28,7 @@ use crate::gpu_table::GpuPeak;
 use crate::run::{Ceiling, DeviceCeiling, DeviceEnergy, Finding, Gap};
 use crate::sample::{Device, DeviceFacts, Sample};
 use crate::unit::{Flops, Joules};
+pub use cycles::{CYCLE_COUNTER_DRIVER, has_cycle_counters};
 use device::DeviceMeter;
 use layer::Layer;
 pub use processor::{CorePeak, EMBEDDED as EMBEDDED_PROCESSORS, core_peak, names_floating_point};

@@ -32,15 +32,22 @@ struct Sum {
 }
 
 /// The first driver line with cycle counters.
-const FIRST_DRIVER: u32 = 595;
+pub const CYCLE_COUNTER_DRIVER: u32 = 595;
+
+/// Whether a driver of this version (`595.45.04`) has cycle counters.
+pub fn has_cycle_counters(driver_version: &str) -> bool {
+    let line = driver_version.split('.').next().and_then(|line| line.parse::<u32>().ok());
+    line.is_some_and(|line| line >= CYCLE_COUNTER_DRIVER)
+}
 
 /// Why there are none: `problem` is why the activity counters could not be read.
 pub(super) fn why_missing(driver_version: Option<&str>, problem: Option<&str>) -> String {
-    let line = driver_version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    match (problem, line) {
-        (Some(problem), _) => format!("the cycle counters could not be read: {problem}"),
-        (None, Some(FIRST_DRIVER..)) => "the driver told no cycle counters of this device".to_owned(),
-        (None, _) => format!("the driver has no cycle counters for this device (they need driver {FIRST_DRIVER})"),
+    match problem {
+        Some(problem) => format!("the cycle counters could not be read: {problem}"),
+        None if driver_version.is_some_and(has_cycle_counters) => {
+            "the driver told no cycle counters of this device".to_owned()
+        }
+        None => format!("the driver has no cycle counters for this device (they need driver {CYCLE_COUNTER_DRIVER})"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use flopsmeter_core::ceiling::{CYCLE_COUNTER_DRIVER, has_cycle_counters};
 use flopsmeter_core::sample::{CycleCounters, PipeStretch};
 use nvml_wrapper::enum_wrappers::device::Sampling;
 use nvml_wrapper::error::NvmlError;
@@ -11,9 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::gpm::Activity;
 use crate::clock::monotonic;
-
-/// The first driver line with cycle counters.
-const CYCLE_COUNTER_DRIVER: u32 = 595;
 
 /// How long GPM may take to tell what happened between two snapshots: several windows.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -118,13 +116,10 @@ impl Trial {
             return Ok(());
         }
         let version = nvml.sys_driver_version().map_err(|problem| words(&problem, "this GPU"))?;
-        let line = version.split('.').next().and_then(|line| line.parse::<u32>().ok());
-        match line {
-            Some(line) if line >= CYCLE_COUNTER_DRIVER => {
-                Err("the driver told none, or has counted nothing yet".to_owned())
-            }
-            _ => Err(format!("only drivers from {CYCLE_COUNTER_DRIVER} on have them")),
+        if has_cycle_counters(&version) {
+            return Err("the driver told none, or has counted nothing yet".to_owned());
         }
+        Err(format!("only drivers from {CYCLE_COUNTER_DRIVER} on have them"))
     }
 
     fn answered<T>(&self, answer: Result<T, NvmlError>) -> Result<(), String> {
