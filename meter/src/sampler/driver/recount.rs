@@ -210,6 +210,10 @@ impl Driver {
         if !self.recount.come.is_empty() {
             return Some("one has come that the daemon alone has listed".to_owned());
         }
+        // Of a library that is not the system's no device node need tell.
+        if self.library.is_some() && matches!(self.state, State::Lost { .. } | State::Returning { .. }) {
+            return Some("the driver could not be asked for its GPUs when the job ended".to_owned());
+        }
         let is_unknown = !matches!(self.state, State::Over) && self.has_new_node();
         is_unknown.then(|| "a device node has appeared and the driver has not said of which GPU".to_owned())
     }
