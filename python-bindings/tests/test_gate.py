@@ -24,8 +24,8 @@ tried_again = pytest.mark.flaky(reruns=2)
 
 TRAINER = """
     import os, time
-    from torch import distributed
     from models import llama, trainer
+    from ranks import leave_group
     from transformers import TrainerCallback
 
     class Slow(TrainerCallback):
@@ -40,9 +40,8 @@ TRAINER = """
     settings = {{"ddp_backend": "gloo"}} if "RANK" in os.environ else {{}}
     job = trainer(llama(), "{folder}/out", [8] * 4000, [Slow(), Note()], **settings)
     job.train()
-    # A group that is left to the end of the interpreter can abort it (pytorch/pytorch#190489).
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    del job
+    leave_group()
 """
 
 LOOP = """

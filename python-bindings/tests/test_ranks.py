@@ -18,6 +18,7 @@ DATA_PARALLEL = """
     import os
     from models import llama, sequences, trainer
     from oracle import counter
+    from ranks import leave_group
     import flopsmeter
 
     job = trainer(
@@ -28,11 +29,13 @@ DATA_PARALLEL = """
         job.train()
     with open("{folder}/counted." + os.environ["RANK"], "w") as file:
         file.write(str(reference.get_total_flops()))
+    del job
+    leave_group()
 """
 
 TENSOR_PARALLEL = """
     import torch
-    import torch.distributed as distributed
+    from ranks import leave_process
     from transformers import AutoModelForCausalLM
     from transformers.distributed import DistributedConfig
     import flopsmeter
@@ -42,7 +45,7 @@ TENSOR_PARALLEL = """
     with flopsmeter.Meter(model) as meter:
         model(input_ids=ids, labels=ids).loss.backward()
         meter.step()
-    distributed.destroy_process_group()
+    leave_process()
 """
 
 SHARDED = """
@@ -53,6 +56,7 @@ SHARDED = """
     from torch.distributed.fsdp.wrap import ModuleWrapPolicy
     from models import llama
     from oracle import counter
+    from ranks import leave_process
     import flopsmeter
 
     distributed.init_process_group("gloo")
@@ -78,7 +82,7 @@ SHARDED = """
             meter.step()
     with open("{folder}/counted." + os.environ["RANK"], "w") as file:
         file.write(str(reference.get_total_flops()))
-    distributed.destroy_process_group()
+    leave_process()
 """
 
 
