@@ -8,9 +8,11 @@ and ``destroy_process_group`` alone does not help: it joins no thread of a group
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 
 from torch import distributed
@@ -22,8 +24,19 @@ def leave_group() -> None:
         return
     gc.collect()
     distributed.destroy_process_group()
-    left = [name for path in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := path.read_text().strip())]
+    # A thread that was joined may stand there for a moment.
+    patient_until = time.monotonic() + 30.0
+    while (left := _threads_of_gloo()) and time.monotonic() < patient_until:
+        time.sleep(0.01)
     assert not left, f"something still holds the process group: {left}"
+
+
+def _threads_of_gloo() -> list[str]:
+    names = []
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):
+            names.append(path.read_text().strip())
+    return [name for name in names if "gloo" in name]
 
 
 def leave_process() -> None:

@@ -53,7 +53,8 @@ class Receiver:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         while True:
@@ -65,6 +66,10 @@ class Receiver:
 
     def kill(self) -> None:
         """Ends without a word, as a killed meter does."""
+        # Closing alone leaves the thread in `accept`, which then takes one more connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(60.0)
         self._listener.close()
         while self.connections:
             stream = self.connections.pop().stream
@@ -72,7 +77,7 @@ class Receiver:
                 stream.shutdown(socket.SHUT_RDWR)
             stream.close()
 
-    def wait(self, processes: int = 1, seconds: float = 20.0) -> None:
+    def wait(self, processes: int = 1, seconds: float = 60.0) -> None:
         """Until so many processes have connected and all have hung up."""
         deadline = time.monotonic() + seconds
         while len(self.connections) < processes:

@@ -167,7 +167,7 @@ def test_a_job_that_dies_of_broken_pipes_does_not_die_of_ours(receiver: Receiver
     assert job.stdout is not None
     assert job.stdout.readline() == "ready\n"
     receiver.kill()
-    output, _ = job.communicate("\n", timeout=60)
+    output, _ = job.communicate("\n", timeout=300)
     assert (job.returncode, output) == (0, "done\n")
 
 
@@ -322,7 +322,7 @@ def test_without_the_wrapper_a_session_is_started(
     assert said.read_text(encoding="utf-8") == f"session --parent {os.getpid()}\n"
 
 
-@pytest.mark.parametrize("body", ["exit 3", "sleep 20", "echo /nonexistent/hook.sock"])
+@pytest.mark.parametrize("body", ["exit 3", "sleep 120", "echo /nonexistent/hook.sock"])
 def test_a_session_that_fails_is_told_and_the_job_goes_on(
     native_command: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
@@ -333,4 +333,4 @@ def test_a_session_that_fails_is_told_and_the_job_goes_on(
     with pytest.warns(RuntimeWarning, match="not metered"), flopsmeter.Meter(model) as meter:
         model(input_ids=IDS)
         meter.step()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60

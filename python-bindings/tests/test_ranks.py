@@ -89,7 +89,7 @@ SHARDED = """
 def launch(receiver: Receiver, folder: Path, code: str) -> list[int]:
     """Runs a job on two ranks; what PyTorch's counter said in each, where the job writes that down."""
     environment = {**os.environ, "FLOPSMETER_SOCKET": receiver.path, "CUDA_VISIBLE_DEVICES": ""}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone", "--local-addr", "127.0.0.1"]
     done = subprocess.run(
         [*torchrun, script(folder, code)], env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -77,7 +77,7 @@ def test_a_callback_of_the_user_s_own_changes_nothing(receiver: Receiver, tmp_pa
 
 
 def test_ranks_of_torchrun_count_once_each(receiver: Receiver, tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1")
     done = python(*launcher, script(tmp_path, TRAIN.replace("== 2", "== 1")), str(tmp_path), socket=receiver.path)
     assert done.returncode == 0, done.stderr
     receiver.wait(processes=2)

@@ -70,8 +70,8 @@ def test_a_choice_that_leaves_no_gpu_is_said(seen: dict[str | None, int]) -> Non
 def test_a_program_that_does_not_end_is_killed_with_what_it_started(tmp_path: Path) -> None:
     script = f"echo waiting >&2; sleep 60 & echo $! >{tmp_path}/child; wait"
     begun = time.monotonic()
-    with pytest.raises(Failure, match=r"did not end within 1 s and was killed\nwaiting"):
-        execute(["sh", "-c", script], tmp_path, os.environ, 1.0)
+    with pytest.raises(Failure, match=r"did not end within 5 s and was killed\nwaiting"):
+        execute(["sh", "-c", script], tmp_path, os.environ, 5.0)
     assert time.monotonic() - begun < 30
     state = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
     # The kernel may need a moment; a process that nobody reaps stays as a zombie.
