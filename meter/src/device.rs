@@ -45,7 +45,8 @@ impl Kernel {
         self.root.join(relative)
     }
 
-    /// The text of a file of it, if it can be read.
+    /// The text of a file of it, if it can be read. Names in it are whatever bytes somebody gave them, and the kernel cuts some in
+    /// the middle of a character: what is no text is replaced.
     pub fn text(&self, relative: &str) -> Option<String> {
         let mut file = File::open(self.path(relative)).ok()?.take(MAXIMUM_BYTES);
         // On the stack: a few short files are read each second, and the heap is only asked for what they hold.
@@ -53,7 +54,7 @@ impl Kernel {
         let mut length = 0;
         while let Some(rest) = beginning.get_mut(length..).filter(|rest| !rest.is_empty()) {
             match file.read(rest) {
-                Ok(0) => return String::from_utf8(beginning.get(..length)?.to_vec()).ok(),
+                Ok(0) => return Some(String::from_utf8_lossy(beginning.get(..length)?).into_owned()),
                 Ok(read) => length += read,
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return None,
@@ -61,7 +62,7 @@ impl Kernel {
         }
         let mut bytes = beginning.to_vec();
         file.read_to_end(&mut bytes).ok()?;
-        String::from_utf8(bytes).ok()
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Names in a folder of it, in alphabetical order; none if it cannot be read.
@@ -87,6 +88,6 @@ mod tests {
             assert_eq!(kernel.text("file"), Some(text));
         }
         fs_err::write(kernel.path("file"), [b'x', 0xff]).unwrap();
-        assert_eq!((kernel.text("file"), kernel.text("absent")), (None, None));
+        assert_eq!((kernel.text("file").as_deref(), kernel.text("absent")), (Some("x\u{fffd}"), None));
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Kernel;
 use crate::own_process;
 pub(crate) use stat::Stat;
-use stat::is_thread;
+use stat::{is_hidden, is_thread};
 
 /// `USER_HZ`: the unit of `/proc/PID/stat` on every architecture we build for (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -61,6 +61,8 @@ pub struct ProcessTree {
     /// The process that waits for the job's first one, and for orphans if it is a subreaper: every child of it is the job's.
     waiter: Option<Waiter>,
     living: HashMap<u32, Stat>,
+    /// The first process is there, and the kernel shows nothing of it.
+    hides_first: bool,
     last_number: Option<u32>,
     ticks: u64,
     most_living: u64,
@@ -85,6 +87,7 @@ impl ProcessTree {
             job,
             waiter,
             living: HashMap::new(),
+            hides_first: false,
             last_number,
             ticks: 0,
             most_living: 0,
@@ -100,6 +103,12 @@ impl ProcessTree {
     /// Whether one of them was still at work at the last reading.
     pub fn is_running(&self) -> bool {
         self.living.values().any(|process| !process.has_ended)
+    }
+
+    /// The job's first process, where the kernel hides it (`hidepid`, and it is another user's): nothing is known of it, nor of
+    /// those it started.
+    pub fn hidden_first(&self) -> Option<u32> {
+        self.job.get().filter(|_| self.hides_first)
     }
 
     /// Reads all processes. `usage` is what the kernel told of the job's first process and all it waited for when it ended.
@@ -124,6 +133,7 @@ impl ProcessTree {
         }
         self.read_waiter(&mut delta, &mut inherited);
         delta.risen += self.find_new(root, &before, last_number);
+        self.hides_first |= usage.is_none() && !self.living.contains_key(&root) && is_hidden(&self.kernel, root);
         let forked = last_number.is_none() || last_number != self.last_number;
         self.last_number = last_number;
 
@@ -134,7 +144,7 @@ impl ProcessTree {
         let rounded = self.ticks + ROUNDED_FIGURES * self.most_living;
         let read = Duration::from_millis(rounded.saturating_mul(1000 / TICKS_PER_SECOND));
         self.bound = self.bound.max(read).max(usage.unwrap_or_default());
-        ProcessorTime { spent: self.bound, complete: !lost && !missed_unseen }
+        ProcessorTime { spent: self.bound, complete: !lost && !missed_unseen && !self.hides_first }
     }
 
     fn read_waiter(&mut self, delta: &mut Delta, inherited: &mut HashMap<u32, u64>) {

@@ -38,6 +38,8 @@ pub(super) struct TraceReader {
     known: BTreeSet<Choice>,
     /// A job that was not started by us: what its environment was when it started may be outdated since.
     embedding: Option<JobProcess>,
+    /// Said that nothing is seen of the job's processes.
+    told_hidden: bool,
     /// In which round each living process was first seen.
     first_seen: BTreeMap<u32, u64>,
     /// Processes that have a GPU's node open.
@@ -80,6 +82,7 @@ impl TraceReader {
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
+            told_hidden: false,
             first_seen: BTreeMap::new(),
             users: BTreeSet::new(),
             traces: Traces::default(),
@@ -94,6 +97,18 @@ impl TraceReader {
         );
         let has_them = self.kernel.path("dev/kfd").exists();
         has_them.then(|| Finding { code: "amd-gpus-unread".to_owned(), text })
+    }
+
+    /// What stands for all that a job's first process and those it started may use, where the kernel hides them. Once.
+    pub(super) fn hidden(&mut self, first: Option<u32>) -> Option<Device> {
+        let process = first.filter(|_| !self.told_hidden)?;
+        self.told_hidden = true;
+        let reason = format!(
+            "the kernel hides process {process}, the job's first (it is another user's, and /proc is mounted with hidepid): what it and those \
+             it starts use is not seen; run flopsmeter as that user"
+        );
+        let facts = DeviceFacts::Unreadable { reason };
+        Some(Device { id: "processes:hidden".to_owned(), name: "processes of the job".to_owned(), facts })
     }
 
     pub(super) fn traces(&self) -> &Traces {

@@ -1,5 +1,9 @@
 //! `/proc/PID/stat` and its neighbours.
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::device::Kernel;
 
 /// What is needed of one process.
@@ -60,6 +64,15 @@ pub(super) fn is_thread(kernel: &Kernel, number: u32) -> bool {
     group.is_some_and(|group| group != number)
 }
 
+/// Whether there is such a process and the kernel shows nothing of it: another user's, where `/proc` is mounted with `hidepid`.
+pub(super) fn is_hidden(kernel: &Kernel, number: u32) -> bool {
+    let Ok(process) = i32::try_from(number).map(Pid::from_raw) else { return false };
+    // The signal 0 is not sent; the kernel only says whether it could be.
+    let is_there = !matches!(kill(process, None), Err(Errno::ESRCH));
+    // Asked once more: it may have come since it was looked for.
+    is_there && Stat::read(kernel, number).is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +86,29 @@ mod tests {
         assert!(stat.ignores_children);
         assert_eq!(Stat::parse("12 (a"), None);
         assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn a_command_that_is_cut_inside_a_character_hides_no_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = Kernel::under(folder.path());
+        fs_err::create_dir_all(kernel.path("proc/12")).unwrap();
+        let behind = b") S 7 1 1 0 -1 4194304 1 2 3 4 50 6 700 8 20 0 1 0 9999 1";
+        let text = [&b"12 (run_"[..], &"训练脚本".as_bytes()[..11], behind].concat();
+        fs_err::write(kernel.path("proc/12/stat"), text).unwrap();
+        assert_eq!(Stat::read(&kernel, 12).unwrap().parent, 7);
+    }
+
+    #[test]
+    fn a_process_is_hidden_only_while_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(is_hidden(&Kernel::under(folder.path()), child.id()));
+        assert!(!is_hidden(&Kernel::default(), child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_hidden(&Kernel::under(folder.path()), child.id()));
+        assert!(!is_hidden(&Kernel::under(folder.path()), u32::MAX));
     }
 
     #[test]
