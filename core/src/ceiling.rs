@@ -136,8 +136,11 @@ impl CeilingMeter {
     }
 
     /// Energy of the GPUs' boards over the time that was read, each board once however many slices of it are the job's; `None`
-    /// without a GPU, or if nothing could be read of one of the boards.
+    /// without a GPU, or if nothing could be read of one of the boards: what cannot be read at all may be one.
     pub fn energy(&self) -> Option<Joules> {
+        if self.in_order().any(DeviceMeter::is_unreadable) {
+            return None;
+        }
         let mut boards: BTreeMap<&str, Option<DeviceEnergy>> = BTreeMap::new();
         for gpu in self.in_order().filter(|device| device.is_gpu()) {
             let known = boards.entry(gpu.board()).or_default();

@@ -66,6 +66,10 @@ impl DeviceMeter {
         matches!(self.speed, Speed::Gpu(_))
     }
 
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self.speed, Speed::Unknown(_))
+    }
+
     pub(super) fn add(&mut self, sample: &Sample) {
         let started = nanoseconds(sample.started);
         let ended = started + i128::from(sample.duration_nanoseconds);

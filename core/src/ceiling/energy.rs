@@ -81,14 +81,18 @@ pub(super) struct EnergyReadings {
     /// The part in which the counter did not move although the board drew power, and in how many intervals.
     still: Area,
     still_intervals: u64,
+    /// Readings of a power that no board draws, which are none.
+    impossible: u64,
 }
 
 impl EnergyReadings {
     /// A reading that told these at `at`.
     pub(super) fn reading(at: Nanoseconds, counter: Option<u64>, milliwatts: Option<u32>) -> Self {
-        let moment = Moment { at, counter, milliwatts };
+        let possible = milliwatts.filter(|&milliwatts| u128::from(milliwatts) <= MOST_MILLIWATTS);
+        let moment = Moment { at, counter, milliwatts: possible };
         let tick = counter.map(|millijoules| Tick { at, millijoules });
-        Self { ends: Some((moment, moment)), ticks: tick.map(|tick| (tick, tick)), ..Self::default() }
+        let impossible = u64::from(possible != milliwatts);
+        Self { ends: Some((moment, moment)), ticks: tick.map(|tick| (tick, tick)), impossible, ..Self::default() }
     }
 
     /// Joined with what came right after.
@@ -106,8 +110,7 @@ impl EnergyReadings {
         let mut sum = self.joined(later);
         if let (Some((_, last)), Some((next, _))) = (self.ticks, later.ticks) {
             let gap = length(last.at, next.at);
-            let drawn = gap.saturating_mul(MOST_MILLIWATTS) / 1_000_000_000;
-            if next.millijoules >= last.millijoules && u128::from(next.millijoules) <= drawn {
+            if next.millijoules >= last.millijoules && u128::from(next.millijoules) <= most_millijoules(gap) {
                 sum.falls = sum.falls.saturating_add(1);
                 sum.fallen = sum.fallen.saturating_add(gap);
                 sum.risen = sum.risen.saturating_sub(u128::from(next.millijoules - last.millijoules));
@@ -128,6 +131,7 @@ impl EnergyReadings {
             compared_risen: self.compared_risen.saturating_add(later.compared_risen),
             still: self.still.plus(later.still),
             still_intervals: self.still_intervals.saturating_add(later.still_intervals),
+            impossible: self.impossible.saturating_add(later.impossible),
         };
         if let (Some((_, last)), Some((next, _))) = (self.ticks, later.ticks) {
             sum.risen = sum.risen.saturating_add(u128::from(next.millijoules.saturating_sub(last.millijoules)));
@@ -163,6 +167,11 @@ impl EnergyReadings {
     fn counted_nanoseconds(&self) -> u128 {
         self.ticks.map_or(0, |(first, last)| length(first.at, last.at).saturating_sub(self.fallen))
     }
+}
+
+/// More than any board draws in so many nanoseconds.
+const fn most_millijoules(nanoseconds: u128) -> u128 {
+    nanoseconds.saturating_mul(MOST_MILLIWATTS) / 1_000_000_000
 }
 
 /// The ends of two stretches, one after the other.

@@ -1,6 +1,6 @@
 //! Which of the two figures is told, and what a reader has to know of the other.
 
-use super::{Area, EnergyReadings};
+use super::{Area, EnergyReadings, MOST_MILLIWATTS, most_millijoules};
 use crate::ceiling::exact::seconds;
 use crate::run::EnergySource;
 use crate::unit::Joules;
@@ -11,6 +11,9 @@ const STILL_INTERVALS: u64 = 3;
 const COMPARED_FROM: u128 = 60_000_000_000;
 /// Greatest difference that is no finding, in per cent of the integral.
 const TOLERANCE_PERCENT: u128 = 5;
+
+/// The counter may tell so much time's energy late.
+const TOLD_LATE: u128 = 1_000_000_000;
 
 /// An energy, and how it came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub(in crate::ceiling) struct Judgement {
 enum Fault {
     Still,
     Fell,
+    Leapt,
     Differs,
 }
 
@@ -46,6 +50,7 @@ impl Fault {
         match self {
             Self::Still => "energy-counter-still",
             Self::Fell => "energy-counter-fell",
+            Self::Leapt => "energy-counter-leapt",
             Self::Differs => "energy-counter-differs",
         }
     }
@@ -63,18 +68,22 @@ impl EnergyReadings {
                 integral.map(|joules| Figure { joules, source, nanoseconds: self.power.nanoseconds })
             }
         };
-        let judgement = |source: Option<EnergySource>, note, finding| Judgement {
-            figure: source.and_then(told).filter(|figure| figure.joules > Joules::default()),
-            counter,
-            integral,
-            note,
-            finding,
+        let judgement = |source: Option<EnergySource>, note: Option<String>, finding: Option<&'static str>| {
+            let notes: Vec<String> = note.into_iter().chain(self.impossible_power()).collect();
+            Judgement {
+                figure: source.and_then(told).filter(|figure| figure.joules > Joules::default()),
+                counter,
+                integral,
+                note: Some(notes.join("; ")).filter(|note| !note.is_empty()),
+                finding: finding.or((self.impossible > 0).then_some("energy-power-impossible")),
+            }
         };
         let Some(fault) = self.fault() else {
             return self.without_fault(judgement);
         };
         let source = match fault {
             Fault::Still | Fault::Fell if self.is_short() => EnergySource::PowerIntegral,
+            Fault::Leapt => EnergySource::PowerIntegral,
             _ => EnergySource::Counter,
         };
         judgement(Some(source), Some(self.explain(&fault, source)), Some(fault.code()))
@@ -120,6 +129,9 @@ impl EnergyReadings {
     }
 
     fn fault(&self) -> Option<Fault> {
+        if self.risen > most_millijoules(self.counted_nanoseconds().saturating_add(TOLD_LATE)) {
+            return Some(Fault::Leapt);
+        }
         if self.falls > 0 {
             return Some(Fault::Fell);
         }
@@ -128,6 +140,17 @@ impl EnergyReadings {
             return Some(Fault::Still);
         }
         (self.compared.nanoseconds >= COMPARED_FROM && self.differs()).then_some(Fault::Differs)
+    }
+
+    fn impossible_power(&self) -> Option<String> {
+        let said = || {
+            format!(
+                "{} readings of more than {} W, which no board draws, are in no figure",
+                self.impossible,
+                MOST_MILLIWATTS / 1000
+            )
+        };
+        (self.impossible > 0).then(said)
     }
 
     /// Whether the counter lacks more than the tolerance of what power × time says of the same time.
@@ -154,6 +177,11 @@ impl EnergyReadings {
                     self.falls
                 )
             }
+            Fault::Leapt => format!(
+                "the energy counter rose by {} J in {} s, which no board draws",
+                joules(self.risen),
+                seconds(self.counted_nanoseconds())
+            ),
             Fault::Differs => format!("the energy counter and power × time differ by more than {TOLERANCE_PERCENT} %"),
         };
         let over = if self.compared.nanoseconds > 0 {
@@ -167,6 +195,8 @@ impl EnergyReadings {
             ": no power was read to compare it with".to_owned()
         };
         let told = match (fault, source) {
+            (Fault::Leapt, _) if self.power.nanoseconds == 0 => "energy is missing",
+            (Fault::Leapt, _) => "power × time is told",
             (_, EnergySource::PowerIntegral) => "power × time is told, because the counter lacks energy",
             (Fault::Differs, _) => {
                 "the counter is told, because it counts between readings; measure at the plug if the figure matters"

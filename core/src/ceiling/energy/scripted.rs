@@ -165,6 +165,40 @@ fn a_counter_that_fell_is_summed_on_and_is_a_finding() {
 }
 
 #[test]
+fn a_power_that_no_board_draws_is_none() {
+    let (energy, notes, codes) =
+        result((0..60_u32).map(|second| told(None, Some(if second % 20 == 7 { u32::MAX } else { 300_000 }))));
+    let energy = energy.unwrap();
+    // Each leaves out the second before and the one after it.
+    assert_eq!((energy.joules, energy.coverage_seconds), (joules(53 * 300), 53.0));
+    assert_eq!(codes, ["energy-power-impossible"]);
+    assert!(notes.iter().any(|note| note.contains("3 readings of more than 2000 W")), "{notes:?}");
+    let (energy, _, codes) = result((0..60).map(|_| told(None, Some(u32::MAX))));
+    assert_eq!((energy, codes), (None, vec!["energy-power-impossible".to_owned()]));
+}
+
+#[test]
+fn a_counter_that_leaps_is_a_finding_and_not_told() {
+    let counter = |second: u64| Some(second * 300_000 + if second > 30 { 1 << 40 } else { 0 });
+    let (energy, notes, codes) = result((0..60_u64).map(|second| told(counter(second), Some(301_000))));
+    let energy = energy.unwrap();
+    assert_eq!((energy.joules, energy.source), (joules(59 * 301), EnergySource::PowerIntegral));
+    assert_eq!(codes, ["energy-counter-leapt"]);
+    assert!(notes.iter().any(|note| note.ends_with("power × time is told")), "{notes:?}");
+    let (energy, _, codes) = result((0..60_u64).map(|second| told(counter(second), None)));
+    assert_eq!((energy, codes), (None, vec!["energy-counter-leapt".to_owned()]));
+}
+
+#[test]
+fn boards_that_were_not_read_leave_the_sum_missing() {
+    let mut meter = played(&seconds("GPU-1", (0..9_u64).map(|second| told(Some(second * 300_000), None))));
+    assert_eq!(meter.energy(), Some(joules(8 * 300)));
+    let facts = DeviceFacts::Unreadable { reason: "lost".to_owned() };
+    meter.announce(vec![Device { id: "gpu:9".to_owned(), name: "NVIDIA GPU".to_owned(), facts }]);
+    assert_eq!(meter.energy(), None);
+}
+
+#[test]
 fn what_was_not_read_is_never_zero() {
     let nothing = [
         vec![],
@@ -277,14 +311,14 @@ proptest! {
         }
     }
 
-    /// Whatever the order and the copies, and whatever becomes of the counter, the sum is that of its rises.
+    /// Whatever the order and the copies, and whatever becomes of the counter, the sum is that of its rises, where a board can draw that.
     #[test]
-    fn the_counter_is_the_sum_of_its_rises(values in prop::collection::vec((any::<u32>(), 0_usize..3), 1..60), order in any::<u64>()) {
-        let samples = seconds("GPU-1", values.iter().map(|&(value, _)| told(Some(u64::from(value)), None)));
+    fn the_counter_is_the_sum_of_its_rises(values in prop::collection::vec((1_u64 << 40..(1 << 40) + 2_000_000, 0_usize..3), 1..60), order in any::<u64>()) {
+        let samples = seconds("GPU-1", values.iter().map(|&(value, _)| told(Some(value), None)));
         let mut sent: Vec<Sample> =
             samples.iter().zip(&values).flat_map(|(sample, &(_, copies))| std::iter::repeat_n(sample.clone(), copies)).collect();
         sent.sort_by_key(|sample| sample.started.timestamp_millis().cast_unsigned().wrapping_mul(order | 1));
-        let kept: Vec<u64> = values.iter().filter(|(_, copies)| *copies > 0).map(|&(value, _)| u64::from(value)).collect();
+        let kept: Vec<u64> = values.iter().filter(|(_, copies)| *copies > 0).map(|&(value, _)| value).collect();
         let risen: u64 = kept.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).sum();
         let falls = kept.windows(2).any(|pair| pair[1] < pair[0]);
         let meter = played(&sent);
