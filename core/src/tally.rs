@@ -22,6 +22,7 @@ use crate::facts::{HookMessage, Progress};
 use crate::ledger::body::{Body, RunForked};
 use crate::lineage::BaseReference;
 use crate::run::{Alert, Exit, Finding, ModelSummary, RunFlops};
+use crate::sample::{Device, DeviceFacts};
 use crate::unit::Flops;
 
 use completeness::{Spoken, is_hole, missing_ranks};
@@ -144,8 +145,21 @@ impl Tally {
                     self.find("left-running", LEFT_RUNNING);
                 }
             }
+            Body::Unread { kind, cause, .. } => self.doubt(kind, cause.as_deref()),
             _ => {}
         }
+    }
+
+    /// Whatever such an entry tells of is in no figure.
+    fn doubt(&mut self, kind: &str, cause: Option<&str>) {
+        let cause = cause.unwrap_or("this version of flopsmeter does not know its kind");
+        let text = format!(
+            "an entry `{kind}` of the record cannot be read ({cause}): what it tells of is in no figure; read the ledger with the version that wrote it, or a later one"
+        );
+        self.holes = true;
+        let facts = DeviceFacts::Unreadable { reason: text.clone() };
+        self.segments.doubt(Device { id: "entries:unread".to_owned(), name: "entries".to_owned(), facts });
+        self.find("entry-unread", &text);
     }
 
     fn hear(&mut self, key: ConnectionKey, message: &HookMessage) {

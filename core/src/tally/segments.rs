@@ -5,11 +5,16 @@ use chrono::{DateTime, Utc};
 use crate::ceiling::CeilingMeter;
 use crate::ledger::body::{SegmentClosed, SegmentOpened};
 use crate::run::{Ceiling, Finding, Gap};
+use crate::sample::Device;
 use crate::unit::Joules;
 
 /// All segments that were opened, in that order: one process lifetime on one node each.
 #[derive(Debug, Default)]
-pub(super) struct Segments(Vec<Segment>);
+pub(super) struct Segments {
+    opened: Vec<Segment>,
+    /// Stands for what an entry before the first one told.
+    before: Option<Device>,
+}
 
 #[derive(Debug)]
 struct Segment {
@@ -59,52 +64,61 @@ impl Segments {
     pub(super) fn open(&mut self, at: DateTime<Utc>, opened: &SegmentOpened) {
         let mut ceiling = CeilingMeter::new(Vec::new());
         ceiling.hold(at, at);
+        ceiling.announce(self.before.take().into_iter().collect());
         let (number, boot) = (opened.segment, opened.boot.clone());
-        self.0.push(Segment { number, boot, started: at, ended: None, ceiling, is_open: true });
+        self.opened.push(Segment { number, boot, started: at, ended: None, ceiling, is_open: true });
     }
 
     /// Nodes end in any order: the segment that is meant is told by its number.
     pub(super) fn close(&mut self, closed: &SegmentClosed) {
         let is_meant = |segment: &&mut Segment| segment.is_open && segment.number == closed.segment;
-        let Some(segment) = self.0.iter_mut().rev().find(is_meant) else { return };
+        let Some(segment) = self.opened.iter_mut().rev().find(is_meant) else { return };
         segment.is_open = false;
         segment.ended = Some(closed.ended);
         segment.ceiling.hold(segment.started, closed.ended);
     }
 
+    /// An entry that cannot be read may have told of devices: the ceiling has no bound.
+    pub(super) fn doubt(&mut self, device: Device) {
+        match self.opened.last_mut() {
+            Some(segment) => segment.ceiling.announce(vec![device]),
+            None => self.before = Some(device),
+        }
+    }
+
     /// How many were opened, which is the number of the latest when counted from 1.
     pub(super) const fn opened(&self) -> usize {
-        self.0.len()
+        self.opened.len()
     }
 
     pub(super) fn any_open(&self) -> bool {
-        self.0.iter().any(|segment| segment.is_open)
+        self.opened.iter().any(|segment| segment.is_open)
     }
 
     /// Whether one before the latest has no end on record: another node's goes on, or its meter was killed.
     pub(super) fn any_open_but_latest(&self) -> bool {
-        self.0.split_last().is_some_and(|(_, earlier)| earlier.iter().any(|segment| segment.is_open))
+        self.opened.split_last().is_some_and(|(_, earlier)| earlier.iter().any(|segment| segment.is_open))
     }
 
     /// When each began and ended, in the order of opening.
     pub(super) fn spans(&self) -> Vec<Span> {
-        self.0.iter().map(|segment| (segment.started, segment.ended)).collect()
+        self.opened.iter().map(|segment| (segment.started, segment.ended)).collect()
     }
 
     /// Whether the segment of this number, counted from 1 in the order of opening, has ended.
     pub(super) fn has_ended(&self, opened: usize) -> bool {
-        let segment = opened.checked_sub(1).and_then(|index| self.0.get(index));
+        let segment = opened.checked_sub(1).and_then(|index| self.opened.get(index));
         segment.is_none_or(|segment| !segment.is_open)
     }
 
     /// The hardware that entries without a segment of their own are of.
     pub(super) fn latest(&mut self) -> Option<&mut CeilingMeter> {
-        self.0.last_mut().map(|segment| &mut segment.ceiling)
+        self.opened.last_mut().map(|segment| &mut segment.ceiling)
     }
 
     /// What the hardware of all could have done at most.
     pub(super) fn ceiling(&self) -> Ceiling {
-        let mut parts = (1..).zip(&self.0).map(|(opened, segment)| segment.ceiling(opened));
+        let mut parts = (1..).zip(&self.opened).map(|(opened, segment)| segment.ceiling(opened));
         let Some(first) = parts.next() else { return Ceiling::default() };
         parts.fold(first, |mut sum, part| {
             sum.flop = sum.flop.zip(part.flop).map(|(left, right)| left + right);
@@ -118,17 +132,17 @@ impl Segments {
     }
 
     pub(super) fn gaps(&self) -> Vec<Gap> {
-        self.0.iter().flat_map(|segment| segment.ceiling.gaps()).collect()
+        self.opened.iter().flat_map(|segment| segment.ceiling.gaps()).collect()
     }
 
     /// What is to be known of the hardware of each.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.0.iter().flat_map(|segment| segment.ceiling.findings())
+        self.opened.iter().flat_map(|segment| segment.ceiling.findings())
     }
 
     /// Of the boards, as if no two segments held the same one at the same time.
     pub(super) fn energy(&self) -> Option<Joules> {
-        let parts: Option<Vec<Joules>> = self.0.iter().map(|segment| segment.ceiling.energy()).collect();
+        let parts: Option<Vec<Joules>> = self.opened.iter().map(|segment| segment.ceiling.energy()).collect();
         parts.filter(|parts| !parts.is_empty()).map(|parts| parts.into_iter().sum())
     }
 }
