@@ -155,10 +155,11 @@ impl CeilingMeter {
         boards.into_values().map(|energy| energy.map(|energy| energy.joules)).sum()
     }
 
-    /// What a reader has to know besides: energy counters that lied, each board once.
+    /// What a reader has to know besides: energy counters that lied, each board once, and clocks above what should be the highest.
     pub fn findings(&self) -> Vec<Finding> {
         let mut boards = BTreeSet::new();
-        let findings = self.in_order().filter_map(|device| Some((device.board(), device.energy_finding()?)));
-        findings.filter(|(board, _)| boards.insert(*board)).map(|(_, finding)| finding).collect()
+        let energy = self.in_order().filter_map(|device| Some((device.board(), device.energy_finding()?)));
+        let energy = energy.filter(|(board, _)| boards.insert(*board)).map(|(_, finding)| finding);
+        energy.chain(self.in_order().filter_map(DeviceMeter::clock_finding)).collect()
     }
 }

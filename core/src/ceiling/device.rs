@@ -11,7 +11,7 @@ use super::processor::{CorePeak, core_peak};
 use super::timeline::{Counted, Counters, Timeline, date, length, nanoseconds};
 use super::{Layer, cycles};
 use crate::gpu_table::{GpuPeak, GpuTable};
-use crate::run::{CeilingLayer, DeviceCeiling, Gap, Hold};
+use crate::run::{CeilingLayer, DeviceCeiling, Finding, Gap, Hold};
 use crate::sample::{Device, DeviceFacts, GpuReading, Reading, Sample};
 use crate::unit::Flops;
 
@@ -29,6 +29,8 @@ pub(super) struct DeviceMeter {
     late: LateReadings,
     busy: Busy,
     pipes: Pipes,
+    /// Highest clock that was sampled, in MHz.
+    highest_clock_mhz: u32,
     /// Highest cumulative processor time that was told.
     cpu_nanoseconds: Option<u128>,
     packages: PackageReadings,
@@ -57,6 +59,7 @@ impl DeviceMeter {
             late: LateReadings::default(),
             busy: Busy::default(),
             pipes: Pipes::default(),
+            highest_clock_mhz: 0,
             cpu_nanoseconds: None,
             packages: PackageReadings::default(),
         }
@@ -78,6 +81,8 @@ impl DeviceMeter {
                 if self.timeline.cover(started, ended, &counters(started, ended, reading)) {
                     self.busy.add(reading, peak.rate.map_or(0, |rate| rate.clock_mhz));
                     self.pipes.add(reading);
+                    let clocks = [reading.sm_clock_mhz, reading.highest_sm_clock_mhz];
+                    self.highest_clock_mhz = clocks.into_iter().flatten().fold(self.highest_clock_mhz, u32::max);
                     self.late.add(started, ended, untold(sample.duration_nanoseconds, reading));
                 }
             }
@@ -105,7 +110,7 @@ impl DeviceMeter {
     /// Operations per second of the whole device.
     fn peak(&self) -> Result<Flops, String> {
         match &self.speed {
-            Speed::Gpu(peak) => peak.strict.clone(),
+            Speed::Gpu(peak) => peak.seen_at(self.highest_clock_mhz).strict,
             Speed::Cpu { cores, core } => {
                 core.strict.clone().map(|core| Flops(core.0.saturating_mul(u128::from(*cores))))
             }
@@ -118,7 +123,7 @@ impl DeviceMeter {
         let held = self.timeline.held_nanoseconds();
         let mut layers = vec![held_layer(&peak, held)];
         match &self.speed {
-            Speed::Gpu(gpu) => layers.extend(self.gpu_layers(gpu, held)),
+            Speed::Gpu(gpu) => layers.extend(self.gpu_layers(&gpu.seen_at(self.highest_clock_mhz), held)),
             Speed::Cpu { cores, core } => layers.push(self.processor_layer(*cores, core)),
             Speed::Unknown(_) => {}
         }
@@ -183,13 +188,25 @@ impl DeviceMeter {
 
     fn assumptions(&self) -> Vec<String> {
         let mut said = match &self.speed {
-            Speed::Gpu(peak) => peak.assumptions.clone(),
+            Speed::Gpu(peak) => peak.seen_at(self.highest_clock_mhz).assumptions,
             Speed::Cpu { core, .. } => core.assumptions.clone(),
             Speed::Unknown(reason) => vec![reason.clone()],
         };
         said.extend(self.energy_notes());
         said.extend(self.unlisted_note());
         said
+    }
+
+    /// A clock that neither the table nor the driver knew of: whoever compares the peak with a data sheet has to know.
+    pub(super) fn clock_finding(&self) -> Option<Finding> {
+        let Speed::Gpu(GpuPeak { rate: Some(rate), .. }) = &self.speed else { return None };
+        let (seen, told) = (self.highest_clock_mhz, rate.clock_mhz);
+        let text = format!(
+            "{} ({}): its clock was seen at {seen} MHz, above the {told} MHz that are its maximum by the driver and the GPU table: its strict \
+             peak is taken at what was seen; is the board overclocked?",
+            self.device.name, self.device.id
+        );
+        (seen > told).then(|| Finding { code: "clock-above-maximum".to_owned(), text })
     }
 
     /// Late readings past those that are listed one by one.

@@ -230,6 +230,35 @@ fn hostile_numbers_do_not_lower_the_bound() {
 }
 
 #[test]
+fn a_clock_above_the_highest_raises_every_bound() {
+    let at_clock = |milliseconds, clock| {
+        let busy = Some(vec![BusyStretch::from((1_000_000, 100))]);
+        let reading = GpuReading { busy, highest_sm_clock_mhz: Some(clock), ..GpuReading::default() };
+        sample("GPU-1", milliseconds, milliseconds + 1000, Reading::Gpu(reading))
+    };
+    let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200")]);
+    meter.add(&at_clock(0, 1980));
+    assert_eq!((meter.ceiling().flop, meter.findings()), (Some(Flops(H200_PEAK)), Vec::new()));
+    meter.add(&at_clock(1000, 2200));
+    let (ceiling, truth) = (meter.ceiling(), H200_PEAK + H200_PEAK / 1980 * 2200);
+    let device = ceiling.devices.first().unwrap();
+    assert_eq!(device.strict_peak, Some(Flops(H200_PEAK / 1980 * 2200)));
+    assert!(
+        device
+            .layers
+            .iter()
+            .filter_map(|layer| layer.flop.zip(layer.holds_if.is_none().then_some(())))
+            .all(|(flop, ())| flop.0 >= truth)
+    );
+    assert!(
+        device.assumptions.iter().any(|said| said.contains("2200 MHz, above its maximum of 1980 MHz")),
+        "{device:#?}"
+    );
+    let codes: Vec<String> = meter.findings().into_iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["clock-above-maximum"]);
+}
+
+#[test]
 fn one_device_without_a_bound_makes_the_total_missing() {
     let reason = "/dev/kfd is open in the job's processes".to_owned();
     let amd =

@@ -50,6 +50,23 @@ impl StrictRate {
     }
 }
 
+impl GpuPeak {
+    /// The same for a board that was seen at this clock: neither its data sheet nor its driver's maximum is above it (overclocked, or a
+    /// maximum that is not one).
+    #[must_use]
+    pub fn seen_at(&self, clock_mhz: u32) -> Self {
+        let mut seen = self.clone();
+        let Some(rate) = seen.rate.as_mut().filter(|rate| rate.clock_mhz < clock_mhz) else { return seen };
+        let told = u128::from(std::mem::replace(&mut rate.clock_mhz, clock_mhz).max(1));
+        let raised = |strict: Flops| Flops(strict.0.div_ceil(told).saturating_mul(u128::from(clock_mhz)));
+        seen.strict = seen.strict.map(raised);
+        seen.assumptions.push(format!(
+            "its clock was seen at {clock_mhz} MHz, above its maximum of {told} MHz: bounded at what was seen"
+        ));
+        seen
+    }
+}
+
 impl GpuTable {
     /// Bounds a GPU by its name and what the driver says of it. A GPU that is not in the table is bounded by the fastest known
     /// part of its compute capability; a compute capability that is not in the table has no bound.
