@@ -213,6 +213,13 @@ fn trace_finding(device: &DeviceChoice) -> Option<Finding> {
             let text = format!("what the driver says is not recorded ({problem}); name a file that can be written");
             Some(Finding { code: "trace-not-recorded".to_owned(), text })
         }
+        DeviceChoice::Kept(file) => {
+            let text = format!(
+                "what the driver says is not recorded ({} holds something already, which is kept); name another file or move that one away",
+                file.display()
+            );
+            Some(Finding { code: "trace-not-recorded".to_owned(), text })
+        }
         DeviceChoice::Nvml | DeviceChoice::Cpu => None,
     }
 }

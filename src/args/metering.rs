@@ -134,6 +134,8 @@ pub(crate) enum DeviceChoice {
     Cpu,
     /// As `Nvml`, written into a trace.
     Record(PathBuf),
+    /// As `Nvml`: where a trace was to be written something is already, and what a job has recorded is not written over.
+    Kept(PathBuf),
     /// A trace, and the processor.
     Replay(PathBuf),
 }
@@ -151,10 +153,16 @@ fn device_choice(text: &str) -> Result<DeviceChoice, String> {
     match (text, text.split_once(':')) {
         ("nvml", _) => Ok(DeviceChoice::Nvml),
         ("cpu", _) => Ok(DeviceChoice::Cpu),
-        (_, Some(("record", file))) if !file.is_empty() => Ok(DeviceChoice::Record(file.into())),
+        (_, Some(("record", file))) if !file.is_empty() => Ok(record(file.into())),
         (_, Some(("replay", file))) if !file.is_empty() => Ok(DeviceChoice::Replay(file.into())),
         _ => Err("write nvml, cpu, record:FILE or replay:FILE".to_owned()),
     }
+}
+
+/// Looked at once, when the command line is read: a job that is started again with the same words must not lose its first trace.
+fn record(file: PathBuf) -> DeviceChoice {
+    let is_taken = fs_err::metadata(&file).is_ok_and(|file| file.is_file() && file.len() > 0);
+    if is_taken { DeviceChoice::Kept(file) } else { DeviceChoice::Record(file) }
 }
 
 /// `500ms`, `10s`, `5m`, `1h`, or a bare number of seconds.

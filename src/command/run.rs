@@ -134,7 +134,7 @@ pub(crate) fn sampling(
         environment: settings::gpu_environment(),
         reader: match &arguments.device {
             DeviceChoice::Cpu => None,
-            DeviceChoice::Nvml => Some(settings::nvml_reader(&[])),
+            DeviceChoice::Nvml | DeviceChoice::Kept(_) => Some(settings::nvml_reader(&[])),
             DeviceChoice::Record(file) => Some(settings::nvml_reader(&["--record".as_ref(), file.as_os_str()])),
             DeviceChoice::Replay(file) => {
                 Some(settings::nvml_reader(&["--replay".as_ref(), file.as_os_str()]).of_trace())

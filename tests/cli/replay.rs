@@ -77,6 +77,25 @@ fn a_trace_that_cannot_be_written_is_told_and_costs_nothing() {
     assert_eq!(gpu(&recorded)["device"], "GPU-aa");
 }
 
+#[test]
+fn a_driver_that_dies_loses_nothing_of_its_trace_and_another_run_keeps_it() {
+    let place = Place::new();
+    let death = json!({ "call": "nvmlDeviceGetPowerUsage", "from_ms": 1500, "until_ms": 2200, "does": "abort" });
+    let library = library(&place, &json!({ "devices": [{ "uuid": "GPU-aa", "faults": [death] }] }));
+    finish(with_library(&place, library.clone(), "--device record:t.jsonl --summary s.json", "sleep 6"));
+    let text = fs_err::read_to_string(place.path("t.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let at: Vec<u64> = lines.iter().filter_map(|line| line["at_milliseconds"].as_u64()).collect();
+    assert_eq!(lines.iter().filter(|line| line["schema"].is_string()).count(), 1, "{text}");
+    assert!(at.iter().any(|at| *at < 1400) && at.iter().any(|at| *at > 3000) && at.is_sorted(), "{at:?}");
+
+    finish(with_library(&place, library, "--device record:t.jsonl --summary s.json", "sleep 0.2"));
+    assert_eq!(fs_err::read_to_string(place.path("t.jsonl")).unwrap(), text);
+    let again = summary(&place, "s.json");
+    assert!(codes(&again).contains(&"trace-not-recorded"), "{again:#}");
+    assert_eq!(gpu(&again)["device"], "GPU-aa");
+}
+
 /// Traces that come with the project say where their numbers are from, and play.
 #[test]
 fn the_projects_traces_play() {
