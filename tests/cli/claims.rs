@@ -111,6 +111,16 @@ fn a_launcher_inside_a_script_leaves_the_ceiling_missing() {
     assert!(reason.contains("(`srun`) of the job has the work done outside this process tree"), "{reason}");
 }
 
+/// The kernel cuts names at fifteen bytes, inside a character too: what it tells of such a process is no text.
+#[test]
+fn a_launcher_below_a_name_that_is_cut_inside_a_character_is_seen() {
+    let script = "printf '#!/bin/sh\nsleep 2.4\n' > srun; printf '#!/bin/sh\n./srun python train.py\n:\n' > run_训练脚本.sh; \
+                  chmod +x srun run_训练脚本.sh; ./run_训练脚本.sh; :";
+    let claimed = run(&json!({ "devices": [] }), &[], "--modification demo", script);
+    assert_eq!(claimed.summary["ceiling"]["complete"], false, "{:#}", claimed.summary["ceiling"]);
+    assert!(claimed.device("elsewhere:srun").is_object());
+}
+
 #[test]
 fn a_gpu_that_only_others_use_is_not_claimed() {
     // The number is the test's own process's: no part of the job.
