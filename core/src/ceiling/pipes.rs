@@ -75,7 +75,7 @@ impl Pipes {
             )];
         };
         let note = format!(
-            "activity of tensor and vector units × their full rates, number formats not told apart; {} s without activity counters are charged in full{problem}",
+            "activity of tensor and vector units, as NVIDIA defines these counters, × their full rates, number formats not told apart; {} s without activity counters are charged in full{problem}",
             seconds(uncovered)
         );
         let mut layers = vec![Layer::strict("L3", self.charge(&rate, rate.flop_per_clock, uncovered), note)];
