@@ -121,6 +121,29 @@ fn a_launcher_below_a_name_that_is_cut_inside_a_character_is_seen() {
     assert!(claimed.device("elsewhere:srun").is_object());
 }
 
+/// The driver lists the same GPU cut at first, and whole from two seconds on, when a process of the job runs on it.
+#[test]
+fn a_gpu_that_is_cut_no_more_while_the_job_runs_is_claimed_as_a_whole() {
+    let instance = json!({ "uuid": "MIG-a", "multiprocessors": 16 });
+    let devices = json!([
+        { "uuid": "GPU-aa", "minor_number": 0, "mig": [instance], "present": [0, 2000] },
+        { "uuid": "GPU-aa", "minor_number": 0, "utilization": [[0, 100]], "processes": [{ "pid_file": "worker" }],
+          "present": [2000, 600_000] },
+    ]);
+    let scenario = json!({ "origin_file": "began", "devices": devices });
+    let script = |rest: &str| format!("while [ ! -s began ]; do sleep 0.02; done; {rest}");
+    let given = [("CUDA_VISIBLE_DEVICES", "MIG-a")];
+    let claimed = run(&scenario, &given, "", &script("sleep 2.2; echo $$ > worker; sleep 4"));
+    assert_eq!(claimed.gpus(), ["MIG-a", "GPU-aa"], "{:#}", claimed.summary);
+    assert!(flop(&claimed.device("GPU-aa")["flop"]) >= 6 * H200_PEAK, "from the job's start on");
+    assert!(claimed.finding("gpu-claimed-later").contains("of the job runs on it"));
+    assert!(claimed.finding("gpu-vanished").contains("MIG-a"));
+    // So soon after that the driver has not said who runs there.
+    let claimed = run(&scenario, &given, "", &script("sleep 2.2"));
+    assert_eq!(claimed.gpus(), ["MIG-a", "GPU-aa"], "{:#}", claimed.summary);
+    assert!(claimed.finding("gpu-claimed-later").contains("MIG-a on the same GPU, which was the job's, is gone"));
+}
+
 #[test]
 fn a_gpu_that_only_others_use_is_not_claimed() {
     // The number is the test's own process's: no part of the job.

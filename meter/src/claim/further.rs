@@ -43,7 +43,7 @@ pub fn unclaimed(claim: &Claim, present: &[ListedGpu]) -> Vec<Device> {
     let is_claimed = |id: &str| claim.devices.iter().any(|device| device.id == id);
     let mut rest = Vec::new();
     for gpu in present.iter().filter(|gpu| !is_claimed(&gpu.uuid)) {
-        if gpu.instances.is_empty() {
+        if gpu.may_be_used_whole() {
             rest.push(whole(gpu));
         }
         rest.extend(gpu.instances.iter().map(|instance| slice(gpu, instance)).filter(|device| !is_claimed(&device.id)));
@@ -61,6 +61,10 @@ pub fn claim_further(
     let mut findings = Vec::new();
     let mut found: Vec<Device> = Vec::new();
     for device in unclaimed(claim, present) {
+        // The whole of a GPU, which comes before its instances, bounds them too.
+        if parent(&device).is_some_and(|whole| found.iter().any(|device| device.id == whole)) {
+            continue;
+        }
         let evidence = Evidence { claim, present, sight: sights.get(&device.id), traces, device: &device };
         match evidence.weigh() {
             Weight::None => {}
@@ -134,6 +138,11 @@ impl Evidence<'_> {
             return Weight::Enough(reason);
         }
         let Some(Sight::Unclear(unclear)) = self.sight else { return Weight::None };
+        if let Some(instance) = self.recut_from() {
+            return Weight::Enough(format!(
+                "{instance} on the same GPU, which was the job's, is gone, and whether the job runs here since cannot be seen ({unclear})"
+            ));
+        }
         let opened = self.opened();
         match (self.claim.basis, opened) {
             (Basis::Word, None) => Weight::Enough(format!(
@@ -180,6 +189,18 @@ impl Evidence<'_> {
         Some(format!(
             "{process} of the job has the access node of GPU instance {gpu_instance} of /dev/nvidia{minor} open"
         ))
+    }
+
+    /// The job's instance that is gone, where this is what the GPU has become.
+    fn recut_from(&self) -> Option<&str> {
+        let id = parent(self.device).unwrap_or(&self.device.id);
+        let gpu = self.present.iter().find(|gpu| gpu.uuid == id)?;
+        let is_claimed = |id: &str| self.claim.devices.iter().any(|device| device.id == id);
+        let mut gone = gpu.instances.iter().filter(|instance| instance.gone);
+        if gone.clone().any(|instance| instance.uuid == self.device.id) {
+            return None;
+        }
+        gone.find(|instance| is_claimed(&instance.uuid)).map(|instance| instance.uuid.as_str())
     }
 
     fn opened(&self) -> Option<String> {

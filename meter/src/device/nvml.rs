@@ -15,7 +15,7 @@ mod read;
 pub mod reader;
 pub mod survey;
 
-use flopsmeter_core::sample::GpuFacts;
+use flopsmeter_core::sample::{GpuFacts, Mig};
 use serde::{Deserialize, Serialize};
 
 /// Environment variable that names another NVML library, for tests.
@@ -37,12 +37,20 @@ pub struct ListedGpu {
     pub facts: GpuFacts,
     /// Its instances, where it is cut into such.
     pub instances: Vec<ListedInstance>,
+    /// Whether it was listed uncut before, in the same run: a job may have had the whole of it.
+    #[serde(skip)]
+    pub was_uncut: bool,
 }
 
 impl ListedGpu {
     /// Its own UUID and those of its instances.
     pub fn uuids(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.uuid.as_str()).chain(self.instances.iter().map(|instance| instance.uuid.as_str()))
+    }
+
+    /// Whether a job may have had the whole of it: instances that are gone leave it uncut.
+    pub fn may_be_used_whole(&self) -> bool {
+        self.was_uncut || self.facts.mig == Mig::Off || self.instances.iter().all(|instance| instance.gone)
     }
 }
 
@@ -62,6 +70,9 @@ pub struct ListedInstance {
     /// Whether the job's control group lets it in; `None` where that is not told or it bars none.
     #[serde(skip)]
     pub granted: Option<bool>,
+    /// Whether it is no longer listed while its GPU is: that was cut anew, or is cut no more.
+    #[serde(skip)]
+    pub gone: bool,
 }
 
 /// A process with a context on a GPU.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use flopsmeter_core::run::Finding;
-use flopsmeter_core::sample::{Device, DeviceFacts};
+use flopsmeter_core::sample::{Device, DeviceFacts, Mig};
 
 use super::driver::Relisted;
 use super::neighbours::Neighbours;
@@ -13,7 +13,7 @@ use super::traces::words;
 use crate::claim::further::{Sight, Traces, claim_again, claim_further, unclaimed};
 use crate::claim::{Basis, Claim};
 use crate::device::Kernel;
-use crate::device::nvml::{GpuProcess, ListedGpu};
+use crate::device::nvml::{GpuProcess, ListedGpu, ListedInstance};
 use crate::device::process_tree::ProcessTree;
 use crate::device::process_tree::belonging::{Belonging, Numbers};
 
@@ -133,13 +133,15 @@ impl Claims {
             return Further::default();
         }
         let (before, now) = (ids(&self.present), ids(&present));
-        let gone: BTreeSet<String> = before.difference(&now).cloned().collect();
+        let present = together(present, &self.present);
+        let mut gone: BTreeSet<String> = before.difference(&now).cloned().collect();
+        gone.extend(self.cut_anew(&present));
         if gone == self.gone && now.is_subset(&before) {
             return Further::default();
         }
         let mut findings = self.lose(&gone);
         self.gone = gone;
-        self.present = together(present, &self.present);
+        self.present = present;
         let (devices, claimed) = claim_again(&mut self.claim, &choice, &now);
         findings.extend(claimed);
         findings.extend(self.appeared(&before));
@@ -150,10 +152,18 @@ impl Claims {
         (devices.into_iter().chain(further).collect(), findings)
     }
 
+    /// GPUs that may have been the job's as a whole and are cut now: the driver lists processes by instance alone, as if the whole
+    /// were gone.
+    fn cut_anew(&self, present: &[ListedGpu]) -> Vec<String> {
+        let is_claimed = |id: &str| self.claim.devices.iter().any(|device| device.id == id);
+        let cut = present.iter().filter(|gpu| gpu.facts.mig == Mig::Whole && gpu.was_uncut && !is_claimed(&gpu.uuid));
+        cut.map(|gpu| gpu.uuid.clone()).collect()
+    }
+
     fn lose(&mut self, gone: &BTreeSet<String>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for id in gone.difference(&self.gone) {
-            let reason = "it vanished before the driver had listed its processes".to_owned();
+            let reason = "it vanished or was cut before the driver had listed its processes".to_owned();
             self.sights.entry(id.clone()).or_insert(Sight::Unclear(reason));
             let Some(device) = self.claim.devices.iter().find(|device| device.id == *id) else { continue };
             let text = format!(
@@ -290,13 +300,16 @@ fn ids(gpus: &[ListedGpu]) -> BTreeSet<String> {
     gpus.iter().flat_map(ListedGpu::uuids).map(str::to_owned).collect()
 }
 
-/// Those that are there in their order, and behind them those that were: the job may have used them.
+/// Those that are there in their order, and behind them those that were: the job may have used them. A GPU keeps its former
+/// instances, and whether it was uncut.
 fn together(mut present: Vec<ListedGpu>, before: &[ListedGpu]) -> Vec<ListedGpu> {
     for gpu in before {
         match present.iter_mut().find(|now| now.uuid == gpu.uuid) {
             Some(now) => {
                 let known = ids(std::slice::from_ref(now));
-                now.instances.extend(gpu.instances.iter().filter(|instance| !known.contains(&instance.uuid)).cloned());
+                let former = gpu.instances.iter().filter(|instance| !known.contains(&instance.uuid));
+                now.instances.extend(former.map(|instance| ListedInstance { gone: true, ..instance.clone() }));
+                now.was_uncut = gpu.was_uncut || gpu.facts.mig == Mig::Off;
             }
             None => present.push(gpu.clone()),
         }

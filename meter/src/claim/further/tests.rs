@@ -1,3 +1,5 @@
+use flopsmeter_core::sample::Mig;
+
 use super::super::tests::{four, gpu};
 use super::super::{GpuEnvironment, GpuRequest, claim};
 use super::*;
@@ -111,6 +113,7 @@ fn of_a_gpu_that_is_cut_only_the_instance_that_is_used_is_claimed() {
     let mut cut = four();
     let instance =
         |uuid: &str| ListedInstance { uuid: uuid.to_owned(), multiprocessors: Some(16), ..ListedInstance::default() };
+    cut[1].facts.mig = Mig::Whole;
     cut[1].instances = vec![instance("MIG-1"), instance("MIG-2")];
     let environment = GpuEnvironment { visible_devices: Some("MIG-1".to_owned()), ..GpuEnvironment::default() };
     let mut first = claim(&GpuRequest::Unsaid, &environment, &cut);
@@ -148,9 +151,10 @@ fn cut() -> Vec<ListedGpu> {
         multiprocessors: Some(16),
         gpu_instance: Some(gpu_instance),
         compute_instance: Some(compute_instance),
-        granted: None,
+        ..ListedInstance::default()
     };
     let mut present = four();
+    present[1].facts.mig = Mig::Whole;
     present[1].instances = vec![instance("MIG-10", 1, 0), instance("MIG-11", 1, 1), instance("MIG-20", 2, 0)];
     present
 }

@@ -116,7 +116,8 @@ fn describe(nvml: &'static Nvml, index: u32, driver_version: Option<String>) -> 
     };
     let name = device.name().unwrap_or_else(|_| "unknown GPU".to_owned());
     let minor_number = device.minor_number().ok();
-    Ok(Some(ListedGpu { index, uuid, minor_number, name, facts, instances: if cut { instances } else { Vec::new() } }))
+    let instances = if cut { instances } else { Vec::new() };
+    Ok(Some(ListedGpu { index, uuid, minor_number, name, facts, instances, was_uncut: false }))
 }
 
 /// Zero is how some boards say "not told".
@@ -131,7 +132,7 @@ fn instances(nvml: &'static Nvml, device: &Device<'static>) -> Vec<ListedInstanc
         let multiprocessors = instance.attributes().ok().map(|attributes| attributes.multiprocessor_count);
         let (gpu_instance, compute_instance) = numbers(nvml, &instance);
         let uuid = instance.uuid().ok()?;
-        Some(ListedInstance { uuid, multiprocessors, gpu_instance, compute_instance, granted: None })
+        Some(ListedInstance { uuid, multiprocessors, gpu_instance, compute_instance, granted: None, gone: false })
     })
     .collect()
 }

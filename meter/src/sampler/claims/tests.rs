@@ -119,3 +119,87 @@ fn a_job_that_is_seen_once_in_a_container_proves_the_lists() {
     }
     assert!(scene.end().is_empty());
 }
+
+/// Two instances of one GPU that is cut, of which the job was given the first.
+fn cut() -> (Scene, ListedGpu) {
+    let mut scene = Scene::new(HOST, &by_cuda());
+    let instance =
+        |uuid: &str| ListedInstance { uuid: uuid.to_owned(), multiprocessors: Some(16), ..ListedInstance::default() };
+    let mut gpu = ListedGpu { uuid: "GPU-0".to_owned(), minor_number: Some(0), ..ListedGpu::default() };
+    let uncut = gpu.clone();
+    gpu.facts.mig = Mig::Whole;
+    gpu.instances = vec![instance("MIG-a"), instance("MIG-b")];
+    let environment = GpuEnvironment { visible_devices: Some("MIG-a".to_owned()), ..GpuEnvironment::default() };
+    let first = claim(&GpuRequest::Unsaid, &environment, std::slice::from_ref(&gpu));
+    scene.claims.begin(vec![gpu], first);
+    (scene, uncut)
+}
+
+impl Scene {
+    /// The driver lists these GPUs now, of which the job's choice names none. Gives what is claimed besides.
+    fn relist(&mut self, present: Vec<ListedGpu>) -> Vec<String> {
+        ids(self.claims.relist(Ok((present, Claim::default())), &self.traces).0)
+    }
+}
+
+#[test]
+fn a_gpu_that_is_cut_no_more_is_watched_as_a_whole() {
+    let (mut scene, uncut) = cut();
+    assert!(scene.list(&[]).is_empty());
+    assert!(scene.relist(vec![uncut]).is_empty());
+    assert_eq!(scene.claims.devices(), ["GPU-0"], "former instances cannot be asked for");
+    assert!(scene.list(&[]).is_empty(), "the list shows that the job is not there");
+    assert_eq!(scene.list(&[20]), ["GPU-0"]);
+    assert!(scene.end().is_empty(), "claimed once");
+}
+
+#[test]
+fn what_became_of_the_jobs_instance_is_claimed_where_nothing_can_be_seen() {
+    let (mut scene, uncut) = cut();
+    assert!(scene.relist(vec![uncut]).is_empty());
+    assert_eq!(scene.end(), ["GPU-0"], "the job ended before its processes were listed");
+
+    let (mut scene, mut anew) = cut();
+    anew.facts.mig = Mig::Whole;
+    anew.instances = vec![ListedInstance { uuid: "MIG-c".to_owned(), ..ListedInstance::default() }];
+    assert!(scene.list(&[]).is_empty());
+    assert!(scene.relist(vec![anew]).is_empty());
+    assert_eq!(scene.end(), ["MIG-c"]);
+}
+
+#[test]
+fn a_gpu_that_is_claimed_as_a_whole_stays_so_when_it_is_cut() {
+    let (_, uncut) = cut();
+    let mut scene = Scene::new(HOST, &by_cuda());
+    let first = claim(&GpuRequest::Unsaid, &GpuEnvironment::default(), std::slice::from_ref(&uncut));
+    scene.claims.begin(vec![uncut.clone()], first);
+    let mut anew = uncut;
+    anew.facts.mig = Mig::Whole;
+    anew.instances = vec![ListedInstance { uuid: "MIG-c".to_owned(), ..ListedInstance::default() }];
+    assert!(scene.relist(vec![anew]).is_empty());
+    assert_eq!(scene.claims.devices(), ["GPU-0"]);
+    assert!(scene.list(&[20]).is_empty() && scene.end().is_empty(), "the whole bounds its instances");
+}
+
+/// The job had its node open, and the driver had not said who used it when it was cut.
+#[test]
+fn a_gpu_that_was_open_as_a_whole_is_claimed_so_although_it_is_cut_now() {
+    let mut scene = Scene::new(HOST, &by_cuda());
+    scene.opens_nodes();
+    let gpu = |index: u32| ListedGpu {
+        index,
+        uuid: format!("GPU-{index}"),
+        minor_number: Some(index),
+        ..ListedGpu::default()
+    };
+    let mut anew = gpu(1);
+    anew.facts.mig = Mig::Whole;
+    anew.instances = vec![ListedInstance { uuid: "MIG-c".to_owned(), ..ListedInstance::default() }];
+    assert_eq!(scene.relist(vec![gpu(0), anew.clone()]), ["GPU-1"]);
+
+    let mut scene = Scene::new(HOST, &by_cuda());
+    scene.opens_nodes();
+    assert!(scene.list(&[]).is_empty());
+    assert!(scene.relist(vec![gpu(0), anew]).is_empty(), "a list had shown that the job was not there");
+    assert_eq!(scene.claims.devices(), ["MIG-c", "GPU-0"]);
+}

@@ -120,6 +120,7 @@ impl Driver {
         }
         self.state = State::Idle;
         self.pause = FIRST_PAUSE;
+        self.look_for_lost_instances(&readings);
         self.samples(readings, now)
     }
 
@@ -138,6 +139,7 @@ impl Driver {
             return Vec::new();
         }
         self.pushed_at = Some(now);
+        self.look_for_lost_instances(&readings);
         if until <= self.told_until { Vec::new() } else { self.samples(readings, until) }
     }
 

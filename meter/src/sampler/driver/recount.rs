@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use flopsmeter_core::sample::GpuReading;
+
 use super::{Driver, State};
 use crate::claim::{Claim, claim, may_use_gpus};
 use crate::device::nvml::reader::Order;
@@ -23,6 +25,9 @@ const MOST_COME: usize = 256;
 
 /// UUIDs that are remembered of what a daemon has listed; one that is not counts as new each time.
 const MOST_TOLD: usize = 4096;
+
+/// How UUIDs of instances begin.
+const INSTANCE: &str = "MIG-";
 
 /// A library that was loaded before a GPU came need not know of it.
 const RELOADED: &str = "the NVIDIA driver's library is loaded again, because a GPU has come that it does not list";
@@ -41,6 +46,8 @@ pub(super) struct Recount {
     /// has not been asked about.
     by_daemon: BTreeSet<String>,
     come: Vec<ListedGpu>,
+    /// Watched instances that could not be read once.
+    lost: BTreeSet<String>,
 }
 
 /// The GPUs that there are now, and which of them the job's choice would name now; or why that cannot be said.
@@ -93,6 +100,17 @@ impl Driver {
         }
     }
 
+    /// A GPU that is cut anew, or no more, is counted as before: an instance that can no longer be read tells of it. Each has the GPUs
+    /// listed once, for it may have failed for another reason.
+    pub(super) fn look_for_lost_instances(&mut self, readings: &[Result<GpuReading, String>]) {
+        let failed = self.watched.iter().zip(readings).filter(|(_, reading)| reading.is_err());
+        for (device, _) in failed.filter(|(device, _)| device.starts_with(INSTANCE)) {
+            if self.recount.lost.insert(device.clone()) {
+                self.recount.next_at = Duration::ZERO;
+            }
+        }
+    }
+
     /// The driver has listed its GPUs for the first time.
     pub(super) fn counted(&mut self, now: Duration) {
         let next_at = now.saturating_add(BETWEEN_LISTINGS);
@@ -101,9 +119,12 @@ impl Driver {
     }
 
     /// The daemon has listed its GPUs, first when it was joined and then whenever they change. It may see others than this run does; but
-    /// where one has come, our own process is asked at once, and what is gone by then counts as listed.
+    /// where they change, our own process is asked at once, and what has come and is gone by then counts as listed.
     pub(super) fn told_by_daemon(&mut self, listed: Vec<ListedGpu>) {
         let is_first = self.recount.by_daemon.is_empty();
+        if !is_first {
+            self.recount.next_at = Duration::ZERO;
+        }
         for gpu in listed {
             let is_new = gpu.uuids().any(|uuid| !self.recount.by_daemon.contains(uuid));
             if self.recount.by_daemon.len() < MOST_TOLD {
@@ -111,7 +132,6 @@ impl Driver {
             }
             if is_new && !is_first && self.recount.come.len() < MOST_COME {
                 self.recount.come.push(gpu);
-                self.recount.next_at = Duration::ZERO;
             }
         }
     }
@@ -226,6 +246,7 @@ mod tests {
     use super::*;
     use crate::clock::SessionClock;
     use crate::device::Kernel;
+    use crate::device::nvml::ListedInstance;
     use crate::device::process_tree::JobProcess;
     use crate::sampler::SamplerOptions;
 
@@ -267,6 +288,36 @@ mod tests {
         fs_err::remove_dir_all(folder.path().join("proc/7")).unwrap();
         assert_eq!(listed(), ["GPU-1"], "it has ended: what it could open is known");
         assert!(!driver.has_strange_node(), "what the job may not open either is no GPU of its own");
+    }
+
+    /// Neither the number of GPUs nor a device node tells of it.
+    #[test]
+    fn an_instance_that_is_gone_has_the_gpus_listed_at_once() {
+        let started = || {
+            let options = SamplerOptions::new(SessionClock::start(), JobProcess::default());
+            let mut driver = Driver::start(&options, channel().0);
+            driver.counted(Duration::ZERO);
+            (driver.state, driver.watched) = (State::Idle, vec!["GPU-0".to_owned(), "MIG-a".to_owned()]);
+            driver
+        };
+        let mut driver = started();
+        let mut read = |gpu: bool, instance: bool| {
+            driver.recount.next_at = BETWEEN_LISTINGS;
+            let reading = |is_read: bool| is_read.then(GpuReading::default).ok_or_else(String::new);
+            driver.look_for_lost_instances(&[reading(gpu), reading(instance)]);
+            driver.is_recount_due(Duration::ZERO)
+        };
+        assert!(!read(true, true) && !read(false, true), "a GPU is counted");
+        assert!(read(true, false));
+        assert!(!read(true, false), "once");
+
+        let mut driver = started();
+        let cut = ListedInstance { uuid: "MIG-a".to_owned(), ..ListedInstance::default() };
+        let gpu = |instances| ListedGpu { uuid: "GPU-0".to_owned(), instances, ..ListedGpu::default() };
+        driver.told_by_daemon(vec![gpu(vec![cut])]);
+        assert!(!driver.is_recount_due(Duration::ZERO));
+        driver.told_by_daemon(vec![gpu(Vec::new())]);
+        assert!(driver.is_recount_due(Duration::ZERO));
     }
 
     #[test]
