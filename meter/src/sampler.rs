@@ -246,7 +246,8 @@ impl Round {
     fn look(&mut self) -> bool {
         let is_open = self.outbox.is_open();
         let strange = self.driver.has_strange_node();
-        let gpus = !is_open || self.claims.are_open() || strange || self.driver.is_asleep() || self.unread;
+        let watched = self.claims.are_open() || self.claims.rest_on_word();
+        let gpus = !is_open || watched || strange || self.driver.is_asleep() || self.unread;
         let mut looked = self.traces.look(self.processors.tree().living(), self.processors.rounds(), gpus);
         looked.unreadable.extend(self.traces.hidden(self.processors.tree().hidden_first()));
         if is_open {

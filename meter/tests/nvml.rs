@@ -8,6 +8,8 @@ mod activity;
 mod instances;
 #[path = "nvml/layout.rs"]
 mod layout;
+#[path = "nvml/nodes.rs"]
+mod nodes;
 #[path = "nvml/scene.rs"]
 mod scene;
 

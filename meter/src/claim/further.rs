@@ -2,7 +2,7 @@
 //!
 //! A worker may set `CUDA_VISIBLE_DEVICES` for itself. What shows that it uses another GPU claims that one as well, from the job's
 //! start on. The driver's process list is proof. An open device node alone is none, for CUDA opens the nodes of all GPUs that it
-//! may see; it counts where the list cannot be had.
+//! may see; it counts where the list cannot be had, also against what the user said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +113,7 @@ pub fn claim_again(claim: &mut Claim, choice: &Claim, listed: &BTreeSet<String>)
 
 enum Weight {
     None,
-    /// It may be the job's, but the user said that it is not.
+    /// It may be the job's, but the user said that it is not, and nothing speaks against that.
     Doubt(String),
     Enough(String),
 }
@@ -144,12 +144,13 @@ impl Evidence<'_> {
             ));
         }
         let opened = self.opened();
-        match (self.claim.basis, opened) {
+        let word_holds = self.claim.basis == Basis::Said && (opened.is_none() || self.shares_node());
+        match (self.claim.basis, opened.or_else(|| self.perhaps_opened())) {
             (Basis::Word, None) => Weight::Enough(format!(
                 "nothing keeps the job from it, and whether it runs there cannot be seen ({unclear})"
             )),
             (_, None) => Weight::None,
-            (Basis::Said, Some(opened)) => Weight::Doubt(format!(
+            (_, Some(opened)) if word_holds => Weight::Doubt(format!(
                 "whether the job uses {} {} cannot be seen ({opened}, and {unclear}): --gpus is taken at its word",
                 self.device.name, self.device.id
             )),
@@ -191,6 +192,12 @@ impl Evidence<'_> {
         ))
     }
 
+    /// Whether the GPU's node has to be open for an instance that is claimed.
+    fn shares_node(&self) -> bool {
+        let id = parent(self.device).unwrap_or(&self.device.id);
+        self.claim.devices.iter().any(|device| parent(device) == Some(id))
+    }
+
     /// The job's instance that is gone, where this is what the GPU has become.
     fn recut_from(&self) -> Option<&str> {
         let id = parent(self.device).unwrap_or(&self.device.id);
@@ -203,15 +210,19 @@ impl Evidence<'_> {
         gone.find(|instance| is_claimed(&instance.uuid)).map(|instance| instance.uuid.as_str())
     }
 
+    /// By the GPU's own node; where its number is not known, by one that is of no other GPU.
     fn opened(&self) -> Option<String> {
         let id = parent(self.device).unwrap_or(&self.device.id);
-        let minor = self.present.iter().find(|gpu| gpu.uuid == id).and_then(|gpu| gpu.minor_number);
-        let open = self.traces.open.iter().find(|(open, _)| minor.is_none() || open.is_none() || **open == minor);
-        if let Some((node, process)) = open {
-            return Some(match node {
-                Some(minor) => format!("{process} of the job has /dev/nvidia{minor} open"),
-                None => format!("{process} of the job has the driver open"),
-            });
+        let own = self.present.iter().find(|gpu| gpu.uuid == id).and_then(|gpu| gpu.minor_number);
+        let is_own = |minor: u32| own.map_or_else(|| !is_listed(minor, self.present), |own| own == minor);
+        let (minor, process) = numbered(self.traces).find(|(minor, _)| is_own(*minor))?;
+        Some(format!("{process} of the job has /dev/nvidia{minor} open"))
+    }
+
+    /// What speaks against no user's word: a node that does not tell its GPU, and files that cannot be read.
+    fn perhaps_opened(&self) -> Option<String> {
+        if let Some(process) = self.traces.open.get(&None) {
+            return Some(format!("{process} of the job has the driver open"));
         }
         let unreadable = self.traces.unreadable.as_ref()?;
         Some(format!("what {unreadable} of the job has open cannot be read"))
@@ -251,10 +262,23 @@ fn unlisted(claim: &Claim, present: &[ListedGpu], traces: &Traces) -> Vec<Device
     if present.iter().any(|gpu| gpu.minor_number.is_none()) {
         return Vec::new();
     }
-    let is_listed = |minor: u32| present.iter().any(|gpu| gpu.minor_number == Some(minor));
-    let nodes = traces.open.iter().filter_map(|(minor, process)| Some(((*minor)?, process)));
-    let strange = nodes.filter(|(minor, _)| !is_listed(*minor)).map(|(minor, process)| unreadable_node(minor, process));
+    let strange = numbered(traces).filter(|(minor, _)| !is_listed(*minor, present));
+    let strange = strange.map(|(minor, process)| unreadable_node(minor, process));
     strange.filter(|device| !claim.devices.contains(device)).collect()
+}
+
+/// Whether the job may have had a GPU open that the driver does not list.
+pub fn may_have_opened_unlisted(present: &[ListedGpu], traces: &Traces) -> bool {
+    numbered(traces).any(|(minor, _)| !is_listed(minor, present))
+}
+
+/// Open nodes that tell their GPU.
+fn numbered(traces: &Traces) -> impl Iterator<Item = (u32, &String)> {
+    traces.open.iter().filter_map(|(minor, process)| Some(((*minor)?, process)))
+}
+
+fn is_listed(minor: u32, present: &[ListedGpu]) -> bool {
+    present.iter().any(|gpu| gpu.minor_number == Some(minor))
 }
 
 fn unreadable_node(minor: u32, process: &str) -> Device {

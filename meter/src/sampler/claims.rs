@@ -10,7 +10,7 @@ use flopsmeter_core::sample::{Device, DeviceFacts, Mig};
 use super::driver::Relisted;
 use super::neighbours::Neighbours;
 use super::traces::words;
-use crate::claim::further::{Sight, Traces, claim_again, claim_further, unclaimed};
+use crate::claim::further::{Sight, Traces, claim_again, claim_further, may_have_opened_unlisted, unclaimed};
 use crate::claim::{Basis, Claim};
 use crate::device::Kernel;
 use crate::device::nvml::{GpuProcess, ListedGpu, ListedInstance};
@@ -89,6 +89,12 @@ impl Claims {
     /// Whether there are GPUs that the job might use besides those that are claimed.
     pub(super) fn are_open(&self) -> bool {
         self.begun && !unclaimed(&self.claim, &self.present).is_empty()
+    }
+
+    /// Whether the user named the GPUs: what the job has open is looked at then even where there are no others, for one may come that
+    /// the driver does not tell of.
+    pub(super) fn rest_on_word(&self) -> bool {
+        self.begun && self.claim.basis == Basis::Said
     }
 
     /// The GPUs whose processes are to be listed now, if it is time. `traced`: the job has left a new trace.
@@ -282,7 +288,8 @@ impl Claims {
         }
         let (mut devices, mut findings) = self.judge(traces);
         findings.extend(self.neighbours.last_words());
-        let unlisted = self.incomplete.take().or(unlisted).filter(|_| self.claim.basis != Basis::Said);
+        let is_open = self.claim.basis != Basis::Said || may_have_opened_unlisted(&self.present, traces);
+        let unlisted = self.incomplete.take().or(unlisted).filter(|_| is_open);
         devices.extend(unlisted.map(|reason| unknown(&reason)));
         (devices, findings)
     }

@@ -9,6 +9,7 @@ use flopsmeter_core::ceiling::CeilingMeter;
 use flopsmeter_core::run::{Ceiling, Finding, Gap};
 use flopsmeter_core::sample::{Device, GpuReading, Reading, Sample};
 use flopsmeter_meter::clock::{SessionClock, monotonic};
+use flopsmeter_meter::device::Kernel;
 use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::device::process_tree::JobProcess;
 use flopsmeter_meter::sampler::{Sampler, SamplerEvent, SamplerOptions};
@@ -70,6 +71,48 @@ impl Scene {
         }
         record
     }
+
+    /// The same of a job that has these device nodes open, outside of a container: the driver's lists, in which it is not, show that
+    /// it is not there.
+    pub(crate) fn sample_job(
+        &self,
+        nodes: &[&str],
+        length: Duration,
+        adjust: impl FnOnce(&mut SamplerOptions),
+    ) -> Record {
+        let root = self.folder().join("kernel");
+        write_kernel(&root, nodes);
+        self.sample(length, |options| {
+            options.kernel = Kernel::under(&root);
+            let job = JobProcess::default();
+            job.set(JOB);
+            options.job = job;
+            adjust(options);
+        })
+    }
+
+    /// The job opens a device node after a while.
+    pub(crate) fn opens_later(&self, node: &'static str, after: Duration) -> thread::JoinHandle<()> {
+        let link = self.folder().join(format!("kernel/proc/{JOB}/fd/later"));
+        thread::spawn(move || {
+            thread::sleep(after);
+            fs_err::os::unix::fs::symlink(node, link).unwrap();
+        })
+    }
+}
+
+const JOB: u32 = 7;
+
+fn write_kernel(root: &Path, nodes: &[&str]) {
+    let process = root.join(format!("proc/{JOB}"));
+    fs_err::create_dir_all(process.join("fd")).unwrap();
+    fs_err::write(process.join("stat"), format!("{JOB} (x) S 1 1 1 0 -1 0 0 0 0 0 1 0 0 0 20 0 1 0 9 0 0\n")).unwrap();
+    for (place, node) in nodes.iter().enumerate() {
+        fs_err::os::unix::fs::symlink(node, process.join(format!("fd/{place}"))).unwrap();
+    }
+    let namespaces = root.join("proc/self/ns");
+    fs_err::create_dir_all(&namespaces).unwrap();
+    fs_err::os::unix::fs::symlink("pid:[4026531836]", namespaces.join("pid")).unwrap();
 }
 
 /// Cargo builds the library and the reader together with this test.
@@ -92,6 +135,11 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn device(&self, id: &str) -> &Device {
         self.devices.iter().find(|device| device.id == id).unwrap()
+    }
+
+    /// All devices but the processors.
+    pub(crate) fn gpus(&self) -> Vec<&str> {
+        self.devices.iter().map(|device| device.id.as_str()).filter(|id| !id.starts_with("cpu:")).collect()
     }
 
     pub(crate) fn findings_of(&self, code: &str) -> Vec<&Finding> {

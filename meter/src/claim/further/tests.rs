@@ -87,9 +87,47 @@ fn a_word_that_binds_nobody_holds_only_as_long_as_it_can_be_checked() {
 
 #[test]
 fn the_user_is_taken_at_his_word_where_nothing_can_be_seen_and_that_is_said() {
-    let (ids, findings) = further(by_user(), &[("GPU-cc33", unclear())], &opened(&[2]));
-    assert_eq!(ids, Vec::<String>::new());
-    assert!(findings[0].starts_with("gpu-use-unknown: "), "{findings:?}");
+    let hidden = Traces { unreadable: Some("process 8 (sudo)".to_owned()), ..Traces::default() };
+    let somewhere = Traces { open: BTreeMap::from([(None, "process 7 (python)".to_owned())]), ..Traces::default() };
+    for traces in [hidden, somewhere] {
+        let (ids, findings) = further(by_user(), &[("GPU-cc33", unclear())], &traces);
+        assert_eq!(ids, Vec::<String>::new());
+        assert!(findings[0].starts_with("gpu-use-unknown: "), "{findings:?}");
+    }
+    assert_eq!(further(by_user(), &[("GPU-cc33", unclear())], &opened(&[0])), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn an_open_node_is_stronger_than_the_users_word_where_nothing_can_be_seen() {
+    let (ids, findings) = further(by_user(), &[("GPU-cc33", unclear())], &opened(&[0, 2]));
+    assert_eq!(ids, ["GPU-cc33"]);
+    assert!(findings[0].contains("has /dev/nvidia2 open, and whether it runs there cannot be seen"), "{findings:?}");
+}
+
+/// The node of the GPU is open for the instance that was named.
+#[test]
+fn a_node_that_another_instance_needs_is_no_evidence_against_the_users_word() {
+    let sights = seen(&[("MIG-11", unclear()), ("MIG-20", unclear())]);
+    let mut first = claim(&"MIG-10".parse().unwrap(), &GpuEnvironment::default(), &cut());
+    let (devices, findings) = claim_further(&mut first, &cut(), &sights, &opened(&[1]));
+    assert_eq!(devices, []);
+    assert!(findings.iter().all(|finding| finding.code == "gpu-use-unknown"), "{findings:?}");
+    let traces = Traces { open: opened(&[1]).open, ..accessed(&[(1, 2, Some(0))]) };
+    let (devices, _) = claim_further(&mut first, &cut(), &sights, &traces);
+    assert_eq!(devices.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["MIG-20"]);
+}
+
+#[test]
+fn a_gpu_whose_node_is_not_known_may_have_any_that_is_no_other_gpus() {
+    let mut present = four();
+    present[2].minor_number = None;
+    let claimed = |minors: &[u32]| {
+        let sights = seen(&[("GPU-cc33", unclear())]);
+        claim_further(&mut by_user(), &present, &sights, &opened(minors)).0.len()
+    };
+    assert_eq!((claimed(&[0, 1, 3]), claimed(&[0, 7])), (0, 1));
+    assert!(may_have_opened_unlisted(&present, &opened(&[0, 7])));
+    assert!(!may_have_opened_unlisted(&present, &opened(&[0, 1, 3])));
 }
 
 #[test]
