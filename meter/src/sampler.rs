@@ -239,6 +239,17 @@ impl Round {
         self.claims.begin(present, claim);
         let held = std::mem::take(&mut self.held);
         self.tell(held);
+        self.judge();
+    }
+
+    /// Claims what the job's processes have shown. Not while the driver is asked for its GPUs: of no node can be said yet that it
+    /// lists none for it.
+    fn judge(&mut self) {
+        if self.driver.is_listing() {
+            return;
+        }
+        let further = self.claims.judge(self.traces.traces());
+        self.extend(further);
     }
 
     /// Looks at what the job's processes show. `true` if something is new of NVIDIA's GPUs. Nothing is told before the devices
@@ -269,8 +280,7 @@ impl Round {
         } else if self.driver.is_asleep() {
             self.driver.wake(self.clock.elapsed());
         }
-        let further = self.claims.judge(self.traces.traces());
-        self.extend(further);
+        self.judge();
         true
     }
 
@@ -369,6 +379,9 @@ impl Round {
             self.ask_for_processes(true);
         }
         self.wait_for_driver(messages, deadline);
+        // One that was woken by the last look and has not answered.
+        self.driver.give_up_listing(Duration::MAX);
+        self.announce();
         let unlisted = self.driver.unlisted();
         let further = self.claims.end(unlisted, self.traces.traces(), self.clock.elapsed());
         self.extend(further);

@@ -55,6 +55,11 @@ impl Driver {
         None
     }
 
+    /// Whether it is still to be told which GPUs there are.
+    pub(in crate::sampler) const fn is_listing(&self) -> bool {
+        matches!(self.state, State::Listing | State::Claimed(_))
+    }
+
     /// Past its patience, GPUs that are not known are told as unreadable: the ceiling has no bound then.
     pub(in crate::sampler) fn give_up_listing(&mut self, now: Duration) {
         if matches!(self.state, State::Listing) && now >= self.asked_at.saturating_add(self.listing_patience) {
