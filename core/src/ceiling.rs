@@ -37,6 +37,9 @@ use timeline::nanoseconds;
 /// Devices that samples may name without having been announced; more than that are counted under one name.
 const MAX_STRAYS: usize = 64;
 
+/// What is said of time in which there was no meter.
+const UNMETERED: &str = "the job began before its meter: nothing was read of this time";
+
 /// Adds up the samples of one session (one segment on one node), in any order.
 ///
 /// ```
@@ -56,12 +59,14 @@ pub struct CeilingMeter {
     devices: BTreeMap<String, DeviceMeter>,
     order: Vec<String>,
     held: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Time of it in which there was no meter.
+    unmetered: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl CeilingMeter {
     /// A meter for these devices, by the embedded tables.
     pub fn new(devices: Vec<Device>) -> Self {
-        let mut meter = Self { devices: BTreeMap::new(), order: Vec::new(), held: None };
+        let mut meter = Self { devices: BTreeMap::new(), order: Vec::new(), held: None, unmetered: None };
         meter.announce(devices);
         meter
     }
@@ -77,6 +82,9 @@ impl CeilingMeter {
             if let Some((started, ended)) = self.held {
                 meter.timeline.hold(nanoseconds(started), nanoseconds(ended));
             }
+            if let Some((began, until)) = self.unmetered {
+                meter.timeline.miss(nanoseconds(began), nanoseconds(until), UNMETERED);
+            }
             self.order.push(id.clone());
             self.devices.insert(id, meter);
         }
@@ -89,6 +97,19 @@ impl CeilingMeter {
         self.held = Some((from.min(started), until.max(ended)));
         for device in self.devices.values_mut() {
             device.timeline.hold(nanoseconds(started), nanoseconds(ended));
+        }
+    }
+
+    /// The job held all devices from its beginning until its meter began, and nobody read them: a gap, charged in full. A beginning
+    /// that is no earlier says nothing.
+    pub fn hold_unmetered(&mut self, began: DateTime<Utc>, metered: DateTime<Utc>) {
+        if began >= metered {
+            return;
+        }
+        self.hold(began, metered);
+        self.unmetered = Some((began, metered));
+        for device in self.devices.values_mut() {
+            device.timeline.miss(nanoseconds(began), nanoseconds(metered), UNMETERED);
         }
     }
 

@@ -76,6 +76,14 @@ impl SessionClock {
         self.started.checked_add_signed(passed).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
+    /// The date of a moment before the start, told as the kernel tells it, in time since boot. `None` for a later one, and where the
+    /// kernel refuses the clock that it is told by.
+    pub fn before(&self, since_boot: Duration) -> Option<DateTime<Utc>> {
+        clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+        let ago = TimeDelta::from_std(self.origin.checked_sub(since_boot)?).ok()?;
+        self.started.checked_sub_signed(ago).map(recorded)
+    }
+
     /// The date now, by this clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.at(self.elapsed())
@@ -105,6 +113,15 @@ mod tests {
         assert!(Duration::from_nanos(nanoseconds_since_boot()) >= told);
         let asleep = SessionClock { origin: Duration::ZERO, ..clock };
         assert!(asleep.suspended() >= clock.origin && clock.suspended() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_moment_before_the_session_has_a_date_and_a_later_one_has_none() {
+        let clock = SessionClock::start();
+        let ago = Duration::from_millis(5);
+        assert_eq!(clock.before(clock.origin.saturating_sub(ago)), Some(clock.started() - ago));
+        assert_eq!(clock.before(clock.origin), Some(clock.started()));
+        assert_eq!(clock.before(clock.origin + ago), None);
     }
 
     #[test]

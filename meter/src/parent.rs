@@ -4,7 +4,12 @@ use std::io;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::clock::SessionClock;
+use crate::device::Kernel;
+use crate::device::process_tree::Stat;
 
 /// A process that cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,11 @@ impl Parent {
         words.filter(|word| !word.is_empty()).collect()
     }
 
+    /// When it began. `None` where the kernel does not tell, or tells what cannot be.
+    pub fn began(&self, clock: &SessionClock) -> Option<DateTime<Utc>> {
+        clock.before(Stat::read(&Kernel::default(), self.number)?.started())
+    }
+
     /// Waits until it has ended, at most for `timeout`.
     pub fn has_ended_within(&self, timeout: Duration) -> bool {
         // Whole milliseconds, upwards: who waits for a moment would otherwise ask again and again just before it.
@@ -86,6 +96,24 @@ mod tests {
         process.kill().unwrap();
         assert!(parent.has_ended_within(Duration::from_secs(10)));
         process.wait().unwrap();
+    }
+
+    #[test]
+    fn the_beginning_of_a_process_is_told_at_its_earliest() {
+        let before = SessionClock::start();
+        let mut process = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let clock = SessionClock::start();
+        let parent = Parent::watch(i32::try_from(process.id()).unwrap()).unwrap();
+        let began = parent.began(&clock).unwrap();
+        assert!(clock.started() - began >= chrono::TimeDelta::milliseconds(50), "{began}");
+        assert!(
+            before.started() - began <= chrono::TimeDelta::milliseconds(10),
+            "no more than a tick before it was started"
+        );
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(parent.began(&clock), None, "it is gone");
     }
 
     #[test]

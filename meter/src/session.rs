@@ -81,8 +81,8 @@ pub struct SessionStart {
     pub base: Option<BaseReference>,
     /// The segment's first entry.
     pub segment: SegmentOpened,
-    /// What does the work where this machine's devices do not.
-    pub elsewhere: Option<Device>,
+    /// What stands for work that nothing here bounds: it leaves the ceiling missing.
+    pub unbounded: Vec<Device>,
     /// What went wrong before the session.
     pub findings: Vec<Finding>,
     /// Reads the other runs of the modification and those behind it; `None` without any.
@@ -216,8 +216,8 @@ impl<'listener> Session<'listener> {
             session.enter(at, &Body::BaseBound(BaseBound { base }));
         }
         session.enter(at, &Body::SegmentOpened(start.segment));
-        if let Some(device) = start.elsewhere {
-            session.enter(at, &Body::DevicesSeen(DevicesSeen { devices: vec![device] }));
+        if !start.unbounded.is_empty() {
+            session.enter(at, &Body::DevicesSeen(DevicesSeen { devices: start.unbounded }));
         }
         for finding in start.findings {
             session.find(finding);

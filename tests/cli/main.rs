@@ -29,5 +29,6 @@ mod recovery;
 mod registry;
 mod replay;
 mod resume;
+mod session;
 mod traces;
 mod wrapping;

@@ -140,6 +140,9 @@ pub struct SegmentOpened {
     pub pid: u32,
     /// Rule by which devices were taken as this job's.
     pub claim: Option<String>,
+    /// When the command began, where that was before its meter did: its devices were held from then on, and nothing was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_from: Option<DateTime<Utc>>,
 }
 
 /// See [`Body::BaseBound`].

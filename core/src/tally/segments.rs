@@ -65,6 +65,9 @@ impl Segments {
         let mut ceiling = CeilingMeter::new(Vec::new());
         ceiling.hold(at, at);
         ceiling.announce(self.before.take().into_iter().collect());
+        if let Some(began) = opened.held_from {
+            ceiling.hold_unmetered(began, at);
+        }
         let (number, boot) = (opened.segment, opened.boot.clone());
         self.opened.push(Segment { number, boot, started: at, ended: None, ceiling, is_open: true });
     }

@@ -62,3 +62,22 @@ fn segments_that_held_a_board_at_the_same_time_leave_bounds() {
     assert_eq!((summary.energy_joules, bounds.least_joules, bounds.most_joules), (None, joules(4), joules(4 + 4)));
     assert_eq!(summary.ceiling.energies().len(), 2);
 }
+
+#[test]
+fn time_before_the_meter_is_held_on_every_device_and_has_no_energy() {
+    let mut began_before = segment(0, 60, 65);
+    if let Some((_, Body::SegmentOpened(opened))) = began_before.first_mut() {
+        opened.held_from = Some(at(0));
+    }
+    let without = summary(&[segment(0, 60, 65), segment(1, 65, 69)]);
+    let with = summary(&[began_before, segment(1, 65, 69)]);
+    assert_eq!(
+        (with.energy_joules, with.ceiling.energies()[0].1),
+        (without.energy_joules, without.ceiling.energies()[0].1)
+    );
+    let held = |summary: &RunSummary| summary.ceiling.devices[0].hold.clone().map(|hold| (hold.started, hold.ended));
+    assert_eq!((held(&without), held(&with)), (Some((at(60), at(65))), Some((at(0), at(65)))));
+    let gap = with.gaps.iter().find(|gap| gap.started == at(0)).unwrap();
+    assert_eq!(gap.reason, "the job began before its meter: nothing was read of this time");
+    assert!((60.0..60.001).contains(&gap.duration_seconds), "{gap:?}");
+}

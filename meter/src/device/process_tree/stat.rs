@@ -1,5 +1,7 @@
 //! `/proc/PID/stat` and its neighbours.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -44,6 +46,11 @@ impl Stat {
             has_ended: matches!(fields.first(), Some(&("Z" | "X"))),
             ignores_children: field(33).is_some_and(|ignored| ignored & child_signal != 0),
         })
+    }
+
+    /// When it was started, in time since boot, cut down to a whole tick.
+    pub(crate) fn started(&self) -> Duration {
+        Duration::from_millis(self.started.saturating_mul(1000 / super::TICKS_PER_SECOND))
     }
 
     pub(super) fn total(&self) -> u64 {
