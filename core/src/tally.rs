@@ -4,6 +4,7 @@
 //! and what an auditor computes cannot differ.
 
 mod completeness;
+mod launched;
 mod model;
 mod part;
 mod phase;
@@ -113,6 +114,7 @@ impl Tally {
                     ceiling.announce(seen.devices.clone());
                 }
             }
+            Body::LaunchSeen(seen) => self.segments.see_launch(seen),
             Body::Samples(batch) => {
                 if let Some(ceiling) = self.segments.latest() {
                     for sample in &batch.samples {

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::Duration;
 
+use flopsmeter_core::ledger::body::LaunchSeen;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts, Sample};
 
@@ -37,6 +38,8 @@ pub enum SamplerEvent {
     /// The job's devices. The first such event comes before any sample and names all devices that are known; a later one adds
     /// to it (an accelerator that the job opened meanwhile).
     Devices(Vec<Device>, Vec<Finding>),
+    /// How much of what was launched is on this node.
+    Launches(Vec<LaunchSeen>),
     /// Readings.
     Samples(Vec<Sample>),
 }
@@ -272,6 +275,7 @@ impl Round {
         if !looked.unreadable.is_empty() || !looked.findings.is_empty() {
             self.outbox.announce(looked.unreadable, looked.findings);
         }
+        self.outbox.tell(looked.launches);
         if !looked.traced {
             return false;
         }

@@ -143,7 +143,6 @@ pub(crate) fn sampling(
         nvml_library: settings::nvml_library(),
         // A recording is made where the driver is asked, and a replay asks nobody.
         daemons: if arguments.device == DeviceChoice::Nvml { settings::daemon_sockets() } else { Vec::new() },
-        is_part: arguments.job.is_some(),
         ..SamplerOptions::new(clock, job)
     }
 }

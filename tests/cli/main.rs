@@ -23,6 +23,7 @@ mod killed;
 mod law;
 mod lineage;
 mod manners;
+mod nodes;
 mod place;
 mod planning;
 mod recovery;

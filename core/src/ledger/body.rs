@@ -3,6 +3,7 @@
 //! Fields may be added (older readers ignore them, the text stays), kinds may be added (older readers keep them as
 //! [`Body::Unread`]); neither a field nor a kind ever changes its meaning.
 
+mod launch;
 mod levels;
 mod reservations;
 mod samples;
@@ -18,6 +19,7 @@ use crate::lineage::{BaseReference, Merge};
 use crate::run::{Alert, Exit, Finding};
 use crate::sample::Device;
 
+pub use launch::LaunchSeen;
 pub use levels::{LevelsHeard, LevelsLeft, LevelsMissed, LevelsSaid};
 pub use reservations::{ReservationReleased, ReservationSettled, ReservationTaken, Reserved};
 pub use samples::Samples;
@@ -43,6 +45,8 @@ pub enum Body {
     BaseBound(BaseBound),
     /// The devices that are read for this job.
     DevicesSeen(DevicesSeen),
+    /// How much of what was launched is on this node.
+    LaunchSeen(LaunchSeen),
     /// Counters of devices.
     Samples(Samples),
     /// A message of a hook. What it tells several times a second of what was fed may be added up first.
@@ -345,6 +349,7 @@ kinds! {
     "segment-opened" => SegmentOpened,
     "base-bound" => BaseBound,
     "devices-seen" => DevicesSeen,
+    "launch-seen" => LaunchSeen,
     "samples" => Samples,
     "hook" => Hook,
     "hook-lost" => HookLost,

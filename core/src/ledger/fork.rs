@@ -62,7 +62,9 @@ impl Stem {
             },
             // A finding may say that the devices were no real ones, or that a count lacks something: what holds of the segment holds of
             // what its other meter did.
-            Body::DevicesSeen(_) | Body::HookLost(_) | Body::Finding(_) => self.segment.push(entry.clone()),
+            Body::DevicesSeen(_) | Body::LaunchSeen(_) | Body::HookLost(_) | Body::Finding(_) => {
+                self.segment.push(entry.clone());
+            }
             _ => {}
         }
         self.last = Some(entry);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::completeness::{Spoken, missing_ranks};
+use super::launched::{Site, unmetered};
 use super::segments::{Span, launches};
 use super::{Connection, ConnectionKey, DEVICES_REPLAYED, Tally};
 use crate::facts::Phase;
@@ -23,6 +24,8 @@ pub struct Part {
     /// Its hardware was read to the end.
     was_read: bool,
     segments: Vec<Span>,
+    /// Where each of them ran, and what its processes were told there.
+    sites: Vec<Site>,
     /// Each hook that spoke, in which segment (counted from 1).
     spoken: Vec<Spoken>,
 }
@@ -42,6 +45,7 @@ impl Tally {
             has_models: !self.models.is_empty(),
             was_read: self.segments.ceiling().complete && !self.left_running && !replayed,
             segments: self.segments.spans(),
+            sites: self.segments.sites().cloned().collect(),
             spoken: self.connections.iter().map(spoke).collect(),
             sums,
         }
@@ -78,7 +82,7 @@ impl Part {
             && parts.iter().all(|part| part.is_sound)
             && !is_cut
             && (goes_on > 0 || silent == 0);
-        sums.ceiling.complete = parts.iter().all(|part| part.was_read) && silent == 0 && !is_cut;
+        sums.ceiling.complete = parts.iter().all(|part| part.was_read) && silent == 0 && !is_cut && !lacks_nodes(parts);
         sums.state = if goes_on > 0 { RunState::Open } else { RunState::Closed };
         sums.ended = sums.ended.filter(|_| goes_on == 0);
         Some(sums)
@@ -110,6 +114,13 @@ impl Part {
         }
         groups.into_iter().filter_map(|group| Self::read_together(&group)).collect()
     }
+}
+
+/// Whether something was launched that none of the parts' nodes has.
+fn lacks_nodes(parts: &[&Part]) -> bool {
+    let spans: Vec<Span> = parts.iter().flat_map(|part| part.segments.iter().copied()).collect();
+    let sites = parts.iter().flat_map(|part| &part.sites);
+    !unmetered(launches(&spans).into_iter().zip(sites)).is_empty()
 }
 
 /// Ranks that none of the parts has heard.

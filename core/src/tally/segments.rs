@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::launched::{Launched, Site, Unmetered, unmetered};
 use crate::ceiling::CeilingMeter;
-use crate::ledger::body::{SegmentClosed, SegmentOpened};
+use crate::ledger::body::{LaunchSeen, SegmentClosed, SegmentOpened};
 use crate::run::{Ceiling, Finding, Gap};
 use crate::sample::Device;
 use crate::unit::Joules;
@@ -20,8 +21,8 @@ pub(super) struct Segments {
 struct Segment {
     /// As its entries call it; a node may open several of one number.
     number: u32,
-    /// Which boot of its machine.
-    boot: Option<String>,
+    /// Its machine, and what launchers told its processes.
+    site: Site,
     started: DateTime<Utc>,
     ended: Option<DateTime<Utc>>,
     ceiling: CeilingMeter,
@@ -54,7 +55,7 @@ impl Segment {
         let mut ceiling = self.ceiling.ceiling();
         for hold in ceiling.devices.iter_mut().filter_map(|device| device.hold.as_mut()) {
             hold.segment = opened;
-            hold.boot.clone_from(&self.boot);
+            hold.boot.clone_from(&self.site.node.1);
         }
         ceiling
     }
@@ -68,8 +69,8 @@ impl Segments {
         if let Some(began) = opened.held_from {
             ceiling.hold_unmetered(began, at);
         }
-        let (number, boot) = (opened.segment, opened.boot.clone());
-        self.opened.push(Segment { number, boot, started: at, ended: None, ceiling, is_open: true });
+        let site = Site { node: (opened.host.clone(), opened.boot.clone()), launched: Launched::default() };
+        self.opened.push(Segment { number: opened.segment, site, started: at, ended: None, ceiling, is_open: true });
     }
 
     /// Nodes end in any order: the segment that is meant is told by its number.
@@ -117,6 +118,23 @@ impl Segments {
     /// The hardware that entries without a segment of their own are of.
     pub(super) fn latest(&mut self) -> Option<&mut CeilingMeter> {
         self.opened.last_mut().map(|segment| &mut segment.ceiling)
+    }
+
+    /// Of the latest, as entries without a segment of their own are.
+    pub(super) fn see_launch(&mut self, seen: &LaunchSeen) {
+        if let Some(segment) = self.opened.last_mut() {
+            segment.site.launched.see(seen);
+        }
+    }
+
+    /// Where each ran and what it was told there, in the order of opening.
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.opened.iter().map(|segment| &segment.site)
+    }
+
+    /// Launches that are not all on the nodes of these segments.
+    pub(super) fn unmetered(&self) -> Vec<Unmetered> {
+        unmetered(launches(&self.spans()).into_iter().zip(self.sites()))
     }
 
     /// What the hardware of all could have done at most.

@@ -1,5 +1,6 @@
 //! What the entries so far come to, for those who read it.
 
+use super::launched::Unmetered;
 use super::model::CountedModel;
 use super::{DEVICES_REPLAYED, Tally};
 use crate::run::{
@@ -25,14 +26,19 @@ impl Tally {
             );
             findings.push(Finding { code: "ranks-missing".to_owned(), text });
         }
+        // While a segment is open, processes that have not been seen may be yet.
+        if !self.segments.any_open() {
+            findings.extend(self.segments.unmetered().iter().map(Unmetered::finding));
+        }
         findings
     }
 
     /// What the hardware could have done at most, so far. A rank that has not spoken computes on devices that nobody may have
-    /// read: another node's. Of a part that goes on, or whose meter was killed, nobody has read the end here.
+    /// read: another node's; so does what was launched and is on no node that is on record. Of a part that goes on, or whose meter was killed, nobody has read the end here.
     pub fn ceiling(&self) -> Ceiling {
         let mut ceiling = self.segments.ceiling();
         ceiling.complete &= self.silent_ranks() == 0 && !self.segments.any_open_but_latest();
+        ceiling.complete &= self.segments.unmetered().is_empty();
         ceiling.complete &= !self.left_running && !self.findings.iter().any(|finding| finding.code == DEVICES_REPLAYED);
         ceiling
     }

@@ -96,28 +96,6 @@ impl Launchers {
     }
 }
 
-/// What launchers tell each process: how many there are in all, and how many of them on its node.
-const WORLDS: [(&str, &str); 2] =
-    [("WORLD_SIZE", "LOCAL_WORLD_SIZE"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")];
-
-/// The other nodes of a process that was launched on several, by its environment.
-pub(crate) fn other_nodes(
-    process: impl FnOnce() -> String,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Option<Device> {
-    let number = |name| variable(name)?.parse::<u64>().ok();
-    let (all, here) = WORLDS.iter().find_map(|(all, here)| Some((number(all)?, number(here)?)))?;
-    if all <= here {
-        return None;
-    }
-    let reason = format!(
-        "{} of the job is one of {all} that were launched, {here} of them on this node: wrap the command on each node, with the same `--job`",
-        process()
-    );
-    let facts = DeviceFacts::Unreadable { reason };
-    Some(Device { id: "elsewhere:nodes".to_owned(), name: "whatever the other nodes use".to_owned(), facts })
-}
-
 fn program(word: &str) -> Option<String> {
     Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned())
 }
@@ -147,22 +125,6 @@ mod tests {
         for command in ["python train.py", "python train.py --with --more ray", "./ssh-keys.sh", "srunner"] {
             assert_eq!(starts_with(command), None, "{command}");
         }
-    }
-
-    #[test]
-    fn ranks_on_other_nodes_are_known_by_what_a_launcher_tells() {
-        let nodes = |variables: &[(&str, &str)]| {
-            let find = |name: &str| variables.iter().find(|(named, _)| *named == name).map(|it| it.1.to_owned());
-            other_nodes(|| "process 7 (python)".to_owned(), find).map(|device| device.facts)
-        };
-        let Some(DeviceFacts::Unreadable { reason }) = nodes(&[("WORLD_SIZE", "16"), ("LOCAL_WORLD_SIZE", "8")]) else {
-            panic!()
-        };
-        assert!(reason.contains("one of 16 that were launched, 8 of them on this node"), "{reason}");
-        assert!(nodes(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "2")]).is_some());
-        assert_eq!(nodes(&[("WORLD_SIZE", "8"), ("LOCAL_WORLD_SIZE", "8")]), None);
-        assert_eq!(nodes(&[("WORLD_SIZE", "8")]), None, "where they are is not known");
-        assert_eq!(nodes(&[("WORLD_SIZE", "many"), ("LOCAL_WORLD_SIZE", "8")]), None);
     }
 
     fn process(folder: &Path, number: u32, comm: &str, line: &str) {

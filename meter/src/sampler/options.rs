@@ -37,8 +37,6 @@ pub struct SamplerOptions {
     pub daemons: Vec<PathBuf>,
     /// Where the kernel shows itself.
     pub kernel: Kernel,
-    /// Whether the job's work on other nodes has runs of its own (`--job`).
-    pub is_part: bool,
 }
 
 impl SamplerOptions {
@@ -58,7 +56,6 @@ impl SamplerOptions {
             nvml_library: None,
             daemons: Vec::new(),
             kernel: Kernel::default(),
-            is_part: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use chrono::{DateTime, Utc};
+use flopsmeter_core::ledger::body::LaunchSeen;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, Reading, Sample};
 
@@ -12,12 +13,13 @@ use super::SamplerEvent;
 /// Why a sample is missing that was read and could not be handed on.
 const OVERFLOW: &str = "the meter could not keep up: its queue was full";
 
-/// The way to whoever listens. Samples that do not fit are told as missing later; devices are kept until they fit.
+/// The way to whoever listens. Samples that do not fit are told as missing later; devices and launches are kept until they fit.
 #[derive(Debug)]
 pub(super) struct Outbox {
     events: SyncSender<SamplerEvent>,
     devices: Vec<Device>,
     findings: Vec<Finding>,
+    launches: Vec<LaunchSeen>,
     announced: bool,
     /// Start and end of what did not fit, by device.
     dropped: BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>,
@@ -25,7 +27,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new(events: SyncSender<SamplerEvent>) -> Self {
-        Self { events, devices: Vec::new(), findings: Vec::new(), announced: false, dropped: BTreeMap::new() }
+        let (devices, findings, launches) = (Vec::new(), Vec::new(), Vec::new());
+        Self { events, devices, findings, launches, announced: false, dropped: BTreeMap::new() }
     }
 
     /// Whether devices have been told, so that samples may follow.
@@ -40,6 +43,13 @@ impl Outbox {
         self.flush();
     }
 
+    pub(super) fn tell(&mut self, launches: Vec<LaunchSeen>) {
+        if !launches.is_empty() {
+            self.launches.extend(launches);
+            self.flush();
+        }
+    }
+
     pub(super) fn send(&mut self, samples: Vec<Sample>) {
         if samples.is_empty() {
             return;
@@ -52,24 +62,37 @@ impl Outbox {
         match self.try_send(SamplerEvent::Samples(all)) {
             Ok(()) => self.dropped.clear(),
             Err(SamplerEvent::Samples(all)) => self.drop(all),
-            Err(SamplerEvent::Devices(..)) => {}
+            Err(_) => {}
         }
     }
 
     /// Sends what has to come before samples. `false` if it does not fit.
     fn flush(&mut self) -> bool {
+        self.flush_devices() && self.flush_launches()
+    }
+
+    fn flush_devices(&mut self) -> bool {
         if self.devices.is_empty() && self.findings.is_empty() {
             return true;
         }
         let event = SamplerEvent::Devices(std::mem::take(&mut self.devices), std::mem::take(&mut self.findings));
-        match self.try_send(event) {
-            Ok(()) => true,
-            Err(SamplerEvent::Devices(devices, findings)) => {
-                (self.devices, self.findings) = (devices, findings);
-                false
-            }
-            Err(SamplerEvent::Samples(_)) => false,
+        let Err(unsent) = self.try_send(event) else { return true };
+        if let SamplerEvent::Devices(devices, findings) = unsent {
+            (self.devices, self.findings) = (devices, findings);
         }
+        false
+    }
+
+    fn flush_launches(&mut self) -> bool {
+        if self.launches.is_empty() {
+            return true;
+        }
+        let event = SamplerEvent::Launches(std::mem::take(&mut self.launches));
+        let Err(unsent) = self.try_send(event) else { return true };
+        if let SamplerEvent::Launches(launches) = unsent {
+            self.launches = launches;
+        }
+        false
     }
 
     fn try_send(&self, event: SamplerEvent) -> Result<(), SamplerEvent> {
@@ -105,6 +128,9 @@ impl Outbox {
         let mut unsent = Vec::new();
         if !self.devices.is_empty() || !self.findings.is_empty() {
             unsent.push(SamplerEvent::Devices(std::mem::take(&mut self.devices), std::mem::take(&mut self.findings)));
+        }
+        if !self.launches.is_empty() {
+            unsent.push(SamplerEvent::Launches(std::mem::take(&mut self.launches)));
         }
         let missing = self.missing();
         if !missing.is_empty() {
@@ -160,10 +186,12 @@ mod tests {
         outbox.announce(vec![device()], Vec::new());
         outbox.announce(vec![device()], Vec::new());
         assert!(outbox.is_open());
+        outbox.tell(vec![LaunchSeen::default()]);
         drop(receiver);
         outbox.send(vec![sample(0)]);
         let unsent = outbox.into_unsent();
         assert!(matches!(unsent[0], SamplerEvent::Devices(..)));
-        assert!(matches!(&unsent[1], SamplerEvent::Samples(samples) if samples.len() == 1));
+        assert!(matches!(&unsent[1], SamplerEvent::Launches(launches) if launches.len() == 1));
+        assert!(matches!(&unsent[2], SamplerEvent::Samples(samples) if samples.len() == 1));
     }
 }

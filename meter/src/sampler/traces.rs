@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
+use flopsmeter_core::ledger::body::LaunchSeen;
 use flopsmeter_core::run::Finding;
 use flopsmeter_core::sample::{Device, DeviceFacts};
 
@@ -11,7 +12,8 @@ use crate::claim::GpuEnvironment;
 use crate::claim::further::Traces;
 use crate::device::Kernel;
 use crate::device::accelerator::Accelerators;
-use crate::device::elsewhere::{Launchers, other_nodes};
+use crate::device::elsewhere::Launchers;
+use crate::device::launch::Launches;
 use crate::device::mig_access::{MigNodes, access_node};
 use crate::device::node_names::NodeNames;
 use crate::device::open_files::{NvidiaNode, nvidia_node, open_nodes};
@@ -31,8 +33,8 @@ pub(super) struct TraceReader {
     accelerators: Accelerators,
     names: NodeNames,
     launchers: Launchers,
-    /// Nothing is known yet of other nodes that nobody reads. A process that started its meter itself speaks for itself alone.
-    one_node: bool,
+    /// What launchers told. A process that started its meter itself speaks for itself alone.
+    launches: Option<Launches>,
     environment: GpuEnvironment,
     /// Choices that say nothing new: the wrapper's own, and the first one of a job that started its meter itself.
     known: BTreeSet<Choice>,
@@ -57,6 +59,8 @@ pub(super) struct Looked {
     pub(super) unreadable: Vec<Device>,
     /// What could not be seen.
     pub(super) findings: Vec<Finding>,
+    /// How much of what was launched is on this node.
+    pub(super) launches: Vec<LaunchSeen>,
     /// Whether there is a new trace of NVIDIA's GPUs.
     pub(super) traced: bool,
 }
@@ -65,6 +69,7 @@ impl Looked {
     pub(super) fn add(&mut self, later: Self) {
         self.unreadable.extend(later.unreadable);
         self.findings.extend(later.findings);
+        self.launches.extend(later.launches);
         self.traced |= later.traced;
     }
 }
@@ -78,7 +83,7 @@ impl TraceReader {
             kernel: options.kernel.clone(),
             names: NodeNames::default(),
             launchers: Launchers::default(),
-            one_node: !options.is_part && options.waiter.is_some(),
+            launches: options.waiter.map(|_| Launches::default()),
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
@@ -136,10 +141,11 @@ impl TraceReader {
             if gpus || self.accelerators.exist() {
                 self.look_at_files(process, gpus, &mut looked);
             }
-            if gpus || self.one_node {
+            if gpus || self.launches.is_some() {
                 self.look_at_environment(process, gpus, &mut looked);
             }
         }
+        looked.launches = self.launches.as_mut().map(Launches::take_news).unwrap_or_default();
         self.users.retain(|process| first_seen.contains_key(process));
         self.first_seen = first_seen;
         looked
@@ -197,11 +203,8 @@ impl TraceReader {
 
     fn look_at_environment(&mut self, process: u32, gpus: bool, looked: &mut Looked) {
         let Some(environment) = Environment::of(&self.kernel, process) else { return };
-        if self.one_node
-            && let Some(nodes) = other_nodes(|| words(&self.kernel, process), |name| environment.value(name))
-        {
-            self.one_node = false;
-            looked.unreadable.push(nodes);
+        if let Some(launches) = &mut self.launches {
+            launches.look(|name| environment.value(name));
         }
         // Whether it was started with another choice of GPUs than the wrapper.
         let Some(choice) = environment.choice().filter(|choice| gpus && !self.known.contains(choice)) else { return };

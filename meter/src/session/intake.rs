@@ -130,6 +130,11 @@ impl Session<'_> {
                     self.find(finding);
                 }
             }
+            SamplerEvent::Launches(launches) => {
+                for seen in launches {
+                    self.enter(self.clock.now(), &Body::LaunchSeen(seen));
+                }
+            }
             SamplerEvent::Samples(read) => samples.extend(read),
         }
     }

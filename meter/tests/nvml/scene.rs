@@ -66,6 +66,7 @@ impl Scene {
                     record.devices.extend(devices);
                     record.findings.extend(findings);
                 }
+                SamplerEvent::Launches(_) => {}
                 SamplerEvent::Samples(read) => record.samples.extend(read),
             }
         }

@@ -29,6 +29,7 @@ fn one_of_each() -> Vec<Body> {
         Body::SegmentOpened(SegmentOpened { segment: 1, pid: 9, ..SegmentOpened::default() }),
         Body::BaseBound(BaseBound { base: base.clone() }),
         Body::DevicesSeen(DevicesSeen { devices: vec![device] }),
+        Body::LaunchSeen(LaunchSeen { variable: "WORLD_SIZE".to_owned(), all: 4, here: Some(2), numbers: vec![0, 1] }),
         Body::Samples(Samples { samples: vec![sample] }),
         Body::Hook(Hook { connection: 3, message: HookMessage::Hello { protocol: 1, process } }),
         Body::Hook(Hook { connection: 3, message: fed }),

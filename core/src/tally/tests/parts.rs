@@ -3,7 +3,7 @@
 use super::super::{Part, Tally};
 use super::{at, node};
 use crate::ledger::Body;
-use crate::ledger::body::{DevicesSeen, RunOpened};
+use crate::ledger::body::{DevicesSeen, LaunchSeen, RunOpened};
 use crate::run::{RunState, RunSummary};
 use crate::sample::{Device, DeviceFacts, GpuFacts};
 
@@ -48,6 +48,15 @@ fn the_parts_of_a_job_come_to_what_their_entries_come_to() {
         bodies.truncate(bodies.len() - at_end);
         bodies
     };
+    let launched = |host: &str, launch: i64| {
+        let mut bodies = node(0, 0, 1, launch + 5);
+        if let Some(Body::SegmentOpened(opened)) = bodies.first_mut() {
+            opened.host = host.to_owned();
+        }
+        let seen = LaunchSeen { variable: "WORLD_SIZE".to_owned(), all: 16, here: Some(8), numbers: vec![0] };
+        bodies.insert(1, Body::LaunchSeen(seen));
+        (launch, bodies)
+    };
     let silent = vec![node(0, 0, 2, 5).swap_remove(0), node(0, 0, 2, 5).pop().unwrap()];
     let jobs: Vec<Vec<(i64, Vec<Body>)>> = vec![
         vec![(0, node(0, 0, 2, 5)), (1, node(0, 1, 2, 9))],
@@ -59,6 +68,9 @@ fn the_parts_of_a_job_come_to_what_their_entries_come_to() {
         vec![(0, cut(2)), (1, cut(1))],
         vec![(0, silent), (1, node(0, 0, 1, 9))],
         vec![(0, node(0, 0, 2, 4)), (0, node(0, 1, 2, 4)), (7, node(0, 0, 2, 9)), (7, read)],
+        vec![launched("a", 0), launched("b", 1)],
+        vec![launched("a", 0), launched("b", 7)],
+        vec![launched("a", 0), launched("a", 1)],
     ];
     for (number, parts) in jobs.iter().enumerate() {
         let (apart, whole) = both_ways(parts);
@@ -82,4 +94,27 @@ fn what_goes_on_elsewhere_is_missing_here() {
     assert_eq!((jobs.len(), jobs[0].complete, jobs[0].state), (1, false, RunState::Open));
     let own_goes_on = Part::together(&parts.iter().collect::<Vec<_>>()).unwrap();
     assert!(own_goes_on.complete, "so far");
+}
+
+#[test]
+fn a_job_is_bounded_once_all_of_its_nodes_are_on_record() {
+    let facts = DeviceFacts::Gpu(GpuFacts { max_sm_clock_mhz: Some(1980), ..GpuFacts::default() });
+    let gpu = Device { id: "GPU-aa".to_owned(), name: "NVIDIA H200".to_owned(), facts };
+    let part = |host: &str| {
+        let mut bodies = node(0, 0, 1, 5);
+        if let Some(Body::SegmentOpened(opened)) = bodies.first_mut() {
+            opened.host = host.to_owned();
+        }
+        let seen = LaunchSeen { variable: "WORLD_SIZE".to_owned(), all: 2, here: Some(1), numbers: vec![0] };
+        bodies.insert(1, Body::LaunchSeen(seen));
+        bodies.insert(1, Body::DevicesSeen(DevicesSeen { devices: vec![gpu.clone()] }));
+        let tally = run_of_job(0, &bodies);
+        tally.part(tally.summary())
+    };
+    let (one, other) = (part("a"), part("b"));
+    assert!(!one.alone().ceiling.complete && !Part::together(&[&one]).unwrap().ceiling.complete);
+    let codes: Vec<&str> = one.alone().findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(codes, ["nodes-unmetered"]);
+    let bounded = |parts: &[&Part]| Part::together(parts).unwrap().ceiling.complete;
+    assert_eq!((bounded(&[&one, &other]), bounded(&[&one, &one])), (true, false));
 }

@@ -127,15 +127,14 @@ fn later_processes_are_looked_at_seldom() {
 }
 
 #[test]
-fn ranks_on_other_nodes_are_told_once_unless_these_have_runs_of_their_own() {
+fn what_launchers_tell_is_told_once_and_not_by_a_process_that_started_its_meter_itself() {
     let scene = Scene::new();
     scene.process(7, "LOCAL_WORLD_SIZE=2 WORLD_SIZE=4", &[]);
     let mut reader = scene.reader(Some(1));
-    let looked = reader.look([7].into_iter(), 1, false);
-    assert_eq!(looked.unreadable.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["elsewhere:nodes"]);
-    assert_eq!(reader.look([7].into_iter(), 2, false).unreadable, []);
-    let part = SamplerOptions { is_part: true, ..scene.options(Some(1)) };
-    assert_eq!(TraceReader::new(&part).look([7].into_iter(), 1, false).unreadable, []);
+    let seen = LaunchSeen { variable: "WORLD_SIZE".to_owned(), all: 4, here: Some(2), numbers: Vec::new() };
+    assert_eq!(reader.look([7].into_iter(), 1, false).launches, [seen]);
+    assert_eq!(reader.look([7].into_iter(), 2, false).launches, []);
+    assert_eq!(scene.reader(None).look([7].into_iter(), 1, true).launches, []);
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Jobs that were launched on several nodes: what runs on one that nobody metered is bounded by nothing.
+
+use serde_json::{Value, json};
+
+use crate::job::write_base;
+use crate::place::{Place, codes, finish};
+
+/// A place with a base model that no ceiling of this machine comes near.
+fn place_with_vast_base() -> Place {
+    let place = Place::new();
+    write_base(&place, "base", 10_u128.pow(36));
+    place
+}
+
+/// One node of a job whose processes are told so much.
+fn node(place: &Place, options: &str, told: &[(&str, &str)], script: &str) -> Value {
+    let options = format!("--base base.toml --modification demo --quiet --summary s.json {options}");
+    let mut command = place.script(&options, script);
+    command.envs(told.iter().copied());
+    let outcome = finish(command);
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    serde_json::from_str(&fs_err::read_to_string(place.path("s.json")).unwrap()).unwrap()
+}
+
+fn assessed(place: &Place) -> Value {
+    place.flopsmeter("assess demo --json").json()
+}
+
+/// The text of the finding that nodes are missing.
+fn missing_nodes(run: &Value) -> &str {
+    let mut findings = run["findings"].as_array().unwrap().iter();
+    let found = findings.find(|finding| finding["code"] == "nodes-unmetered");
+    found.unwrap_or_else(|| panic!("{run:#}"))["text"].as_str().unwrap()
+}
+
+#[test]
+fn a_job_is_bounded_when_all_of_its_nodes_are_on_record_and_not_before() {
+    let place = place_with_vast_base();
+    let told = |number| [("WORLD_SIZE", "16"), ("LOCAL_WORLD_SIZE", "8"), ("RANK", number)];
+    // The second node begins before the first has ended, as the nodes of one launch do.
+    let second = "cp s.json first.json 2> /dev/null; sleep 1.2";
+    let mut first = place.script("--base base.toml --modification demo --job 4711 --quiet", "sleep 2.4");
+    let mut first = first.envs(told("0")).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    assert_eq!(assessed(&place)["verdict"], "undetermined", "it goes on, and half of it is elsewhere");
+    node(&place, "--job 4711", &told("8"), second);
+    assert!(first.wait().unwrap().success());
+    let both = assessed(&place);
+    assert_eq!((&both["verdict"], &both["basis"]), (&json!("below"), &json!("ceiling")), "{both:#}");
+}
+
+#[test]
+fn half_of_a_job_proves_nothing_and_says_what_is_missing() {
+    let told = [("WORLD_SIZE", "16"), ("LOCAL_WORLD_SIZE", "8")];
+    for options in ["--job 4711", ""] {
+        let place = place_with_vast_base();
+        let half = node(&place, options, &told, "sleep 1.2");
+        assert_eq!(half["ceiling"]["complete"], false, "{half:#}");
+        let text = missing_nodes(&half);
+        assert!(text.contains("told WORLD_SIZE=16, and 8 of these 16 are on the nodes"), "{text}");
+        assert_eq!(assessed(&place)["verdict"], "undetermined");
+    }
+}
+
+#[test]
+fn processes_that_are_told_of_others_and_not_where_these_are_prove_nothing() {
+    for told in [
+        &[("WORLD_SIZE", "2"), ("RANK", "0")][..],
+        &[("SLURM_NNODES", "4"), ("PMI_SIZE", "4"), ("PMI_RANK", "0")],
+        &[("SLURM_PROCID", "0"), ("SLURM_NODEID", "0"), ("SLURM_STEP_NUM_NODES", "2")],
+    ] {
+        let place = place_with_vast_base();
+        let part = node(&place, "", told, "sleep 1.2");
+        assert_eq!(part["ceiling"]["complete"], false, "{told:?}: {part:#}");
+        assert!(missing_nodes(&part).contains(", and 1 of these "), "{part:#}");
+        assert_eq!(assessed(&place)["verdict"], "undetermined", "{told:?}");
+    }
+}
+
+#[test]
+fn jobs_of_one_node_are_bounded() {
+    let ranks = "for r in 0 1 2; do RANK=$r WORLD_SIZE=3 sleep 1.4 & done; wait";
+    let batch = [("SLURM_NNODES", "4"), ("SLURM_PROCID", "0"), ("SLURM_NODEID", "0"), ("ENVIRONMENT", "BATCH")];
+    let step = [("SLURM_NNODES", "4"), ("SLURM_PROCID", "0"), ("SLURM_NODEID", "0"), ("SLURM_STEP_NUM_NODES", "1")];
+    let torchrun = [("WORLD_SIZE", "8"), ("LOCAL_WORLD_SIZE", "8"), ("RANK", "7")];
+    for (told, script) in [(&[][..], ranks), (&batch, "sleep 1.2"), (&step, "sleep 1.2"), (&torchrun, "sleep 1.2")] {
+        let place = place_with_vast_base();
+        let run = node(&place, "", told, script);
+        assert_eq!(run["ceiling"]["complete"], true, "{told:?}: {run:#}");
+        assert!(!codes(&run).contains(&"nodes-unmetered"), "{run:#}");
+        assert_eq!(assessed(&place)["verdict"], "below", "{told:?}");
+    }
+}
