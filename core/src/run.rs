@@ -234,6 +234,9 @@ pub struct Hold {
     pub segment: u32,
     /// Start.
     pub started: DateTime<Utc>,
+    /// When reading began, where that was later than the hold: energy is of the time from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_from: Option<DateTime<Utc>>,
     /// End, or the last that is on record.
     pub ended: DateTime<Utc>,
     /// Which boot of the machine, where the system tells: containers of one machine have host names of their own.

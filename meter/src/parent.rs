@@ -108,8 +108,8 @@ mod tests {
         let began = parent.began(&clock).unwrap();
         assert!(clock.started() - began >= chrono::TimeDelta::milliseconds(50), "{began}");
         assert!(
-            before.started() - began <= chrono::TimeDelta::milliseconds(10),
-            "no more than a tick before it was started"
+            before.started() - began <= chrono::TimeDelta::seconds(5),
+            "no more than a tick, and what the machine may stall between two readings of its clocks, before it was started"
         );
         process.kill().unwrap();
         process.wait().unwrap();

@@ -66,7 +66,7 @@ mod tests {
     /// As held by this segment of the run, from one second until another.
     fn held(device: DeviceCeiling, segment: u32, started: i64, ended: i64) -> DeviceCeiling {
         let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
-        let hold = Some(Hold { segment, started: at(started), ended: at(ended), boot: None });
+        let hold = Some(Hold { segment, started: at(started), read_from: None, ended: at(ended), boot: None });
         DeviceCeiling { hold, ..device }
     }
 

@@ -17,6 +17,9 @@ use crate::unit::Flops;
 
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
+/// More than any GPU clocks at (the fastest boost to 3 GHz): a higher reading is none.
+const MOST_MEGAHERTZ: u32 = 10_000;
+
 /// What is said of a late reading of a GPU, and of the processors.
 const LATE_GPU: &str = "readings came late, as when the meter was stopped, the driver was slow or the machine was suspended: what none of the driver's busy shares covers is charged as busy";
 const LATE_PROCESSORS: &str = "readings came late, as when the meter was stopped or the machine was suspended: the processor time that the kernel counted meanwhile is charged";
@@ -82,7 +85,8 @@ impl DeviceMeter {
                     self.busy.add(reading, peak.rate.map_or(0, |rate| rate.clock_mhz));
                     self.pipes.add(reading);
                     let clocks = [reading.sm_clock_mhz, reading.highest_sm_clock_mhz];
-                    self.highest_clock_mhz = clocks.into_iter().flatten().fold(self.highest_clock_mhz, u32::max);
+                    let possible = clocks.into_iter().flatten().filter(|&clock| clock <= MOST_MEGAHERTZ);
+                    self.highest_clock_mhz = possible.fold(self.highest_clock_mhz, u32::max);
                     self.late.add(started, ended, untold(sample.duration_nanoseconds, reading));
                 }
             }
@@ -153,7 +157,7 @@ impl DeviceMeter {
     /// As of a lone segment: which one of its run it is, the run tells.
     fn hold(&self) -> Option<Hold> {
         let (started, ended) = self.timeline.held()?;
-        Some(Hold { segment: 1, started: date(started), ended: date(ended), boot: None })
+        Some(Hold { segment: 1, started: date(started), read_from: None, ended: date(ended), boot: None })
     }
 
     fn gpu_layers(&self, peak: &GpuPeak, held: u128) -> Vec<Layer> {

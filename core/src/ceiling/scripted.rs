@@ -239,8 +239,10 @@ fn a_clock_above_the_highest_raises_every_bound() {
     let mut meter = CeilingMeter::new(vec![gpu("NVIDIA H200")]);
     meter.add(&at_clock(0, 1980));
     assert_eq!((meter.ceiling().flop, meter.findings()), (Some(Flops(H200_PEAK)), Vec::new()));
-    meter.add(&at_clock(1000, 2200));
-    let (ceiling, truth) = (meter.ceiling(), H200_PEAK + H200_PEAK / 1980 * 2200);
+    meter.add(&at_clock(1000, u32::MAX));
+    assert_eq!((meter.ceiling().flop, meter.findings()), (Some(Flops(2 * H200_PEAK)), Vec::new()), "no clock");
+    meter.add(&at_clock(2000, 2200));
+    let (ceiling, truth) = (meter.ceiling(), 2 * H200_PEAK + H200_PEAK / 1980 * 2200);
     let device = ceiling.devices.first().unwrap();
     assert_eq!(device.strict_peak, Some(Flops(H200_PEAK / 1980 * 2200)));
     assert!(

@@ -101,7 +101,8 @@ impl EnergySum {
 impl<'r> Part<'r> {
     fn of(run: &'r RunSummary, device: &'r DeviceCeiling, energy: &DeviceEnergy) -> Self {
         let of_run = (run.started, run.ended.unwrap_or(DateTime::<Utc>::MAX_UTC));
-        let (started, ended) = device.hold.as_ref().map_or(of_run, |hold| (hold.started, hold.ended));
+        let (started, ended) =
+            device.hold.as_ref().map_or(of_run, |hold| (hold.read_from.unwrap_or(hold.started), hold.ended));
         Self {
             run: &run.run,
             board: device.board(),

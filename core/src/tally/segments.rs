@@ -56,6 +56,7 @@ impl Segment {
         for hold in ceiling.devices.iter_mut().filter_map(|device| device.hold.as_mut()) {
             hold.segment = opened;
             hold.boot.clone_from(&self.site.node.1);
+            hold.read_from = Some(self.started).filter(|started| *started > hold.started);
         }
         ceiling
     }

@@ -81,3 +81,15 @@ fn time_before_the_meter_is_held_on_every_device_and_has_no_energy() {
     assert_eq!(gap.reason, "the job began before its meter: nothing was read of this time");
     assert!((60.0..60.001).contains(&gap.duration_seconds), "{gap:?}");
 }
+
+/// A notebook that is older than another run on its board read nothing of that time.
+#[test]
+fn time_before_the_meter_shares_no_energy_with_who_held_the_board_then() {
+    let mut later = segment(1, 65, 69);
+    if let Some((_, Body::SegmentOpened(opened))) = later.first_mut() {
+        opened.held_from = Some(at(0));
+    }
+    let (with, without) = (summary(&[segment(0, 60, 65), later]), summary(&[segment(0, 60, 65), segment(1, 65, 69)]));
+    assert!(with.energy_joules.is_some());
+    assert_eq!((with.energy_joules, with.energy_bounds), (without.energy_joules, without.energy_bounds));
+}
