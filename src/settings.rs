@@ -1,6 +1,7 @@
 //! What the environment adds to the arguments, read once.
 #![expect(clippy::disallowed_methods, reason = "the one module that reads the environment and the calendar")]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +13,7 @@ use flopsmeter_meter::alert::AlertConfig;
 use flopsmeter_meter::alert::config::ConfigProblem;
 use flopsmeter_meter::claim::GpuEnvironment;
 use flopsmeter_meter::daemon::socket;
+use flopsmeter_meter::device::launch;
 use flopsmeter_meter::device::nvml::NVML_LIBRARY_VARIABLE;
 use flopsmeter_meter::device::nvml::process::ReaderCommand;
 use flopsmeter_meter::records::kept::Kept;
@@ -144,6 +146,12 @@ pub(crate) fn gpu_environment() -> GpuEnvironment {
         slurm_job_gpus: text("SLURM_JOB_GPUS"),
         amd_devices: with_name("ROCR_VISIBLE_DEVICES").or_else(|| with_name("HIP_VISIBLE_DEVICES")),
     }
+}
+
+/// What launchers told this process of its launch.
+pub(crate) fn launch_environment() -> BTreeMap<String, String> {
+    let told = |name: &&str| Some(((*name).to_owned(), env::var_os(name)?.to_string_lossy().into_owned()));
+    launch::VARIABLES.iter().filter_map(told).collect()
 }
 
 /// Another NVML library than the system's: the one that is named, else one that the linker is told to prefer.

@@ -3,7 +3,7 @@
 pub mod accelerator;
 pub mod cpu;
 pub mod elsewhere;
-pub(crate) mod launch;
+pub mod launch;
 pub mod mig_access;
 pub mod node_names;
 pub mod nvml;

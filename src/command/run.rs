@@ -132,6 +132,7 @@ pub(crate) fn sampling(
     SamplerOptions {
         gpus,
         environment: settings::gpu_environment(),
+        launch_environment: settings::launch_environment(),
         reader: match &arguments.device {
             DeviceChoice::Cpu => None,
             DeviceChoice::Nvml | DeviceChoice::Kept(_) => Some(settings::nvml_reader(&[])),

@@ -51,10 +51,15 @@ impl Launched {
 impl Unmetered {
     pub(super) fn finding(&self) -> Finding {
         let Self { variable, all, on_record } = self;
+        let next = if *on_record == 0 {
+            "nothing tells which of them these are: start them with RANK or LOCAL_WORLD_SIZE, or without that variable"
+        } else {
+            "meter each of them, or each node's launcher, with `flopsmeter run --job ID`, the same ID for all, bring in records of other nodes \
+             with `flopsmeter ledger merge`, and `flopsmeter assess` adds them up"
+        };
         let text = format!(
-            "the job's processes were told {variable}={all}, and {on_record} of these {all} are on the nodes that this record is of: what the \
-             others did is not bounded, so that the hardware ceiling is incomplete and proves nothing; meter each node with `flopsmeter run --job ID`, the same ID \
-             on all, and bring in records of other nodes with `flopsmeter ledger merge`"
+            "the job's processes were told {variable}={all}, and {on_record} of these {all} are on this record: what the others did is not bounded \
+             by it, so that its hardware ceiling alone is incomplete; {next}"
         );
         Finding { code: "nodes-unmetered".to_owned(), text }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flopsmeter_core::ledger::body::LaunchSeen;
 
-/// Launches that are told apart, and processes of one that are: what is beyond is not on record, and so taken to be elsewhere.
+/// Launches that are told apart, and processes of one that are: of what is beyond, all are taken to be elsewhere.
 const MAXIMUM_LAUNCHES: usize = 64;
 const MAXIMUM_NUMBERS: usize = 65_536;
 
@@ -26,11 +26,44 @@ const LAUNCHERS: [Launcher; 4] = [
     Launcher { all: "PMI_SIZE", here: &["PMI_LOCAL_SIZE", "MPI_LOCALNRANKS"], number: "PMI_RANK" },
 ];
 
+/// All that is asked of a process's environment.
+pub const VARIABLES: &[&str] = &[
+    "ENVIRONMENT",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "LOCAL_SIZE",
+    "RANK",
+    "LOCAL_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "OMPI_COMM_WORLD_RANK",
+    "MV2_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "MV2_COMM_WORLD_RANK",
+    "PMI_SIZE",
+    "PMI_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "PMI_RANK",
+    "SLURM_PROCID",
+    "SLURM_NODEID",
+    "SLURM_STEP_ID",
+    STEP_TASKS,
+    STEP_NODES,
+    "SLURM_NNODES",
+    "SLURM_JOB_NUM_NODES",
+];
+
+/// Tasks and nodes of a Slurm step.
+const STEP_TASKS: &str = "SLURM_STEP_NUM_TASKS";
+const STEP_NODES: &str = "SLURM_STEP_NUM_NODES";
+
 /// What the environments that were read so far have told.
 #[derive(Debug, Default)]
 pub(crate) struct Launches {
     known: BTreeMap<Launch, Known>,
     news: BTreeMap<Launch, Known>,
+    /// There were more launches than are told apart.
+    is_full: bool,
 }
 
 /// A variable, and how many in all it tells of.
@@ -41,6 +74,8 @@ type Launch = (&'static str, u64);
 struct Known {
     here: Option<u64>,
     numbers: BTreeSet<u64>,
+    /// The meter itself is one of its processes: the others of this node are not below it.
+    is_own: bool,
 }
 
 /// What one process was told of a launch.
@@ -51,27 +86,34 @@ struct Told {
 }
 
 impl Launches {
+    /// What the meter's own environment tells. Where it has a number in a launch, it was started for one process of it, and what it
+    /// has is that one, however many there are on the node.
+    pub(crate) fn begin(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let mut launches = Self::default();
+        for told in told(&variable) {
+            launches.known.entry(told.launch).or_default().is_own = told.number.is_some();
+            launches.take(&told, true);
+        }
+        launches
+    }
+
     /// Takes what a process tells by its environment.
     pub(crate) fn look(&mut self, variable: impl Fn(&str) -> Option<String>) {
-        for launcher in &LAUNCHERS {
-            if let Some(told) = launcher.told(&variable) {
-                self.take(&told);
-            }
-        }
-        if let Some(told) = nodes_of_step(&variable) {
-            self.take(&told);
+        for told in told(&variable) {
+            self.take(&told, false);
         }
     }
 
-    fn take(&mut self, told: &Told) {
-        let is_known = self.known.contains_key(&told.launch);
+    fn take(&mut self, told: &Told, first: bool) {
+        let is_known = self.known.contains_key(&told.launch) && !first;
         if !is_known && self.known.len() >= MAXIMUM_LAUNCHES {
+            self.overflow(told.launch);
             return;
         }
         let known = self.known.entry(told.launch).or_default();
         let has_room = known.numbers.len() < MAXIMUM_NUMBERS;
         let number = told.number.filter(|number| has_room && known.numbers.insert(*number));
-        let here = told.here.filter(|here| known.here.is_none_or(|known| known < *here));
+        let here = told.here.filter(|here| !known.is_own && known.here.is_none_or(|known| known < *here));
         known.here = known.here.max(here);
         if !is_known || here.is_some() || number.is_some() {
             let news = self.news.entry(told.launch).or_default();
@@ -80,9 +122,16 @@ impl Launches {
         }
     }
 
+    /// One without a process here stands for all that do not fit.
+    fn overflow(&mut self, launch: Launch) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.news.insert(launch, Known::default());
+        }
+    }
+
     /// What is new since the last time.
     pub(crate) fn take_news(&mut self) -> Vec<LaunchSeen> {
-        let seen = |((variable, all), Known { here, numbers }): (Launch, Known)| LaunchSeen {
+        let seen = |((variable, all), Known { here, numbers, .. }): (Launch, Known)| LaunchSeen {
             variable: variable.to_owned(),
             all,
             here,
@@ -92,11 +141,19 @@ impl Launches {
     }
 }
 
+/// What one process was told, by all launchers.
+fn told(variable: &impl Fn(&str) -> Option<String>) -> Vec<Told> {
+    let launchers = LAUNCHERS.iter().filter_map(|launcher| launcher.told(variable));
+    launchers.chain(step(variable)).collect()
+}
+
 impl Launcher {
     fn told(&self, variable: &impl Fn(&str) -> Option<String>) -> Option<Told> {
         let read = |name: &str| number(variable, name);
         let all = read(self.all).filter(|all| *all > 1)?;
-        let number = read(self.number);
+        // Of a step as large, the size was made from it, and Slurm's number is the process's.
+        let is_step = read(STEP_TASKS) == Some(all);
+        let number = read(self.number).or_else(|| read("SLURM_PROCID").filter(|_| is_step));
         let here = self.here.iter().find_map(|name| read(name));
         let here = here.or_else(|| all_of_one_node(variable, all)).or_else(|| {
             // Lightning starts its further processes with their place on the node alone; the first one is the script itself.
@@ -109,24 +166,34 @@ impl Launcher {
 
 /// All processes, where they are those of a Slurm step on one node.
 fn all_of_one_node(variable: &impl Fn(&str) -> Option<String>, all: u64) -> Option<u64> {
-    let is_one_node = number(variable, "SLURM_STEP_NUM_NODES") == Some(1);
-    (is_one_node && number(variable, "SLURM_STEP_NUM_TASKS") == Some(all)).then_some(all)
+    let is_one_node = number(variable, STEP_NODES) == Some(1);
+    (is_one_node && number(variable, STEP_TASKS) == Some(all)).then_some(all)
+}
+
+/// A Slurm step with several tasks, else with several nodes.
+fn step(variable: &impl Fn(&str) -> Option<String>) -> Option<Told> {
+    let Some(all) = number(variable, STEP_TASKS).filter(|_| !is_script(variable)) else {
+        return nodes_of_step(variable);
+    };
+    let number = number(variable, "SLURM_PROCID")?;
+    (all > 1).then_some(Told { launch: (STEP_TASKS, all), here: None, number: Some(number) })
 }
 
 /// The nodes of a Slurm step with several. Where the step does not tell how many it has, those of the job, unless the process is of
 /// the job's script, which runs on the first of them alone.
 fn nodes_of_step(variable: &impl Fn(&str) -> Option<String>) -> Option<Told> {
     variable("SLURM_PROCID")?;
-    let is_script = variable("ENVIRONMENT").is_some_and(|it| it == "BATCH") && variable("SLURM_STEP_ID").is_none();
-    let names: &[&'static str] = if is_script {
-        &["SLURM_STEP_NUM_NODES"]
-    } else {
-        &["SLURM_STEP_NUM_NODES", "SLURM_NNODES", "SLURM_JOB_NUM_NODES"]
-    };
+    let names: &[&'static str] =
+        if is_script(variable) { &[STEP_NODES] } else { &[STEP_NODES, "SLURM_NNODES", "SLURM_JOB_NUM_NODES"] };
     let (name, all) = names.iter().find_map(|name| Some((*name, number(variable, name)?)))?;
     let number = number(variable, "SLURM_NODEID");
     let here = number.is_none().then_some(1);
     (all > 1).then_some(Told { launch: (name, all), here, number })
+}
+
+/// Whether the process is of a Slurm job's script and of no step.
+fn is_script(variable: &impl Fn(&str) -> Option<String>) -> bool {
+    variable("ENVIRONMENT").is_some_and(|it| it == "BATCH") && variable("SLURM_STEP_ID").is_none()
 }
 
 fn number(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Option<u64> {
@@ -149,6 +216,23 @@ mod tests {
         launches.take_news().iter().map(in_words).collect()
     }
 
+    /// A meter below a launcher has one process of the node, whatever the node has.
+    #[test]
+    fn a_meter_for_one_process_has_no_other() {
+        let variables = [("WORLD_SIZE", "8"), ("LOCAL_WORLD_SIZE", "4"), ("RANK", "2")];
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let mut launches = Launches::begin(find);
+        launches.look(find);
+        let told: Vec<String> = launches.take_news().iter().map(in_words).collect();
+        assert_eq!(told, ["WORLD_SIZE=8 #2"]);
+        let outside = |name: &str| find(name).filter(|_| name != "RANK");
+        let mut launches = Launches::begin(outside);
+        launches.look(find);
+        let told: Vec<String> = launches.take_news().iter().map(in_words).collect();
+        assert_eq!(told, ["WORLD_SIZE=8 here:4 #2"]);
+    }
+
     fn in_words(seen: &LaunchSeen) -> String {
         let here = seen.here.map(|here| format!(" here:{here}")).unwrap_or_default();
         let numbers: Vec<String> = seen.numbers.iter().map(|number| format!(" #{number}")).collect();
@@ -167,13 +251,13 @@ mod tests {
             ("OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_SIZE=2", "OMPI_COMM_WORLD_SIZE=4 here:2"),
             ("PMI_SIZE=4 PMI_RANK=2 SLURM_NNODES=4", "PMI_SIZE=4 #2"),
             ("PMI_SIZE=4 PMI_RANK=2 MPI_LOCALNRANKS=2", "PMI_SIZE=4 here:2 #2"),
-            (
-                "PMI_SIZE=8 PMI_RANK=2 SLURM_PROCID=2 SLURM_STEP_NUM_NODES=1 SLURM_STEP_NUM_TASKS=8",
-                "PMI_SIZE=8 here:8 #2",
-            ),
         ] {
             assert_eq!(told(&[environment]), [expected], "{environment}");
         }
+        let step = "PMI_SIZE=8 PMI_RANK=2 SLURM_PROCID=2 SLURM_STEP_NUM_NODES=1 SLURM_STEP_NUM_TASKS=8";
+        assert_eq!(told(&[step]), ["PMI_SIZE=8 here:8 #2", "SLURM_STEP_NUM_TASKS=8 #2"]);
+        let size = "WORLD_SIZE=8 SLURM_PROCID=5 SLURM_STEP_NUM_NODES=2 SLURM_STEP_NUM_TASKS=8";
+        assert_eq!(told(&[size]), ["SLURM_STEP_NUM_TASKS=8 #5", "WORLD_SIZE=8 #5"], "made from the step's");
         for alone in ["WORLD_SIZE=1 RANK=0", "WORLD_SIZE=many RANK=0", "HOME=/"] {
             assert!(told(&[alone]).is_empty(), "{alone}");
         }
@@ -217,6 +301,7 @@ mod tests {
     fn what_is_told_without_end_is_bounded() {
         let many: Vec<String> = (2..200).map(|all| format!("WORLD_SIZE={all} RANK=0")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(told(&many).len(), MAXIMUM_LAUNCHES);
+        assert_eq!(told(&many).len(), MAXIMUM_LAUNCHES + 1);
+        assert_eq!(told(&many).last().unwrap(), &format!("WORLD_SIZE={}", MAXIMUM_LAUNCHES + 2), "stands for the rest");
     }
 }

@@ -1,5 +1,6 @@
 //! What the sampler reads, and how.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct SamplerOptions {
     pub gpus: GpuRequest,
     /// What the job's environment says of GPUs.
     pub environment: GpuEnvironment,
+    /// What launchers told the meter itself ([`crate::device::launch::VARIABLES`]).
+    pub launch_environment: BTreeMap<String, String>,
     /// How the process that asks NVIDIA's driver is started; `None` to ask nobody.
     pub reader: Option<ReaderCommand>,
     /// NVML library to load in place of the system's.
@@ -52,6 +55,7 @@ impl SamplerOptions {
             listing_patience: Duration::from_mins(1),
             gpus: GpuRequest::Unsaid,
             environment: GpuEnvironment::default(),
+            launch_environment: BTreeMap::new(),
             reader: None,
             nvml_library: None,
             daemons: Vec::new(),

@@ -83,7 +83,7 @@ impl TraceReader {
             kernel: options.kernel.clone(),
             names: NodeNames::default(),
             launchers: Launchers::default(),
-            launches: options.waiter.map(|_| Launches::default()),
+            launches: options.waiter.map(|_| Launches::begin(|name| options.launch_environment.get(name).cloned())),
             known: own.into_iter().collect(),
             environment,
             embedding: options.waiter.is_none().then(|| options.job.clone()),
