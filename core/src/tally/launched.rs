@@ -55,7 +55,8 @@ impl Unmetered {
             "nothing tells which of them these are: start them with RANK or LOCAL_WORLD_SIZE, or without that variable"
         } else {
             "meter each of them, or each node's launcher, with `flopsmeter run --job ID`, the same ID for all, bring in records of other nodes \
-             with `flopsmeter ledger merge`, and `flopsmeter assess` adds them up"
+             with `flopsmeter ledger merge`, and `flopsmeter assess` adds them up; where the others do nothing, as in an interactive shell of several \
+             tasks, start it without that variable (`env -u`)"
         };
         let text = format!(
             "the job's processes were told {variable}={all}, and {on_record} of these {all} are on this record: what the others did is not bounded \

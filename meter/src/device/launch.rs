@@ -86,12 +86,12 @@ struct Told {
 }
 
 impl Launches {
-    /// What the meter's own environment tells. Where it has a number in a launch, it was started for one process of it, and what it
-    /// has is that one, however many there are on the node.
+    /// What the meter's own environment tells. Where it is told a number in a launch and how many the node has, as each process is, it
+    /// was started for that one and has no other below it. A number alone may be the node's, as Kubeflow's is.
     pub(crate) fn begin(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut launches = Self::default();
         for told in told(&variable) {
-            launches.known.entry(told.launch).or_default().is_own = told.number.is_some();
+            launches.known.entry(told.launch).or_default().is_own = told.number.is_some() && told.here.is_some();
             launches.take(&told, true);
         }
         launches
@@ -226,6 +226,11 @@ mod tests {
         launches.look(find);
         let told: Vec<String> = launches.take_news().iter().map(in_words).collect();
         assert_eq!(told, ["WORLD_SIZE=8 #2"]);
+        let pod = |name: &str| find(name).filter(|_| name != "LOCAL_WORLD_SIZE");
+        let mut launches = Launches::begin(pod);
+        launches.look(find);
+        let told: Vec<String> = launches.take_news().iter().map(in_words).collect();
+        assert_eq!(told, ["WORLD_SIZE=8 here:4 #2"], "RANK is the pod's");
         let outside = |name: &str| find(name).filter(|_| name != "RANK");
         let mut launches = Launches::begin(outside);
         launches.look(find);
