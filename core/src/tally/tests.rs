@@ -2,6 +2,7 @@
 
 mod energy;
 mod parts;
+mod unread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -12,7 +13,7 @@ use crate::flops::{Batch, Network};
 use crate::ledger::Body;
 use crate::ledger::body::{DevicesSeen, Hook, HookLost, RunOpened, SegmentClosed, SegmentOpened};
 use crate::run::{Exit, RunState, RunSummary};
-use crate::sample::{ComputeCapability, Device, DeviceFacts, GpuFacts};
+use crate::sample::{Device, DeviceFacts, GpuFacts};
 use crate::shape::Shape;
 use crate::unit::Flops;
 
@@ -126,34 +127,6 @@ fn a_record_that_took_nothing_more_is_incomplete() {
     assert!(tally(said.clone().into_iter().chain([closed()])).is_complete());
     let full = Body::Finding(crate::run::Finding { code: SPOOL_FULL.to_owned(), text: "full".to_owned() });
     assert!(!tally(said.into_iter().chain([full, closed()])).is_complete());
-}
-
-/// A later version wrote it, of devices or of passes: neither side's sum is whole without it.
-#[test]
-fn an_entry_that_cannot_be_read_leaves_count_and_ceiling_incomplete() {
-    let said = [hello(), model(), fed(Phase::Training, true, 1), HookMessage::Goodbye].map(|message| hook(0, message));
-    let facts = GpuFacts {
-        compute_capability: Some(ComputeCapability { major: 9, minor: 0 }),
-        core_count: Some(16_896),
-        max_sm_clock_mhz: Some(1980),
-        ..GpuFacts::default()
-    };
-    let gpu = Device { id: "GPU-1".to_owned(), name: "NVIDIA H200".to_owned(), facts: DeviceFacts::Gpu(facts) };
-    let seen = Body::DevicesSeen(DevicesSeen { devices: vec![gpu] });
-    let whole = || said.clone().into_iter().chain([seen.clone(), closed()]);
-    let summary = tally(whole()).summary();
-    assert!(summary.complete && summary.ceiling.complete, "{:?}", summary.ceiling);
-    let later = Body::read("devices-moved", "{}");
-    let changed = Body::read("devices-seen", r#"{"devices":[{"id":"a","name":"b","facts":{"kind":"photonic"}}]}"#);
-    for unread in [later, changed] {
-        for place in 0..4 {
-            let mut entries: Vec<Body> = whole().collect();
-            entries.insert(place, unread.clone());
-            let summary = tally(entries).summary();
-            assert_eq!((summary.complete, summary.ceiling.complete, summary.ceiling.flop), (false, false, None));
-            assert!(summary.findings.iter().any(|finding| finding.code == "entry-unread"), "{:?}", summary.findings);
-        }
-    }
 }
 
 #[test]

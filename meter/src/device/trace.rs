@@ -151,7 +151,7 @@ fn go_on(file: &mut File) -> io::Result<Option<Head>> {
     Ok(begun)
 }
 
-/// The head of the trace in a file; `None` if nothing is in it, or not yet a whole line.
+/// The head of the trace in a file; `None` if nothing is in it. What is no whole head is an error: it may be anything's.
 fn head_of(file: &File) -> io::Result<Option<Head>> {
     let mut line = String::new();
     BufReader::new(file.take(MAXIMUM_HEAD_BYTES)).read_line(&mut line)?;
